@@ -1,0 +1,66 @@
+"""Callbacks that Lightning does not bring: pictures of validation faces, and a stop on a broken loss."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+
+from awing.errors import AwingError
+from awing.evaluation import draw_faces
+from awing.plotting import save_picture
+
+
+class ValidationPictures(pl.Callback):
+    """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that show images.
+
+    Args:
+        folder: Where the PNG files go.
+        every_n_epochs: How often; the last epoch is always drawn.
+        count: Number of faces.
+    """
+
+    def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 8) -> None:
+        self.folder, self.every_n_epochs, self.count = Path(folder), every_n_epochs, count
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = epoch == trainer.max_epochs or epoch % self.every_n_epochs == 0
+        if trainer.sanity_checking or not trainer.is_global_zero or not due:
+            return
+        dataset = trainer.datamodule.dataset("val")  # type: ignore[attr-defined]
+        for name, picture in draw_faces(pl_module, dataset, range(min(self.count, len(dataset)))).items():
+            save_picture(self.folder / f"{name}_epoch{epoch:03d}.png", picture)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image(f"val/{name}", [picture], step=trainer.global_step)
+                elif isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
+
+
+class StopOnNonFinite(pl.Callback):
+    """Stop before a NaN or infinite loss reaches the weights, and keep the batch that made it.
+
+    Args:
+        folder: Where ``nonfinite.pt`` goes: epoch, step and batch.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self._batch: Any = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
+        self._batch = batch
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
+        if torch.isfinite(loss):
+            return
+        file = self.folder / f"nonfinite_rank{trainer.global_rank}.pt"
+        state = {"epoch": trainer.current_epoch, "step": trainer.global_step, "batch": self._batch}
+        torch.save(state, file)
+        raise AwingError(
+            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; the weights are "
+            f"those of the step before. The batch is in {file}. Lower optim.optimizer.lr, set trainer.gradient_clip_val, "
+            "or look at the batch; the last checkpoint can be resumed with resume=auto"
+        )

@@ -1,0 +1,49 @@
+"""Peaks of heatmaps and where between the pixels they lie."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def peak(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """(x, y) of each map's highest pixel, and its value."""
+    score, index = maps.flatten(2).max(-1)
+    width = maps.shape[-1]
+    return torch.stack([index % width, index // width], -1), score
+
+
+def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+    """A quarter pixel towards the higher neighbour, in x and in y; none for a peak on the border (paper 7.3)."""
+    around, inside = _neighbourhood(maps, pixel)
+    slope = torch.stack([around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1]], -1)
+    return 0.25 * slope.sign() * inside.all(-1, keepdim=True)
+
+
+def taylor_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+    """Newton's step on the logarithm of the map, exact for a Gaussian; at most half a pixel, none across a border.
+
+    The idea of DARK (Zhang et al., CVPR 2020), without its blur.
+    """
+    around, inside = _neighbourhood(maps, pixel)
+    f = around.clamp_min(1e-6).log()
+    gx, gy = (f[..., 1, 2] - f[..., 1, 0]) / 2, (f[..., 2, 1] - f[..., 0, 1]) / 2
+    xx = f[..., 1, 2] - 2 * f[..., 1, 1] + f[..., 1, 0]
+    yy = f[..., 2, 1] - 2 * f[..., 1, 1] + f[..., 0, 1]
+    xy = (f[..., 2, 2] - f[..., 2, 0] - f[..., 0, 2] + f[..., 0, 0]) / 4
+    det = xx * yy - xy * xy
+    step = torch.stack([xy * gy - yy * gx, xy * gx - xx * gy], -1) / det[..., None]
+    return torch.where((inside & (det > 0)[..., None]), step, 0.0).clamp(-0.5, 0.5)
+
+
+def _neighbourhood(
+    maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]
+) -> tuple[Float[Tensor, "b k 3 3"], Tensor]:
+    """The 3 x 3 pixels around each peak, edges repeated, and whether each axis has both neighbours."""
+    height, width = maps.shape[-2:]
+    last = torch.tensor([width - 1, height - 1], device=maps.device)
+    offset = torch.arange(-1, 2, device=maps.device)
+    x = (pixel[..., 0, None] + offset).clamp(0, width - 1)
+    y = (pixel[..., 1, None] + offset).clamp(0, height - 1)
+    index = y[..., :, None] * width + x[..., None, :]
+    around = maps.flatten(2).gather(-1, index.flatten(-2)).unflatten(-1, (3, 3))
+    return around, (pixel > 0) & (pixel < last)

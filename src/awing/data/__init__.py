@@ -1,0 +1,20 @@
+"""Data sets: official files -> records -> samples -> batches."""
+
+from awing.data.augment import Augmentation
+from awing.data.datamodule import LandmarkDataModule
+from awing.data.dataset import LandmarkDataset
+from awing.data.records import Annotations, Record
+from awing.data.synthetic import write_dataset
+from awing.data.w300 import read_300w
+from awing.data.wflw import read_wflw
+
+__all__ = [
+    "Annotations",
+    "Augmentation",
+    "LandmarkDataModule",
+    "LandmarkDataset",
+    "Record",
+    "read_300w",
+    "read_wflw",
+    "write_dataset",
+]

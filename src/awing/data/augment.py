@@ -1,0 +1,60 @@
+"""Augmentation (paper 7.3): one matrix for pixels and points, then photometric changes of the crop."""
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from awing.arrays import Image, Matrix
+from awing.geometry import augmentation_matrix
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library asks the network for a newer release otherwise
+import albumentations
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample's random choices: its matrix (crop px -> crop px), and whether it mirrors."""
+
+    matrix: Matrix
+    flip: bool
+
+
+class Augmentation:
+    """Random geometry and photometry; every draw comes from the generator that is passed in.
+
+    Args:
+        rotation: Largest angle, degrees; drawn uniformly in +-rotation, as all of them.
+        translation: Largest shift, px of a 256 px crop.
+        scale: Largest relative change of size.
+        flip: Probability of mirroring.
+        photometric: albumentations transforms of the crop; they must not move pixels.
+    """
+
+    def __init__(
+        self,
+        rotation: float = 50.0,
+        translation: float = 25.0,
+        scale: float = 0.15,
+        flip: float = 0.5,
+        photometric: Sequence[albumentations.BasicTransform] = (),
+    ) -> None:
+        self.rotation, self.translation, self.scale, self.flip = rotation, translation, scale, flip
+        self.photometric = albumentations.Compose(list(photometric))
+
+    def draw(self, size: int, rng: np.random.Generator) -> Draw:
+        """Draw the geometry of one sample for a crop of ``size`` px."""
+        angle, zoom, dx, dy = rng.uniform(-1, 1, 4)
+        flip = bool(rng.random() < self.flip)
+        pixels = self.translation * size / 256
+        matrix = augmentation_matrix(
+            size, angle=angle * self.rotation, zoom=1 + zoom * self.scale, dx=dx * pixels, dy=dy * pixels, flip=flip
+        )
+        return Draw(matrix, flip)
+
+    def paint(self, crop: Image, rng: np.random.Generator) -> Image:
+        """Apply the photometric transforms; all of them draw from ``rng``, so that they fire independently."""
+        self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        return self.photometric(image=crop)["image"]

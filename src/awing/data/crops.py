@@ -1,0 +1,68 @@
+"""Which square of an image becomes the network's input: the protocol that moves a result the most.
+
+* ``provided``: the data set's own box; ground truth has no say.
+* ``landmarks``: the tight box of the labelled landmarks (paper 7.6.2; all its ablations).
+* ``official``: what the authors' WFLW evaluation did, steered by ground truth; only for checking their weights.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from awing.arrays import Box, Matrix, Points
+from awing.data.records import Record
+from awing.errors import ConfigError, DataError
+from awing.geometry import apply, crop_matrix
+
+Crop = Literal["provided", "landmarks", "official"]
+
+
+def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
+    """Source px -> crop px for one face.
+
+    Raises:
+        ConfigError: an unknown crop.
+        DataError: the record lacks what the crop needs.
+    """
+    if crop not in get_args(Crop):
+        raise ConfigError(f"dataset.crop is one of {get_args(Crop)}, found {crop!r}")
+    if crop == "landmarks":
+        return crop_matrix(landmark_box(record), size, scale)
+    if record.box is None:
+        raise DataError(f"{record.path}: crop={crop} needs a provided box and there is none; use crop=landmarks")
+    if crop == "provided":
+        return crop_matrix(record.box, size, scale)
+    return _official_matrix(record.box, record.points, size)
+
+
+def landmark_box(record: Record) -> Box:
+    """The tight box of the labelled landmarks.
+
+    Raises:
+        DataError: fewer than two distinct landmarks are labelled.
+    """
+    points = record.points[record.labelled]
+    if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():
+        raise DataError(f"{record.path}: the labelled landmarks span no box")
+    return np.concatenate([points.min(0), points.max(0)])
+
+
+def _official_matrix(box: Box, points: Points, size: int) -> Matrix:
+    """The authors' crop, in their frame of 450 px: its centre 360 px, or all of it with a border of 100 px."""
+    width, height = 1.05 * (box[2] - box[0]), 1.05 * (box[3] - box[1])
+    center = (box[:2] + box[2:]) / 2
+    side = 0.8 * (width + height)
+
+    def square(side: float, pixels: int) -> Matrix:
+        return crop_matrix(np.concatenate([center - side / 2, center + side / 2]), pixels)
+
+    while True:
+        in_frame = apply(square(side, 450), points)
+        if in_frame.min() >= 10 and in_frame.max() <= 440:
+            break
+        side *= 1.05
+    matrix = square(side * 360 / 450, size)
+    at_256 = (apply(matrix, points) + 0.5) * 256 / size - 0.5
+    if at_256.min() < 5 or at_256.max() > 250:
+        matrix = square(side * 650 / 450, size)
+    return matrix

@@ -1,0 +1,209 @@
+"""The LightningDataModule of every data set: a reader, three splits, one protocol."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from awing.data.augment import Augmentation
+from awing.data.crops import Crop
+from awing.data.dataset import EpochSampler, LandmarkDataset
+from awing.data.records import Annotations, Record
+from awing.errors import ConfigError, DataError
+from awing.schemes import get_scheme
+
+Split = Literal["train", "val", "test"]
+log = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """Reads one official split of a data set."""
+
+    def __call__(self, root: Path, split: str, allow_partial: bool) -> Annotations: ...
+
+
+class LandmarkDataModule(pl.LightningDataModule):
+    """Splits, crops, augments and batches one data set.
+
+    Validation faces are cut from the official training split. Test faces are the official ones; where none of them is
+    on disk they are cut from the training split too. Both cuts go by image, never by face, and depend on the image's
+    name and the seed alone.
+
+    Args:
+        name: The data set's name, for results.
+        scheme: Name of its landmark scheme.
+        root: Its folder.
+        reader: Turns the official files into records.
+        input_size: Side of the crop, px.
+        crop: Which box is cropped; see :mod:`awing.data.crops`.
+        crop_scale: Side of the cropped square by the box's longer side; None takes the crop's own.
+        crop_scales: The usual scale of each crop that the data set has.
+        normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints.
+        subsets: Subsets to report besides the whole.
+        split: What :meth:`test_dataloader` gives.
+        val_fraction, test_fraction: Shares of the training images that are held out.
+        allow_partial: Run on what is on disk.
+        augmentation: Of training samples.
+        batch_size: Over all devices.
+        num_workers: Processes that load samples, per device.
+        seed: Of the training order and the augmentation.
+        split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
+        prepare: Writes the data set where it can be made; called once before reading.
+
+    Raises:
+        ConfigError: a fraction, split or batch size that cannot work.
+        DataError: files that are missing or broken.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scheme: str,
+        root: str,
+        reader: Reader,
+        input_size: int,
+        crop: Crop,
+        crop_scales: Mapping[str, float],
+        normalisers: Sequence[str],
+        crop_scale: float | None = None,
+        subsets: Sequence[str] = (),
+        split: Split = "test",
+        val_fraction: float = 0.0,
+        test_fraction: float = 0.0,
+        allow_partial: bool = False,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
+        prepare: Callable[[Path], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if not (0 <= val_fraction and 0 <= test_fraction and val_fraction + test_fraction < 1):
+            raise ConfigError(f"val_fraction {val_fraction} and test_fraction {test_fraction} must leave faces to train")
+        if split not in ("train", "val", "test"):
+            raise ConfigError(f"dataset.split is train, val or test; found {split!r}")
+        self.name, self.root, self.reader, self.prepare = name, Path(root), reader, prepare
+        self.scheme = get_scheme(scheme)
+        if crop not in crop_scales:
+            raise ConfigError(f"dataset {name} can be cropped by {list(crop_scales)}; found dataset.crop={crop}")
+        self.input_size, self.crop = input_size, crop
+        self.crop_scale = crop_scales[crop] if crop_scale is None else crop_scale
+        self.normalisers, self.subsets, self.split = list(normalisers), list(subsets), split
+        if unknown := set(self.normalisers) - {*self.scheme.normalisers, "box"}:
+            known = [*self.scheme.normalisers, "box"]
+            raise ConfigError(f"scheme {scheme} has no normaliser {sorted(unknown)}; it has {known}")
+        self.val_fraction, self.test_fraction, self.allow_partial = val_fraction, test_fraction, allow_partial
+        self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
+        self.seed, self.split_seed = seed, split_seed
+        self.annotations: dict[str, Annotations] = {}
+
+    def prepare_data(self) -> None:
+        """Write the data set where it is one that can be made."""
+        if self.prepare is not None:
+            self.prepare(self.root)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the annotations once."""
+        if not self.annotations:
+            self.annotations = self._read()
+            counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
+            log.info("%s: %s faces", self.name, counts)
+
+    def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
+        """The samples of one split.
+
+        Raises:
+            DataError: the split is empty.
+        """
+        self.setup()
+        records = self.annotations[split].records
+        if not records:
+            raise DataError(
+                f"{self.name} in {self.root}: no face in split {split}. Put its files there, or cut it from the training "
+                f"images with dataset.{'test' if split == 'test' else 'val'}_fraction=0.1"
+            )
+        return LandmarkDataset(
+            records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
+            self.augmentation if augmented else None, self.seed,
+        )  # fmt: skip
+
+    def train_dataloader(self) -> DataLoader:
+        """Augmented, shuffled training samples."""
+        dataset = self.dataset("train", augmented=True)
+        if len(dataset) < self.batch_size:
+            raise ConfigError(f"data.batch_size {self.batch_size} exceeds the {len(dataset)} training faces")
+        return self._loader(dataset, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Validation samples; none where nothing is held out."""
+        return self._loader(self.dataset("val")) if self.annotations["val"].records else []
+
+    def test_dataloader(self) -> DataLoader:
+        """The samples of the split that was asked for."""
+        return self._loader(self.dataset(self.split))
+
+    def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
+        world = self.trainer.world_size if self.trainer else 1
+        return DataLoader(
+            dataset,
+            batch_size=per_device(self.batch_size, world),
+            sampler=EpochSampler(len(dataset), shuffle, self.seed),
+            num_workers=self.num_workers,
+            worker_init_fn=_start_worker,
+            persistent_workers=self.num_workers > 0,
+            prefetch_factor=4 if self.num_workers else None,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=shuffle,
+        )
+
+    def _read(self) -> dict[str, Annotations]:
+        train = self.reader(self.root, "train", self.allow_partial)
+        test = self.reader(self.root, "test", self.allow_partial)
+        test_fraction = 0.0 if test.records else self.test_fraction
+        records = sorted(train.records, key=self._rank)
+        images = list(dict.fromkeys(record.path for record in records))
+        last_test = round(test_fraction * len(images))
+        last_val = last_test + round(self.val_fraction * len(images))
+        held_out = dict.fromkeys(images[:last_test], "test") | dict.fromkeys(images[last_test:last_val], "val")
+        parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
+        for record in records:
+            parts[held_out.get(record.path, "train")].append(record)
+        if test_fraction:
+            log.warning("%s: no official test face on disk; %d training images are held out", self.name, last_test)
+            test = Annotations(parts["test"], round(test_fraction * train.expected))
+        val_expected = round(self.val_fraction * train.expected)
+        rest = train.expected - val_expected - (test.expected if test_fraction else 0)
+        return {
+            "train": Annotations(parts["train"], rest),
+            "val": Annotations(parts["val"], val_expected),
+            "test": test,
+        }
+
+    def _rank(self, record: Record) -> tuple[str, str]:
+        """A place in an order that neither the folder's listing nor missing images change."""
+        name = record.path.relative_to(self.root).with_suffix("").as_posix()
+        return hashlib.sha256(f"{self.split_seed}/{name}".encode()).hexdigest(), name
+
+
+def per_device(batch_size: int, devices: int) -> int:
+    """The share of a global batch that one device gets.
+
+    Raises:
+        ConfigError: the devices do not divide the batch.
+    """
+    if batch_size < 1 or batch_size % devices:
+        raise ConfigError(
+            f"data.batch_size {batch_size} is global and must be a positive multiple of the {devices} devices"
+        )
+    return batch_size // devices
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # each worker is one thread

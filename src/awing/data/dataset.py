@@ -1,0 +1,162 @@
+"""From a record to a sample: one decode, one warp."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.utils.data import Dataset, Sampler
+
+from awing.arrays import Batch, Image, Matrix
+from awing.data.augment import Augmentation
+from awing.data.crops import Crop, record_matrix
+from awing.data.records import Record
+from awing.errors import DataError
+from awing.geometry import apply, shift, warp, zoom_by
+from awing.schemes import Scheme
+
+Key = tuple[int, int]  # (epoch, index)
+
+
+class LandmarkDataset(Dataset[Batch]):
+    """Samples of one split; what is drawn for a sample depends on (seed, epoch, index) and nothing else.
+
+    Args:
+        records: The faces.
+        scheme: Their landmark scheme.
+        size: Side of the crop, px.
+        crop, crop_scale: See :mod:`awing.data.crops`.
+        normalisers: Names of the distances that divide errors: the scheme's, or ``"box"``.
+        subsets: Names of the subsets whose membership a sample carries.
+        augmentation: None for evaluation.
+        seed: Of the augmentation.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        scheme: Scheme,
+        size: int,
+        crop: Crop,
+        crop_scale: float,
+        normalisers: Sequence[str],
+        subsets: Sequence[str],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.records, self.scheme, self.size = records, scheme, size
+        self.matrices = [record_matrix(record, crop, crop_scale, size) for record in records]
+        self.normalisers = np.array([[normaliser(r, scheme, name) for name in normalisers] for r in records])
+        self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
+        self.augmentation, self.seed = augmentation, seed
+        if augmentation is None:  # these faces will be scored
+            for record, values in zip(records, self.normalisers, strict=True):
+                if not (values > 0).all():
+                    found = dict(zip(normalisers, values.tolist(), strict=True))
+                    raise DataError(f"{record.path}: a normaliser must be positive, found {found}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: Key) -> dict[str, torch.Tensor]:
+        epoch, index = key
+        record, matrix = self.records[index], self.matrices[index]
+        points, labelled = record.points, record.labelled
+        if self.augmentation is not None:
+            rng = np.random.default_rng([self.seed, epoch, index])
+            draw = self.augmentation.draw(self.size, rng)
+            matrix = draw.matrix @ matrix
+            if draw.flip:
+                points = points[self.scheme.flip_permutation]
+                labelled = labelled[self.scheme.flip_permutation]
+        crop = read_crop(record, matrix, self.size)
+        if self.augmentation is not None:
+            crop = self.augmentation.paint(crop, rng)
+        return {
+            "image": torch.from_numpy(crop).permute(2, 0, 1),
+            "points": torch.from_numpy(apply(matrix, points)).float(),
+            "labelled": torch.from_numpy(labelled),
+            "matrix": torch.from_numpy(matrix),
+            "normalisers": torch.from_numpy(self.normalisers[index]),
+            "subsets": torch.from_numpy(self.subsets[index]),
+            "index": torch.tensor(index),
+        }
+
+
+class EpochSampler(Sampler[Key]):
+    """Yield (epoch, index), this process's share; persistent workers learn the epoch from nowhere else.
+
+    Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
+    order and pads with repeats, which the metrics count once.
+    """
+
+    def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
+        self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Key]:
+        rank, world = _rank_and_world()
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        order = np.resize(order, len(self) * world)  # cuts, or repeats from the start
+        return ((self.epoch, int(index)) for index in order[rank::world])
+
+    def __len__(self) -> int:
+        _, world = _rank_and_world()
+        return self.length // world if self.shuffle else -(-self.length // world)
+
+
+def _rank_and_world() -> tuple[int, int]:
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def normaliser(record: Record, scheme: Scheme, name: str) -> float:
+    """The distance in source px that divides this record's error; NaN where it is not annotated."""
+    if name == "box":
+        return float("nan") if record.box is None else float(np.sqrt(np.prod(record.box[2:] - record.box[:2])))
+    return scheme.normaliser(name, record.points, record.labelled)
+
+
+def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
+    """Decode an image and warp it once.
+
+    A JPEG that shrinks by more than a half is decoded at a half, a quarter or an eighth: faster, and averaged instead
+    of aliased.
+
+    Raises:
+        DataError: the file cannot be read as an image, or the crop lies wholly outside it.
+    """
+    zoom = np.hypot(matrix[0, 0], matrix[1, 0])
+    reduction = 1
+    if record.path.suffix.lower() in (".jpg", ".jpeg"):
+        reduction = next((r for r in (8, 4, 2) if zoom * r <= 1), 1)
+    image = read_image(record.path, reduction)
+    matrix = matrix @ shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
+    corners = apply(np.linalg.inv(matrix), np.array([[0.0, 0.0], [size, 0], [0, size], [size, size]]))
+    height, width = image.shape[:2]
+    if (corners.max(0) < 0).any() or (corners.min(0) > (width, height)).any():
+        raise DataError(
+            f"{record.path}: the face's box lies outside the image of {width * reduction} x {height * reduction} px; "
+            "check the annotation"
+        )
+    return warp(image, matrix, size)
+
+
+def read_image(path: str | os.PathLike[str], reduction: int = 1) -> Image:
+    """Decode an image file to RGB as its pixels are stored: annotations know nothing of EXIF orientation.
+
+    Raises:
+        DataError: the file is missing or cannot be decoded.
+    """
+    flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+    flag = flags.get(reduction, cv2.IMREAD_REDUCED_COLOR_8)
+    image = cv2.imread(str(path), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise DataError(f"{path}: expected an image, but the file is missing or cannot be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

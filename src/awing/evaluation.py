@@ -1,0 +1,90 @@
+"""What an evaluation leaves behind: metrics.json, per_image.csv, pictures, and a table for people."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import default_collate
+
+from awing.data import LandmarkDataset
+from awing.plotting import Picture, grid, heatmaps, overlay, save_ced, save_picture
+from awing.regressor import LandmarkRegressor
+
+CED_LIMIT = 0.10
+
+
+def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
+    """Write the results of a finished ``trainer.test`` into a folder.
+
+    Args:
+        output: The folder; ``metrics.json``, ``per_image.csv``, ``ced.png``, ``worst.png``, ``overlay.png`` and
+            ``heatmaps.png`` go there.
+        regressor: Its ``results`` and per-image values are written.
+        dataset: The samples that were tested.
+        about: What the numbers depend on: data set, split, crop, checkpoint...; stands first in ``metrics.json``.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "metrics.json").write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
+    index, nmes, membership = (values.cpu() for values in regressor.test_nme.per_image())
+    names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
+    with (output / "per_image.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "image", "subsets", *(f"nme_{name}" for name in names)])
+        for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
+            tags = ";".join(name for name, is_in in zip(subsets, member, strict=True) if is_in)
+            writer.writerow([i, dataset.records[i].path.as_posix(), tags, *errors])
+    primary = nmes[:, 0]
+    curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
+    curves = {name: values for name, values in curves.items() if len(values)}
+    save_ced(output / "ced.png", curves, CED_LIMIT, f"{about['dataset']} {about['split']}, {names[0]}")
+    worst = primary.argsort(descending=True)[:16]
+    captions = [f"{100 * primary[i]:.2f} %" for i in worst]
+    save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst], captions)["overlay"])
+    for name, picture in draw_faces(regressor, dataset, index[:8]).items():
+        save_picture(output / f"{name}.png", picture)
+
+
+@torch.no_grad()
+def draw_faces(
+    regressor: LandmarkRegressor, dataset: LandmarkDataset, index: Iterable[int], captions: Sequence[str] = ()
+) -> dict[str, Picture]:
+    """Predict some faces of a data set and draw them: "overlay" and "heatmaps", a grid each."""
+    samples = [dataset[(0, int(i))] for i in index]
+    batch = default_collate(samples)
+    training = regressor.training
+    regressor.eval()
+    maps = regressor(batch["image"].to(regressor.device))[-1].float()
+    regressor.train(training)
+    predicted = regressor.codec.decode(maps)[0].cpu().numpy()
+    annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
+    crops = [np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy()) for sample in samples]
+    captions = captions or [""] * len(crops)
+    overlays = [
+        overlay(crop, p, a, dataset.scheme.lines, caption=text)
+        for crop, p, a, text in zip(crops, predicted, annotated, captions, strict=True)
+    ]
+    rows = [heatmaps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
+    return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
+
+
+def print_results(about: dict[str, Any], results: dict[str, Any]) -> None:
+    """Print one row per subset and normaliser."""
+    table = Table(title=f"{about['dataset']} {about['split']}, crop={about['crop']}, {about['found']} faces")
+    for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
+        table.add_column(column, justify="left" if column in ("subset", "normaliser") else "right")
+    for subset, values in results.items():
+        for name, nme in values["nme"].items():
+            fr, auc = values["fr"][name], values["auc"][name]
+            table.add_row(
+                subset, str(values["count"]), name, f"{100 * nme:.3f}",
+                f"{100 * fr['0.08']:.2f}", f"{100 * fr['0.10']:.2f}", f"{auc['0.08']:.4f}", f"{auc['0.10']:.4f}",
+            )  # fmt: skip
+    Console().print(table)
+    if about["found"] != about["expected"]:
+        Console().print(f"[yellow]partial data: {about['found']} of {about['expected']} official faces[/yellow]")

@@ -1,0 +1,18 @@
+"""Heatmap losses: the Adaptive Wing loss, the losses it is compared with, and the weight maps."""
+
+from awing.losses.functional import adaptive_wing, wing
+from awing.losses.modules import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, SmoothL1Loss, WingLoss
+from awing.losses.weights import base_weight_map, dilated_weight_map
+
+__all__ = [
+    "AdaptiveWingLoss",
+    "HeatmapLoss",
+    "L1Loss",
+    "MSELoss",
+    "SmoothL1Loss",
+    "WingLoss",
+    "adaptive_wing",
+    "base_weight_map",
+    "dilated_weight_map",
+    "wing",
+]

@@ -1,0 +1,141 @@
+"""Losses between one predicted and one ground-truth heatmap value, as pure elementwise functions."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Maps = Float[Tensor, "*shape"]  # any shape, the same for all arguments and the result of one call
+
+
+def adaptive_wing(
+    pred: Maps,
+    target: Maps,
+    *,
+    omega: float = 14.0,
+    theta: float = 0.5,
+    epsilon: float = 1.0,
+    alpha: float = 2.1,
+) -> Maps:
+    r"""Adaptive Wing loss of every heatmap pixel (Wang et al., ICCV 2019, equation 3).
+
+    With the error :math:`d = |y - \hat{y}|`,
+
+    .. math::
+        \mathrm{AWing}(y, \hat{y}) = \begin{cases}
+            \omega \ln(1 + (d / \epsilon)^{\alpha - y}) & d < \theta \\
+            A d - C & \text{otherwise}
+        \end{cases}
+
+    where :math:`A = \omega \frac{1}{1 + (\theta/\epsilon)^{\alpha-y}} (\alpha - y)
+    (\theta/\epsilon)^{\alpha-y-1} \frac{1}{\epsilon}` and
+    :math:`C = \theta A - \omega \ln(1 + (\theta/\epsilon)^{\alpha-y})` make value and slope continuous at
+    :math:`\theta`. On the background (y = 0) it acts like a squared error, on a peak (y = 1) like the
+    Wing loss.
+
+    The gradient at d = 0 is exactly 0 for every y in [0, 1]. At alpha = 2 and y = 1, where the slope tends to
+    omega / epsilon from either side, that is the choice the symmetry in the error asks for.
+
+    Args:
+        pred: predicted heatmap values, any real number. Half precision is computed, and returned, in float32.
+        target: ground-truth heatmap values y in [0, 1], of the same shape. Values above alpha - 1 are
+            outside the loss's domain: the slope at d = 0 is infinite there.
+        omega: positive scale of the loss, in which it is linear.
+        theta: positive error at which the curve becomes a line.
+        epsilon: positive error at which the logarithm's argument is 2; smaller is steeper near 0.
+        alpha: exponent at y = 0, at least 2.
+
+    Returns:
+        The loss of each element, at least 0.
+
+    Raises:
+        ValueError: the shapes differ, or a constant is out of its range.
+
+    Example:
+        >>> import torch
+        >>> adaptive_wing(torch.tensor([0.1, 0.9, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
+        tensor([ 0.1108,  1.0701, 10.2594])
+    """
+    check_adaptive_wing(omega, theta, epsilon, alpha)
+    pred, target = comparable(pred, target)
+    error = (target - pred).abs()
+    power = alpha - target
+    # Beyond theta, A d - C = omega ln(1 + (theta/epsilon)^power) + A (d - theta): the curve held at theta,
+    # plus A times the rest of the error. Written as this sum a large error puts no infinity into the
+    # gradient, as the branch that a `where` does not take would (0 times infinity is NaN).
+    curve = omega * torch.log1p((error.clamp(max=theta) / epsilon) ** power)
+    at_theta = (theta / epsilon) ** power
+    slope = omega * power * at_theta / (1 + at_theta) / theta
+    return curve + slope * (error - theta).clamp(min=0)
+
+
+def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0) -> Maps:
+    r"""Wing loss of every element (Feng et al., CVPR 2018; Wang et al., ICCV 2019, equation 2).
+
+    With the error :math:`d = |y - \hat{y}|` and :math:`C = \omega - \omega \ln(1 + \omega/\epsilon)`,
+
+    .. math::
+        \mathrm{Wing}(y, \hat{y}) = \begin{cases}
+            \omega \ln(1 + d / \epsilon) & d < \omega \\
+            d - C & \text{otherwise}
+        \end{cases}
+
+    Made for coordinates in pixels. On heatmaps it is a baseline that does not converge: its slope jumps from
+    -omega/epsilon to omega/epsilon at d = 0 (the gradient exactly there is 0).
+
+    Args:
+        pred: predicted values. Half precision is computed, and returned, in float32.
+        target: ground-truth values of the same shape.
+        omega: positive error, in the unit of the inputs, at which the logarithm becomes a line.
+        epsilon: positive curvature of the logarithm.
+
+    Returns:
+        The loss of each element, at least 0.
+
+    Raises:
+        ValueError: the shapes differ, or a constant is out of its range.
+
+    Example:
+        >>> import torch
+        >>> wing(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
+        tensor([ 4.0547, 27.9176])
+    """
+    check_wing(omega, epsilon)
+    pred, target = comparable(pred, target)
+    error = (target - pred).abs()
+    return omega * torch.log1p(error.clamp(max=omega) / epsilon) + (error - omega).clamp(min=0)
+
+
+def check_adaptive_wing(omega: float, theta: float, epsilon: float, alpha: float) -> None:
+    """Raise ValueError unless omega, theta, epsilon are positive and alpha is at least 2, all finite."""
+    _check_positive(omega=omega, theta=theta, epsilon=epsilon)
+    if not 2 <= alpha < math.inf:
+        raise ValueError(
+            f"alpha must be finite and at least 2, so that alpha - y >= 1 for every y up to 1; found {alpha}"
+        )
+
+
+def check_wing(omega: float, epsilon: float) -> None:
+    """Raise ValueError unless both constants are positive and finite."""
+    _check_positive(omega=omega, epsilon=epsilon)
+
+
+def comparable(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
+    """Both tensors in one dtype of at least 32 bits; ValueError where their shapes differ.
+
+    Half precision overflows in a sum over one face's maps and resolves no small error, and a silent
+    broadcast would compare the wrong pixels.
+    """
+    if pred.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must have one shape, found {tuple(pred.shape)} and {tuple(target.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
+    return pred.to(dtype), target.to(dtype)
+
+
+def _check_positive(**constants: float) -> None:
+    for name, value in constants.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, found {value}")

@@ -1,0 +1,172 @@
+"""The losses as modules that hold their constants, an optional weight per pixel and one shared reduction."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awing.losses.functional import Maps, adaptive_wing, check_adaptive_wing, check_wing, comparable, wing
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class HeatmapLoss(nn.Module):
+    """An elementwise loss, times a weight, reduced: what all losses here share.
+
+    Args:
+        reduction: "mean" divides the weighted sum by the number of elements, not by the sum of the weights: a
+            constant, so that the mean over the ranks of distributed training is the loss of the whole batch.
+            "sum" adds up; "none" returns the weighted loss of every element.
+
+    Raises:
+        ValueError: an unknown reduction.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}; found {reduction!r}")
+        self.reduction = reduction
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        """The loss of every element; each loss defines its own."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        pred: Maps,
+        target: Maps,
+        weight: Float[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "..."]:
+        """Weighted and reduced loss, computed in float32 at least.
+
+        Args:
+            pred: predicted heatmaps.
+            target: ground-truth heatmaps of the same shape.
+            weight: factor of each element's loss: a weight map, a labelled mask or their product. It has as
+                many axes as the heatmaps, each of the same length or 1.
+
+        Returns:
+            A scalar, or with reduction "none" a tensor of the heatmaps' shape.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        loss = self.elementwise(*comparable(pred, target))
+        if weight is not None:
+            _check_weight_shape(weight.shape, loss.shape)
+            loss = loss * weight
+        if self.reduction == "mean":
+            return loss.mean()
+        return loss.sum() if self.reduction == "sum" else loss
+
+
+class AdaptiveWingLoss(HeatmapLoss):
+    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
+
+    Args:
+        omega: positive scale.
+        theta: positive error at which the curve becomes a line.
+        epsilon: positive curvature near 0.
+        alpha: exponent at y = 0, at least 2.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: a constant out of its range, or an unknown reduction.
+
+    Example:
+        >>> import torch
+        >>> from awing.losses import dilated_weight_map
+        >>> target = torch.zeros(1, 1, 4, 4)
+        >>> target[0, 0, 0, 0] = 1.0
+        >>> AdaptiveWingLoss()(torch.zeros(1, 1, 4, 4), target, dilated_weight_map(target))
+        tensor(7.0533)
+    """
+
+    def __init__(
+        self,
+        omega: float = 14.0,
+        theta: float = 0.5,
+        epsilon: float = 1.0,
+        alpha: float = 2.1,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        check_adaptive_wing(omega, theta, epsilon, alpha)
+        self.omega, self.theta, self.epsilon, self.alpha = omega, theta, epsilon, alpha
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        constants = {"omega": self.omega, "theta": self.theta, "epsilon": self.epsilon, "alpha": self.alpha}
+        return adaptive_wing(pred, target, **constants)
+
+
+class WingLoss(HeatmapLoss):
+    """Wing loss; see :func:`awing.losses.wing`.
+
+    Args:
+        omega: positive error at which the logarithm becomes a line.
+        epsilon: positive curvature of the logarithm.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: a constant out of its range, or an unknown reduction.
+
+    Example:
+        >>> import torch
+        >>> WingLoss()(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
+        tensor(15.9861)
+    """
+
+    def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        check_wing(omega, epsilon)
+        self.omega, self.epsilon = omega, epsilon
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        return wing(pred, target, omega=self.omega, epsilon=self.epsilon)
+
+
+class MSELoss(HeatmapLoss):
+    """Squared error :math:`d^2`, the usual loss of heatmap regression.
+
+    Example:
+        >>> import torch
+        >>> MSELoss()(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
+        tensor(2.5000)
+    """
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        return F.mse_loss(pred, target, reduction="none")
+
+
+class L1Loss(HeatmapLoss):
+    """Absolute error :math:`d`.
+
+    Example:
+        >>> import torch
+        >>> L1Loss()(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
+        tensor(1.5000)
+    """
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        return F.l1_loss(pred, target, reduction="none")
+
+
+class SmoothL1Loss(HeatmapLoss):
+    """Huber's mix of both: :math:`d^2 / 2` where d < 1, else :math:`d - 1/2`.
+
+    Example:
+        >>> import torch
+        >>> SmoothL1Loss()(torch.tensor([0.5, 3.0]), torch.tensor([1.0, 1.0]))
+        tensor(0.8125)
+    """
+
+    def elementwise(self, pred: Maps, target: Maps) -> Maps:
+        return F.smooth_l1_loss(pred, target, reduction="none")
+
+
+def _check_weight_shape(weight: torch.Size, loss: torch.Size) -> None:
+    if len(weight) != len(loss) or any(w not in (1, n) for w, n in zip(weight, loss, strict=True)):
+        raise ValueError(
+            f"weight must have the heatmaps' shape {tuple(loss)}, or 1 along some axes; found {tuple(weight)}"
+        )

@@ -1,0 +1,227 @@
+"""The metrics over a whole data set, whatever its batches and processes (torchmetrics classes)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from awing.metrics.functional import auc, failure_rate, found_joints, nme
+from awing.metrics.per_image import PerImageMetric
+
+
+class LandmarkNME(PerImageMetric):
+    """Normalised mean error, failure rate and area under the error curve, of a data set and its subsets.
+
+    An image without a labelled landmark has no error: it is in no result and no count.
+
+    Args:
+        normalisers: names of the normalisers, in the order of `norms`' columns.
+        subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
+            first subset of that name holds all images.
+        thresholds: errors at which failure rate and area are taken: fractions of at most two decimals.
+
+    Raises:
+        ValueError: a threshold has more decimals, or is not positive.
+
+    Example:
+        >>> import torch
+        >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
+        >>> target = torch.zeros(2, 5, 2)
+        >>> metric.update(
+        ...     pred=target + torch.tensor([3.0, 4.0]),
+        ...     target=target,
+        ...     labelled=torch.ones(2, 5, dtype=torch.bool),
+        ...     norms=torch.tensor([[100.0], [50.0]]),
+        ...     index=torch.tensor([0, 1]),
+        ...     subsets=torch.tensor([[False], [True]]),
+        ... )
+        >>> result = metric.compute()
+        >>> result["full"]["count"], result["full"]["nme"], result["pose"]["fr"]
+        (2, {'inter_ocular': 0.07500000000000001}, {'inter_ocular': {'0.08': 1.0, '0.10': 0.0}})
+    """
+
+    higher_is_better = False
+    nmes: list[Tensor]
+    membership: list[Tensor]
+
+    def __init__(
+        self,
+        normalisers: Sequence[str],
+        subsets: Sequence[str] = (),
+        thresholds: Sequence[float] = (0.08, 0.10),
+    ) -> None:
+        super().__init__("nmes", "membership")
+        for threshold in thresholds:
+            if not (threshold > 0 and round(threshold, 2) == threshold):
+                raise ValueError(
+                    f"thresholds must be positive fractions of at most two decimals, found {threshold}"
+                )
+        self.normalisers = tuple(normalisers)
+        self.subsets = tuple(subsets)
+        self.thresholds = {f"{threshold:.2f}": threshold for threshold in thresholds}
+        self.reset()
+
+    def update(
+        self,
+        pred: Float[Tensor, "b k 2"],
+        target: Float[Tensor, "b k 2"],
+        labelled: Bool[Tensor, "b k"],
+        norms: Float[Tensor, "b n"],
+        index: Int[Tensor, " b"],
+        subsets: Bool[Tensor, "b s"],
+    ) -> None:
+        """Add a batch of images.
+
+        Args:
+            pred: predicted landmarks, in the pixels of the same image as `target`.
+            target: ground-truth landmarks.
+            labelled: which landmarks count.
+            norms: the normalisers in those pixels.
+            index: the images' indices in the data set.
+            subsets: whether the image belongs to each subset.
+
+        Raises:
+            ValueError: the shapes do not fit, or a normaliser is not positive and finite.
+        """
+        shapes = [tuple(norms.shape), tuple(index.shape), tuple(subsets.shape)]
+        b = len(pred)
+        expected = [(b, len(self.normalisers)), (b,), (b, len(self.subsets))]
+        if shapes != expected:
+            raise ValueError(f"expected norms, index and subsets of shapes {expected}, found {shapes}")
+        self.index.append(index)
+        self.nmes.append(torch.stack([nme(pred, target, norm, labelled) for norm in norms.unbind(1)], dim=1))
+        self.membership.append(subsets)
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        """The results of every subset that has an image with a labelled landmark.
+
+        Returns:
+            `{subset: {"count": images, "nme": {normaliser: mean}, "fr": {normaliser: {"0.08": ...}},
+            "auc": {normaliser: {"0.08": ...}}}}`, all but the count fractions.
+
+        Raises:
+            ValueError: no image with a labelled landmark was added.
+        """
+        _, nmes, membership = self._distinct()
+        scored = ~nmes.isnan().any(1)
+        members = dict(zip(self.subsets, membership.unbind(1), strict=True))
+        if "full" not in members:
+            members = {"full": torch.ones_like(scored), **members}
+        chosen = {name: nmes[member & scored] for name, member in members.items()}
+        results = {name: self._summary(errors) for name, errors in chosen.items() if len(errors)}
+        if not results:
+            raise ValueError(f"expected a labelled landmark, found none in {len(nmes)} images")
+        return results
+
+    def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
+        """Every image once, in the order of its index; in distributed runs all processes must call it.
+
+        Returns:
+            The indices, the errors (a column a normaliser, NaN without a labelled landmark) and whether the
+            image belongs to each subset.
+        """
+        with self.sync_context():
+            index, nmes, membership = self._distinct()
+        return index, nmes, membership
+
+    def _summary(self, nmes: Float[Tensor, "i n"]) -> dict[str, Any]:
+        result: dict[str, Any] = {"count": len(nmes), "nme": {}, "fr": {}, "auc": {}}
+        for name, errors in zip(self.normalisers, nmes.unbind(1), strict=True):
+            result["nme"][name] = float(errors.mean())
+            result["fr"][name] = {key: failure_rate(errors, value) for key, value in self.thresholds.items()}
+            result["auc"][name] = {key: auc(errors, value) for key, value in self.thresholds.items()}
+        return result
+
+    def _update_with_no_image(self) -> None:
+        points = torch.zeros(0, 1, 2, device=self.device)
+        norms = torch.zeros(0, len(self.normalisers), device=self.device)
+        subsets = torch.zeros(0, len(self.subsets), device=self.device).bool()
+        self.update(points, points, points[..., 0].bool(), norms, points[:, 0, 0].long(), subsets)
+
+
+class PercentCorrectKeypoints(PerImageMetric):
+    """PCK of groups of joints: the share of a group's labelled joints found; see :func:`awing.metrics.pck`.
+
+    Args:
+        groups: the joints of each group, left and right of a pair together.
+        threshold: share of the torso within which a joint is found.
+
+    Raises:
+        ValueError: no group, an empty one or one called "mean"; a threshold that is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> metric = PercentCorrectKeypoints({"ankle": (0, 2), "head": (1,)})
+        >>> target = torch.zeros(1, 3, 2)
+        >>> pred = torch.tensor([[[19.0, 0.0], [0.0, 0.0], [0.0, 21.0]]])
+        >>> metric.update(
+        ...     pred, target, torch.tensor([100.0]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([0])
+        ... )
+        >>> metric.compute()
+        {'ankle': 0.5, 'head': 1.0, 'mean': 0.75}
+    """
+
+    higher_is_better = True
+    found: list[Tensor]
+    counted: list[Tensor]
+
+    def __init__(self, groups: Mapping[str, Sequence[int]], threshold: float = 0.2) -> None:
+        super().__init__("found", "counted")
+        if not groups or "mean" in groups or not all(len(joints) for joints in groups.values()):
+            raise ValueError(f'expected groups of joints, none empty or called "mean"; found {dict(groups)}')
+        self.groups = {name: list(joints) for name, joints in groups.items()}
+        self.threshold = threshold
+        self.reset()
+
+    def update(
+        self,
+        pred: Float[Tensor, "b k 2"],
+        target: Float[Tensor, "b k 2"],
+        torso: Float[Tensor, " b"],
+        labelled: Bool[Tensor, "b k"],
+        index: Int[Tensor, " b"],
+    ) -> None:
+        """Add a batch of images.
+
+        Args:
+            pred: predicted joints, in the pixels of the same image as `target`.
+            target: ground-truth joints.
+            torso: size of each person's torso in those pixels.
+            labelled: which joints count.
+            index: the images' indices in the data set.
+
+        Raises:
+            ValueError: the shapes do not fit, or a torso is not positive and finite.
+        """
+        if index.shape != torso.shape:
+            raise ValueError(f"expected an index for each of {len(torso)} images, found {tuple(index.shape)}")
+        self.index.append(index)
+        self.found.append(self._count(found_joints(pred, target, torso, labelled, self.threshold)))
+        self.counted.append(self._count(labelled))
+
+    def compute(self) -> dict[str, float]:
+        """The share of joints found in each group, and the mean over the groups.
+
+        Returns:
+            `{group: fraction, ..., "mean": fraction}` without the groups of which no joint was labelled.
+
+        Raises:
+            ValueError: no labelled joint of any group was added.
+        """
+        _, found, counted = self._distinct()
+        pairs = zip(self.groups, found.sum(0).tolist(), counted.sum(0).tolist(), strict=True)
+        shares = {name: hits / total for name, hits, total in pairs if total}
+        if not shares:
+            raise ValueError(f"expected a labelled joint, found none in {len(found)} images")
+        return {**shares, "mean": sum(shares.values()) / len(shares)}
+
+    def _count(self, flags: Bool[Tensor, "b k"]) -> Int[Tensor, "b g"]:
+        """How many joints of each group are set."""
+        return torch.stack([flags[:, joints].sum(1) for joints in self.groups.values()], dim=1)
+
+    def _update_with_no_image(self) -> None:
+        joints = 1 + max(max(joints) for joints in self.groups.values())
+        points = torch.zeros(0, joints, 2, device=self.device)
+        self.update(points, points, points[:, 0, 0], points[..., 0].bool(), points[:, 0, 0].long())

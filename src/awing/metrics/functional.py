@@ -1,0 +1,208 @@
+"""Landmark accuracy as pure functions. All are fractions: an NME of 0.0436 is what papers print as 4.36."""
+
+import math
+from functools import reduce
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def nme(
+    pred: Float[Tensor, "b k 2"],
+    target: Float[Tensor, "b k 2"],
+    norm: Float[Tensor, " b"],
+    labelled: Bool[Tensor, "b k"] | None = None,
+) -> Float[Tensor, " b"]:
+    r"""Normalised mean error of each image (Wang et al., ICCV 2019, equation 7).
+
+    .. math:: \mathrm{NME} = \frac{1}{M} \sum_{i=1}^{M} \frac{\|p_i - \hat{p}_i\|_2}{d}
+
+    over the M labelled landmarks of an image. The rest of the batch does not change one bit of an image's
+    result.
+
+    Args:
+        pred: predicted landmarks, in the pixels of the same image as `target`. A coordinate that is not a
+            number counts as infinitely far off.
+        target: ground-truth landmarks.
+        norm: d, each image's normaliser in those pixels: distance of the eyes, or size of the face box.
+        labelled: which landmarks count; None for all.
+
+    Returns:
+        One error an image in float64; NaN for an image without a labelled landmark.
+
+    Raises:
+        ValueError: the shapes do not fit, or the normaliser of an image with a labelled landmark is not
+            positive and finite.
+
+    Example:
+        >>> import torch
+        >>> pred, target = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.zeros(1, 2, 2)
+        >>> nme(pred, target, norm=torch.tensor([50.0]))
+        tensor([0.0500], dtype=torch.float64)
+    """
+    if labelled is None:
+        labelled = torch.ones_like(pred[..., 0], dtype=torch.bool)
+    distance = _distances(pred, target, norm, labelled)
+    # One landmark after the other: a batched sum may add in another order for another batch size.
+    total = reduce(torch.add, distance.where(labelled, 0.0).unbind(1))
+    return total / labelled.sum(1) / norm.double()
+
+
+def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
+    """Failure rate: share of images whose error is strictly greater than a threshold (paper, section 7.2).
+
+    Args:
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        threshold: largest error that is no failure, usually 0.08 or 0.10.
+
+    Returns:
+        A fraction in [0, 1].
+
+    Raises:
+        ValueError: no image is left, or the threshold is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> failure_rate(torch.tensor([0.05, 0.10, 0.15, 0.20]), threshold=0.10)
+        0.5
+    """
+    return float((_scored(nmes, threshold) > threshold).double().mean())
+
+
+def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """Cumulative error distribution: the share of images with an error of at most e, for e from 0 to a limit.
+
+    The exact step curve: shares[i] holds from errors[i] up to the next error, so draw it with steps after
+    each point (matplotlib's drawstyle "steps-post").
+
+    Args:
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        limit: end of the curve, above 0.
+
+    Returns:
+        Errors, strictly rising: 0, every distinct error in between, `limit`. Shares in [0, 1] in float64; the
+        last one is 1 - failure_rate(nmes, limit).
+
+    Raises:
+        ValueError: no image is left, or the limit is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> ced(torch.tensor([0.03, 0.25, 0.05, 0.05]).double(), limit=0.1)[1]
+        tensor([0.0000, 0.2500, 0.7500, 0.7500], dtype=torch.float64)
+    """
+    ordered = _scored(nmes, limit).sort().values
+    ends = ordered.new_tensor([0.0, limit])
+    errors = torch.unique(torch.cat([ends, ordered[ordered <= limit]]))
+    shares = torch.searchsorted(ordered, errors, right=True).double() / len(ordered)
+    return errors, shares
+
+
+def auc(nmes: Float[Tensor, " n"], threshold: float) -> float:
+    """Area under the cumulative error distribution from 0 to a threshold, divided by the threshold.
+
+    The area is exact: an image with error e adds max(0, threshold - e) to it, so this is the mean of
+    max(0, 1 - e / threshold).
+
+    Args:
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        threshold: end of the curve, usually 0.08 or 0.10.
+
+    Returns:
+        A fraction in [0, 1]; larger is better.
+
+    Raises:
+        ValueError: no image is left, or the threshold is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> auc(torch.tensor([0.0, 0.25, 1.0]), threshold=0.5)
+        0.5
+    """
+    return float((1 - _scored(nmes, threshold).double() / threshold).clamp(min=0).mean())
+
+
+def pck(
+    pred: Float[Tensor, "b k 2"],
+    target: Float[Tensor, "b k 2"],
+    torso: Float[Tensor, " b"],
+    labelled: Bool[Tensor, "b k"],
+    threshold: float = 0.2,
+) -> Float[Tensor, " k"]:
+    """Percentage of correct keypoints: of each joint, the share of images in which it is found.
+
+    A joint is found where its distance from the truth is at most `threshold` times the torso.
+
+    Args:
+        pred: predicted joints, in the pixels of the same image as `target`. One that is not a number is not
+            found.
+        target: ground-truth joints.
+        torso: size of each person's torso in those pixels: left shoulder to right hip.
+        labelled: which joints count.
+        threshold: share of the torso.
+
+    Returns:
+        One fraction a joint in float64; NaN for a joint that is labelled in no image.
+
+    Raises:
+        ValueError: there is no image, the shapes do not fit, the threshold is not positive and finite, or the
+            torso of an image with a labelled joint is not.
+
+    Example:
+        >>> import torch
+        >>> pred, target = torch.tensor([[[0.0, 0.0], [30.0, 0.0]]]), torch.zeros(1, 2, 2)
+        >>> pck(pred, target, torch.tensor([100.0]), labelled=torch.ones(1, 2, dtype=torch.bool))
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    if len(pred) == 0:
+        raise ValueError("expected at least one image, found none")
+    found = found_joints(pred, target, torso, labelled, threshold)
+    return found.sum(0).double() / labelled.sum(0)
+
+
+def found_joints(
+    pred: Float[Tensor, "b k 2"],
+    target: Float[Tensor, "b k 2"],
+    torso: Float[Tensor, " b"],
+    labelled: Bool[Tensor, "b k"],
+    threshold: float,
+) -> Bool[Tensor, "b k"]:
+    """Which labelled joints are found; see :func:`pck`, which takes the same arguments."""
+    _check_threshold(threshold)
+    distance = _distances(pred, target, torso, labelled)
+    return (distance <= threshold * torso.double()[:, None]) & labelled
+
+
+def _distances(pred: Tensor, target: Tensor, norm: Tensor, labelled: Tensor) -> Tensor:
+    """Distance of every point in float64, infinite where it is not a number, after checking the arguments."""
+    shapes = [tuple(tensor.shape) for tensor in (pred, target, norm, labelled)]
+    b, k = shapes[0][:2]
+    if shapes != [(b, k, 2), (b, k, 2), (b,), (b, k)]:
+        raise ValueError(
+            "expected points (b, k, 2) twice, one normaliser (b,) an image and labels (b, k); "
+            f"found {', '.join(map(str, shapes))}"
+        )
+    unusable = labelled.any(1) & ~(norm.isfinite() & (norm > 0))
+    if unusable.any():
+        raise ValueError(
+            "the normaliser of an image with labelled points must be positive and finite, "
+            f"found {norm[unusable][0].item()}; to leave such an image out, pass its points as not labelled"
+        )
+    x, y = (pred.double() - target.double()).unbind(-1)
+    distance = (x * x + y * y).sqrt()
+    return distance.where(~distance.isnan(), math.inf)
+
+
+def _scored(nmes: Tensor, threshold: float) -> Tensor:
+    """The errors that are numbers, after checking the arguments."""
+    _check_threshold(threshold)
+    scored = nmes[~nmes.isnan()]
+    if len(scored) == 0:
+        raise ValueError(f"expected the error of at least one image, found none among {len(nmes)} values")
+    return scored
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 < threshold < math.inf:
+        raise ValueError(f"the threshold must be a positive and finite fraction, found {threshold}")

@@ -1,0 +1,47 @@
+"""Rows of values, one an image, gathered over batches and processes: what the data set metrics share."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+class PerImageMetric(Metric):
+    """A metric that keeps a few values of every image, found again by the image's index in the data set.
+
+    Each index counts once: distributed samplers repeat images to fill the last batch. The values are put in
+    the order of the index before they are added up, so that the result is the same, bit for bit, for every
+    batch size, order and number of processes.
+
+    Args:
+        columns: names of the states, beside "index", that hold one row an image.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    index: list[Tensor]
+
+    def __init__(self, *columns: str) -> None:
+        super().__init__()
+        self.columns = ("index", *columns)
+        for name in self.columns:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def reset(self) -> None:
+        """Forget all images."""
+        super().reset()
+        # A batch of no image gives the states their dtypes and widths: a process that gets no image can then
+        # take part in the exchange between processes.
+        self._update_with_no_image()
+
+    def _update_with_no_image(self) -> None:
+        raise NotImplementedError
+
+    def _distinct(self) -> list[Tensor]:
+        """The columns, the index first: each image once, in the order of the index."""
+        index, *values = (dim_zero_cat(getattr(self, name)) for name in self.columns)
+        order = index.argsort(stable=True)
+        ordered = index[order]
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        return [ordered[first], *(value[order[first]] for value in values)]

@@ -1,0 +1,97 @@
+"""Coordinate channels that let a convolution know where it is (paper section 6, CoordConv)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+BOUNDARY_THRESHOLD = 0.05
+
+
+def coordinate_channels(
+    height: int, width: int, device: torch.device | str | None = None
+) -> Float[Tensor, "3 height width"]:
+    """Coordinates x, y and radius r of every pixel of a feature map (paper section 6).
+
+    ``x = 2 i / (width - 1) - 1`` in column i, growing to the right; ``y = 2 j / (height - 1) - 1`` in row j,
+    growing downwards; ``r = sqrt(x^2 + y^2) / max``, where the maximum, in the corners, is sqrt(2).
+
+    Args:
+        height: rows of the map, at least 2.
+        width: columns of the map, at least 2.
+        device: where to make the channels.
+
+    Returns:
+        float32 channels x, y in [-1, 1] and r in [0, 1].
+
+    Raises:
+        ValueError: a side is shorter than 2 pixels, where the coordinate is undefined.
+
+    Example:
+        >>> x, y, r = coordinate_channels(2, 3)
+        >>> x
+        tensor([[-1.,  0.,  1.],
+                [-1.,  0.,  1.]])
+        >>> y[:, 0]
+        tensor([-1.,  1.])
+        >>> r[0]
+        tensor([1.0000, 0.7071, 1.0000])
+    """
+    if height < 2 or width < 2:
+        raise ValueError(f"coordinates need a map of at least 2x2 pixels, found {height}x{width}")
+    x = torch.linspace(-1, 1, width, device=device).expand(height, width)
+    y = torch.linspace(-1, 1, height, device=device)[:, None].expand(height, width)
+    return torch.stack([x, y, ((x**2 + y**2) / 2).sqrt()])
+
+
+def boundary_coordinates(
+    coordinates: Float[Tensor, "2 height width"], boundary: Float[Tensor, "b 1 height width"]
+) -> Float[Tensor, "b 2 height width"]:
+    """Coordinates on the predicted boundary, zero elsewhere (paper equation 6).
+
+    ``B_x = C_x where B >= 0.05, else 0``, and the same for y. No gradient passes through the gate. The
+    authors' code has ``>`` for ``>=``; the two differ only where the prediction is exactly 0.05.
+
+    Args:
+        coordinates: channels x and y.
+        boundary: boundary map that the previous hourglass predicted, of any range.
+
+    Returns:
+        Channels B_x and B_y in [-1, 1].
+
+    Example:
+        >>> xy = coordinate_channels(2, 2)[:2]
+        >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]
+        tensor([[-1.,  1.],
+                [ 0.,  0.]])
+    """
+    return torch.where(boundary >= BOUNDARY_THRESHOLD, coordinates, 0.0)
+
+
+def append_coordinates(
+    features: Float[Tensor, "b channels height width"],
+    boundary: Float[Tensor, "b 1 height width"] | None = None,
+) -> Float[Tensor, "b more_channels height width"]:
+    """Input of a coordinate convolution: features, x, y, r and, where a boundary map is given, B_x, B_y.
+
+    Args:
+        features: feature map or image; its data type, device and memory format are kept.
+        boundary: boundary map that gates B_x and B_y.
+
+    Returns:
+        Channels + 3 channels, or channels + 5 with a boundary map.
+
+    Example:
+        >>> append_coordinates(torch.zeros(1, 8, 4, 4)).shape
+        torch.Size([1, 11, 4, 4])
+        >>> append_coordinates(torch.zeros(1, 8, 4, 4), boundary=torch.zeros(1, 1, 4, 4)).shape
+        torch.Size([1, 13, 4, 4])
+    """
+    batch, _, height, width = features.shape
+    coordinates = coordinate_channels(height, width, features.device)
+    added = coordinates.expand(batch, -1, -1, -1)
+    if boundary is not None:
+        added = torch.cat([added, boundary_coordinates(coordinates[:2], boundary)], dim=1)
+    # `cat` falls back to the contiguous format unless every input has the same one.
+    channels_last = features.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.cat([features, added.to(features.dtype).contiguous(memory_format=layout)], dim=1)

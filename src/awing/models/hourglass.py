@@ -1,0 +1,209 @@
+"""Stacked hourglass with coordinate convolution and a boundary channel (paper sections 3, 5 and 6)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awing.models.coordinates import append_coordinates
+
+
+class StackedHourglass(nn.Module):
+    """The paper's network: a stem that divides the resolution by 4, then hourglasses, each refining the last.
+
+    Every hourglass predicts all maps: one per landmark and, last, the boundary. Its input, its head's
+    features and its maps, added up, are the next one's input. With coordinates, the stem's first convolution
+    sees [R, G, B, x, y, r], and a 1x1 convolution before each hourglass sees [features, x, y, r] and, in all
+    but the first, the boundary coordinates B_x, B_y of the previous boundary map (equation 6).
+
+    The modules of the paper's Table 7 are the switches: all three off is its baseline, ``boundary`` adds B,
+    ``coord_conv`` C and ``boundary_coords`` CB. Parameters are initialised as PyTorch does by default: the
+    paper trains from scratch and names no other way.
+
+    Args:
+        num_landmarks: landmark maps K, at least 1.
+        stacks: hourglasses, at least 1.
+        channels: width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
+        depth: times that an hourglass halves the resolution, at least 1.
+        coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
+        boundary: predict the boundary as one more map.
+        boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
+
+    Raises:
+        ValueError: an argument is out of range, or ``boundary_coords`` without what it needs.
+
+    Example:
+        >>> network = StackedHourglass(num_landmarks=5, stacks=2, channels=16, depth=2)
+        >>> [maps.shape for maps in network(torch.rand(1, 3, 32, 48))]
+        [torch.Size([1, 6, 8, 12]), torch.Size([1, 6, 8, 12])]
+    """
+
+    def __init__(
+        self,
+        num_landmarks: int,
+        stacks: int = 4,
+        channels: int = 256,
+        depth: int = 4,
+        coord_conv: bool = True,
+        boundary: bool = True,
+        boundary_coords: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_landmarks < 1 or stacks < 1 or depth < 1:
+            raise ValueError(
+                "num_landmarks, stacks and depth must be at least 1, "
+                f"found num_landmarks={num_landmarks}, stacks={stacks}, depth={depth}"
+            )
+        if channels < 8 or channels % 8:
+            raise ValueError(f"channels must be a positive multiple of 8, found {channels}")
+        if boundary_coords and not (boundary and coord_conv):
+            raise ValueError(
+                "boundary_coords needs boundary=True (the map that gates them) and coord_conv=True (the "
+                f"convolution that takes them), found boundary={boundary}, coord_conv={coord_conv}; "
+                "set boundary_coords=False"
+            )
+        self.coord_conv = coord_conv
+        self.boundary_coords = boundary_coords
+        self.depth = depth
+        maps = num_landmarks + boundary
+
+        self.stem = nn.Sequential(
+            nn.Conv2d(6 if coord_conv else 3, channels // 4, 7, stride=2, padding=3),
+            nn.BatchNorm2d(channels // 4),
+            nn.ReLU(inplace=True),
+            Block(channels // 4, channels // 2),
+            nn.AvgPool2d(2),
+            Block(channels // 2, channels // 2),
+            Block(channels // 2, channels),
+        )
+        self.stacks = nn.ModuleList(
+            _Stack(channels, depth, maps, coordinates=3 * coord_conv + 2 * (boundary_coords and i > 0))
+            for i in range(stacks)
+        )
+        self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
+        self.merge_maps = nn.ModuleList(nn.Conv2d(maps, channels, 1) for _ in range(stacks - 1))
+
+    def forward(
+        self, image: Float[Tensor, "b 3 height width"]
+    ) -> list[Float[Tensor, "b maps height//4 width//4"]]:
+        """Maps of every hourglass, the last one's being the prediction.
+
+        Args:
+            image: RGB in [0, 1], neither mean nor standard deviation removed; height and width are multiples
+                of 4 * 2**depth.
+
+        Returns:
+            One tensor per hourglass, K landmark maps then the boundary map, unbounded.
+
+        Raises:
+            ValueError: the image has another number of channels or a size that the hourglass cannot halve.
+        """
+        multiple = 4 * 2**self.depth
+        if image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple:
+            raise ValueError(
+                f"expected RGB images (B, 3, H, W) with H and W multiples of {multiple} (4 * 2**depth), "
+                f"found {tuple(image.shape)}; resize or pad them"
+            )
+        features = self.stem(append_coordinates(image) if self.coord_conv else image)
+        outputs: list[Tensor] = []
+        for i, stack in enumerate(self.stacks):
+            boundary = outputs[-1][:, -1:] if self.boundary_coords and outputs else None
+            head, maps = stack(features, boundary)
+            outputs.append(maps)
+            if i < len(self.merge_maps):
+                features = features + self.merge_features[i](head) + self.merge_maps[i](maps)
+        return outputs
+
+
+class Hourglass(nn.Module):
+    """One hourglass: at each level a branch that keeps the resolution plus one at half of it.
+
+    ``skip(x) + upsample(after(inner(before(average_pool(x)))))``, where ``inner`` is the next level's
+    hourglass, at the last level a block (paper section 3). Width and size stay as they are.
+
+    Args:
+        channels: width, a multiple of 4.
+        depth: levels, at least 1; height and width are multiples of 2**depth.
+
+    Example:
+        >>> Hourglass(channels=8, depth=2)(torch.rand(1, 8, 4, 8)).shape
+        torch.Size([1, 8, 4, 8])
+    """
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.skip = Block(channels, channels)
+        self.before = Block(channels, channels)
+        self.inner = Hourglass(channels, depth - 1) if depth > 1 else Block(channels, channels)
+        self.after = Block(channels, channels)
+
+    def forward(self, x: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b channels h w"]:
+        """Features of the same shape."""
+        full: Tensor = self.skip(x)
+        half = self.after(self.inner(self.before(F.avg_pool2d(x, 2))))
+        return full + F.interpolate(half, scale_factor=2, mode="nearest")
+
+
+class Block(nn.Module):
+    """Hierarchical, parallel and multi-scale residual block, pre-activated (the paper's reference [7]).
+
+    Three 3x3 convolutions in a row, of 1/2, 1/4 and 1/4 of the output's width; their results are concatenated
+    and added to the input, which passes a 1x1 convolution where the width changes.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output, a multiple of 4.
+
+    Example:
+        >>> Block(8, 16)(torch.rand(1, 8, 5, 5)).shape
+        torch.Size([1, 16, 5, 5])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.branch1 = _activated_conv(in_channels, out_channels // 2, 3)
+        self.branch2 = _activated_conv(out_channels // 2, out_channels // 4, 3)
+        self.branch3 = _activated_conv(out_channels // 4, out_channels // 4, 3)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else _activated_conv(in_channels, out_channels, 1)
+
+    def forward(self, x: Float[Tensor, "b in_channels h w"]) -> Float[Tensor, "b out_channels h w"]:
+        """Features of the same size."""
+        out1 = self.branch1(x)
+        out2 = self.branch2(out1)
+        out3 = self.branch3(out2)
+        shortcut: Tensor = self.shortcut(x)
+        return torch.cat([out1, out2, out3], dim=1) + shortcut
+
+
+class _Stack(nn.Module):
+    """A coordinate convolution (where there are coordinates), an hourglass, a head and its maps."""
+
+    def __init__(self, channels: int, depth: int, maps: int, coordinates: int) -> None:
+        super().__init__()
+        self.coordinates = nn.Conv2d(channels + coordinates, channels, 1) if coordinates else None
+        self.hourglass = Hourglass(channels, depth)
+        self.head = nn.Sequential(
+            Block(channels, channels),
+            nn.Conv2d(channels, channels, 1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.maps = nn.Conv2d(channels, maps, 1)
+
+    def forward(
+        self, features: Float[Tensor, "b channels h w"], boundary: Float[Tensor, "b 1 h w"] | None
+    ) -> tuple[Float[Tensor, "b channels h w"], Float[Tensor, "b maps h w"]]:
+        """The head's features and the maps made of them."""
+        if self.coordinates is not None:
+            features = self.coordinates(append_coordinates(features, boundary))
+        head = self.head(self.hourglass(features))
+        return head, self.maps(head)
+
+
+def _activated_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(in_channels),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+    )

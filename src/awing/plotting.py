@@ -1,0 +1,94 @@
+"""Every picture: arrays of RGB pixels for faces, matplotlib for curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from awing.metrics import ced
+
+matplotlib.use("Agg")
+from matplotlib import colormaps
+from matplotlib import pyplot as plt
+
+Picture = UInt8[np.ndarray, "h w 3"]
+PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
+
+
+def overlay(
+    crop: Picture,
+    predicted: Float[np.ndarray, "k 2"],
+    annotated: Float[np.ndarray, "k 2"] | None = None,
+    lines: Sequence[tuple[int, ...]] = (),
+    side: int = 320,
+    caption: str = "",
+) -> Picture:
+    """Draw predicted points and lines in green, annotated points in red, on an enlarged crop."""
+    zoom = side / crop.shape[0]
+    canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
+
+    def pixel(point: np.ndarray) -> tuple[int, int]:
+        x, y = ((point + 0.5) * zoom - 0.5) * 16  # four fractional bits
+        return round(float(x)), round(float(y))
+
+    for line in lines:
+        for a, b in zip(line[:-1], line[1:], strict=True):
+            cv2.line(canvas, pixel(predicted[a]), pixel(predicted[b]), PREDICTED, 1, cv2.LINE_AA, shift=4)
+    for points, color in ((annotated, ANNOTATED), (predicted, PREDICTED)):
+        for point in points if points is not None else ():
+            if np.isfinite(point).all():
+                cv2.circle(canvas, pixel(point), 2 * 16, color, -1, cv2.LINE_AA, shift=4)
+    return _captioned(canvas, caption)
+
+
+def heatmaps(crop: Picture, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Picture:
+    """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side."""
+    landmark_maps = maps[:-1] if boundary else maps
+    panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), _heat(landmark_maps.max(0), side)]
+    if boundary:
+        panels.append(_heat(maps[-1], side))
+    return np.concatenate(panels, 1)
+
+
+def grid(pictures: Sequence[Picture], columns: int = 4) -> Picture:
+    """Pictures of one size in rows, black where the last row is not full."""
+    columns = min(columns, len(pictures))
+    blank = np.zeros_like(pictures[0])
+    cells = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+    return np.concatenate(rows, 0)
+
+
+def save_picture(path: Path, picture: Picture) -> None:
+    """Write a PNG (or whatever the suffix says); the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float, title: str) -> None:
+    """Cumulative error distribution (paper 7.2), one curve per subset."""
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for name, nmes in errors.items():
+        x, share = ced(nmes, limit)
+        axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
+    axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _heat(values: Float[np.ndarray, "h w"], side: int) -> Picture:
+    color = colormaps["magma"](np.clip(values, 0, 1))[..., :3]
+    return cv2.resize((255 * color).round().astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+
+
+def _captioned(canvas: Picture, caption: str) -> Picture:
+    if caption:
+        cv2.rectangle(canvas, (0, 0), (canvas.shape[1], 18), (0, 0, 0), -1)
+        cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas

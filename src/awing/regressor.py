@@ -1,0 +1,132 @@
+"""The LightningModule: encode, network, loss, decode, metrics."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from awing.arrays import Batch
+from awing.codec import HeatmapCodec
+from awing.losses import HeatmapLoss
+from awing.metrics import LandmarkNME
+
+CHECKPOINT_FORMAT = 1
+
+
+class LandmarkRegressor(pl.LightningModule):
+    """Train a network to regress heatmaps and score the landmarks that they decode to.
+
+    The loss is the sum over stacks of ``mean(loss(pred, target) * weight_map(target) * labelled)``; the mean divides by
+    the number of map elements, a constant.
+
+    Args:
+        network: Image in [0, 1] -> one stack of maps per hourglass.
+        codec: Between points and maps.
+        loss: Of predicted maps, with a weight per element.
+        weight_map: Target maps -> weight of each element (paper 4.3).
+        normalisers: Names of the columns of a batch's ``normalisers``; the first is the one of ``val/nme``.
+        subsets: Names of the columns of a batch's ``subsets``.
+        optimizer: Makes the optimizer from the parameters.
+        scheduler: Makes the schedule from the optimizer (interval "epoch"), or from it and ``total_steps`` ("step").
+        interval: Whether the schedule advances each "epoch" or each "step".
+        stack_weights: Factor of each stack's loss; None is 1 for all.
+        boundary_weight: Factor of the boundary channel's loss.
+        config: Composed configuration, kept in every checkpoint.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        codec: HeatmapCodec,
+        loss: HeatmapLoss,
+        weight_map: Callable[[Tensor], Tensor],
+        normalisers: Sequence[str],
+        subsets: Sequence[str],
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        interval: str = "epoch",
+        stack_weights: Sequence[float] | None = None,
+        boundary_weight: float = 1.0,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.codec, self.loss, self.weight_map = codec, loss, weight_map
+        self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
+        self.stack_weights, self.boundary_weight = stack_weights, boundary_weight
+        self.config = config or {}
+        self.val_nme = LandmarkNME(normalisers, subsets)
+        self.test_nme = LandmarkNME(normalisers, subsets)
+        self.results: dict[str, Any] = {}  # the test metrics of the last trainer.test
+
+    def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
+        """RGB crops -> the maps of every stack."""
+        scaled = image.to(memory_format=torch.channels_last).float() / 255
+        maps: list[Tensor] = self.network(scaled)
+        return maps
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        loss = self.heatmap_loss(self(batch["image"]), batch)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
+        return loss
+
+    def heatmap_loss(self, outputs: list[Float[Tensor, "b c h w"]], batch: Batch) -> Float[Tensor, ""]:
+        """The loss over all stacks and channels of one batch."""
+        target = self.codec.encode(batch["points"], batch["labelled"])
+        weight = self.codec.channel_mask(batch["labelled"]).to(target.dtype)
+        if self.codec.boundary:
+            weight[:, -1] *= self.boundary_weight
+        weight = weight[..., None, None] * self.weight_map(target)
+        factors = self.stack_weights or [1.0] * len(outputs)
+        losses = [f * self.loss(output, target, weight) for f, output in zip(factors, outputs, strict=True)]
+        return torch.stack(losses).sum()
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        outputs = self(batch["image"])
+        self.log("val/loss", self.heatmap_loss(outputs, batch), batch_size=len(batch["index"]), sync_dist=True)
+        self._score(self.val_nme, outputs[-1], batch)
+
+    def on_validation_epoch_end(self) -> None:
+        full = self.val_nme.compute()["full"]
+        name = self.val_nme.normalisers[0]
+        self.log("val/nme", full["nme"][name], prog_bar=True)
+        for other in self.val_nme.normalisers[1:]:
+            self.log(f"val/nme_{other}", full["nme"][other])
+        self.log("val/fr_10", full["fr"][name]["0.10"])
+        self.log("val/auc_10", full["auc"][name]["0.10"])
+        self.val_nme.reset()
+
+    def test_step(self, batch: Batch, _: int) -> None:
+        self._score(self.test_nme, self(batch["image"])[-1], batch)
+
+    def on_test_epoch_end(self) -> None:
+        self.results = self.test_nme.compute()
+
+    def configure_optimizers(self) -> Any:
+        if self.optimizer is None:
+            raise RuntimeError("this regressor was built without an optimizer: it evaluates, it does not train")
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}
+        schedule = {"scheduler": self.scheduler(optimizer, **steps), "interval": self.interval}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["awing"] = {"format": CHECKPOINT_FORMAT, "config": self.config}
+
+    def _score(self, metric: LandmarkNME, maps: Float[Tensor, "b c h w"], batch: Batch) -> None:
+        points, _ = self.codec.decode(maps)
+        inverse = torch.linalg.inv(batch["matrix"])
+        metric.update(
+            to_source(inverse, points), to_source(inverse, batch["points"]),
+            batch["labelled"], batch["normalisers"], batch["index"], batch["subsets"],
+        )  # fmt: skip
+
+
+def to_source(inverse: Float[Tensor, "b 3 3"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+    """Crop px -> source px, in the matrix's precision."""
+    return points.to(inverse.dtype) @ inverse[:, :2, :2].mT + inverse[:, None, :2, 2]

@@ -1,0 +1,28 @@
+"""Landmark schemes: the facts of each annotation as data, checked when they are imported."""
+
+from difflib import get_close_matches
+
+from awing.errors import ConfigError
+from awing.schemes.builtin import AFLW19, COFW29, IBUG68, LSP14, WFLW98
+from awing.schemes.scheme import Scheme
+
+SCHEMES = {scheme.name: scheme for scheme in (WFLW98, IBUG68, COFW29, AFLW19, LSP14)}
+
+
+def get_scheme(name: str) -> Scheme:
+    """Return a scheme by its name.
+
+    Raises:
+        ConfigError: no scheme has this name; the nearest one is suggested.
+
+    >>> get_scheme("ibug68").num_landmarks
+    68
+    """
+    if name not in SCHEMES:
+        near = get_close_matches(name, SCHEMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"no landmark scheme {name!r}{hint} Known: {', '.join(SCHEMES)}.")
+    return SCHEMES[name]
+
+
+__all__ = ["SCHEMES", "Scheme", "get_scheme"]

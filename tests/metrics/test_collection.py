@@ -1,0 +1,214 @@
+"""The data set metrics: their numbers, and that batches, order, repeats and processes never change them."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from awing.metrics import LandmarkNME, PercentCorrectKeypoints, auc, failure_rate, nme, pck
+
+NAMES = {"normalisers": ["inter_ocular", "box"], "subsets": ["pose", "blur", "empty"]}
+GROUPS = {"ends": (0, 5), "middle": (2, 3, 4), "never": (6,)}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    """Eleven faces; the sixth has no label, landmark 6 never has one, no face is in subset "empty"."""
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0, 256, (11, 7, 2))
+    labelled = rng.random((11, 7)) < 0.8
+    labelled[:, 0], labelled[:, 6], labelled[5] = True, False, False
+    subsets = np.stack([np.arange(11) % 2 == 0, np.arange(11) < 3, np.zeros(11, bool)], axis=1)
+    arrays = {
+        "pred": target + rng.normal(0, 4, (11, 7, 2)),
+        "target": target,
+        "labelled": labelled,
+        "norms": rng.uniform(40, 80, (11, 2)),
+        "index": np.arange(11),
+        "subsets": subsets,
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def take(faces, rows):
+    return {name: value[rows] for name, value in faces.items()}
+
+
+def landmark_metric(faces, batches):
+    metric = LandmarkNME(**NAMES)
+    for rows in batches:
+        metric.update(**take(faces, rows))
+    return metric
+
+
+def joint_metric(faces, batches):
+    metric = PercentCorrectKeypoints(GROUPS)
+    for rows in batches:
+        batch = take(faces, rows)
+        torso = batch["norms"][:, 0].contiguous()
+        metric.update(batch["pred"], batch["target"], torso, batch["labelled"], batch["index"])
+    return metric
+
+
+def test_results_are_the_pure_functions_over_the_data_set(faces):
+    result = landmark_metric(faces, [list(range(11))]).compute()
+    scored = torch.tensor([i for i in range(11) if i != 5])
+    rows = {"full": scored, "pose": scored[scored % 2 == 0], "blur": scored[scored < 3]}
+    assert list(result) == list(rows)
+    for subset, chosen in rows.items():
+        assert result[subset]["count"] == len(chosen)
+        for column, name in enumerate(NAMES["normalisers"]):
+            part = take(faces, chosen)
+            values = nme(part["pred"], part["target"], part["norms"][:, column], part["labelled"])
+            assert result[subset]["nme"][name] == pytest.approx(np.mean(values.numpy()), rel=1e-14)
+            for key, threshold in [("0.08", 0.08), ("0.10", 0.10)]:
+                assert result[subset]["fr"][name][key] == failure_rate(values, threshold)
+                assert result[subset]["auc"][name][key] == pytest.approx(auc(values, threshold), rel=1e-14)
+    assert 0 < result["full"]["fr"]["box"]["0.10"] < result["full"]["fr"]["box"]["0.08"] < 1
+
+
+def test_joint_groups_pool_their_labelled_joints(faces):
+    result = joint_metric(faces, [list(range(11))]).compute()
+    labelled = faces["labelled"]
+    share = pck(faces["pred"], faces["target"], faces["norms"][:, 0], labelled)
+    count = labelled.sum(0)
+    expected = {
+        name: float((share * count)[list(GROUPS[name])].sum() / count[list(GROUPS[name])].sum())
+        for name in ("ends", "middle")
+    }
+    expected["mean"] = (expected["ends"] + expected["middle"]) / 2
+    assert result == pytest.approx(expected, rel=1e-14)
+    assert 0 < result["middle"] < 1
+
+
+def test_batches_order_and_repeats_do_not_change_one_bit(faces):
+    whole = [list(range(11))]
+    shuffled = np.random.default_rng(1).permutation(11).tolist()
+    for batches in (
+        [[i] for i in range(11)],
+        [shuffled[i : i + 3] for i in range(0, 11, 3)],
+        [shuffled, shuffled[:4]],
+        [[0, 0, 0, *range(1, 11)]],
+    ):
+        for build in (landmark_metric, joint_metric):
+            assert build(faces, batches).compute() == build(faces, whole).compute()
+        rows = zip(
+            landmark_metric(faces, batches).per_image(), landmark_metric(faces, whole).per_image(), strict=True
+        )
+        for found, expected in rows:
+            torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_two_processes_give_the_result_of_one(faces, tmp_path):
+    shares = [
+        [[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]],  # padded: image 0 comes twice
+        [[[9, 1, 2, 3], [4, 5, 6], [7, 8, 0, 10]], []],  # the second process gets no image
+        [[list(range(11))], [[10]]],
+    ]
+    data = {"faces": faces, "shares": shares, "landmarks": NAMES, "joints": {"groups": GROUPS}}
+    torch.save(data, tmp_path / "data.pt")
+    results = [tmp_path / f"{rank}.json" for rank in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", str(Path(__file__).with_name("two_processes.py"))]
+            + [str(rank), str(tmp_path / "init"), str(tmp_path / "data.pt"), str(result)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        for rank, result in enumerate(results)
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    metric = landmark_metric(faces, [list(range(11))])
+    rows = [column.nan_to_num(nan=-1.0).tolist() for column in metric.per_image()]
+    expected = [metric.compute(), rows, joint_metric(faces, [list(range(11))]).compute()]
+    for result in results:
+        for found in json.loads(result.read_text()):
+            assert found == expected
+
+
+def test_per_image_rows(faces):
+    index, nmes, membership = landmark_metric(faces, [[9, 3, 5], [0, 3]]).per_image()
+    assert index.tolist() == [0, 3, 5, 9]
+    assert torch.equal(membership, faces["subsets"][index])
+    assert nmes.shape == (4, 2)
+    assert nmes.isnan().all(1).tolist() == [False, False, True, False]
+    expected = nme(faces["pred"], faces["target"], faces["norms"][:, 1], faces["labelled"])[index]
+    torch.testing.assert_close(nmes[:, 1], expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_subset_called_full_is_taken_as_given(faces):
+    metric = LandmarkNME(["inter_ocular"], ["common", "full"])
+    part = {**take(faces, [0, 1, 2, 3]), "norms": faces["norms"][:4, :1]}
+    metric.update(**{**part, "subsets": torch.tensor([[1, 1], [1, 1], [0, 1], [0, 0]]).bool()})
+    result = metric.compute()
+    assert {name: values["count"] for name, values in result.items()} == {"common": 2, "full": 3}
+    assert list(result) == ["common", "full"]
+
+
+def test_a_perfect_prediction_scores_perfectly(faces):
+    perfect = {**faces, "pred": faces["target"]}
+    full = landmark_metric(perfect, [list(range(11))]).compute()["full"]
+    assert full["nme"] == {"inter_ocular": 0.0, "box": 0.0}
+    assert full["fr"]["box"] == {"0.08": 0.0, "0.10": 0.0}
+    assert full["auc"]["box"] == {"0.08": 1.0, "0.10": 1.0}
+    assert joint_metric(perfect, [list(range(11))]).compute() == {"ends": 1.0, "middle": 1.0, "mean": 1.0}
+
+
+@pytest.mark.parametrize("build", [landmark_metric, joint_metric])
+def test_reset_forgets_and_copies_remember(build, faces):
+    metric = build(faces, [[0, 1, 2]])
+    before = metric.compute()
+    copies = [metric.clone(), pickle.loads(pickle.dumps(metric))]
+    metric.reset()
+    with pytest.raises(ValueError, match="found none in 0 images"):
+        metric.compute()
+    assert all(copy.compute() == before for copy in copies)
+
+
+@pytest.mark.parametrize("build", [landmark_metric, joint_metric])
+def test_no_image_and_no_label_are_errors(build, faces):
+    with pytest.raises(ValueError, match="found none in 0 images"):
+        build(faces, []).compute()
+    with pytest.raises(ValueError, match="found none in 1 images"):
+        build(faces, [[5]]).compute()
+
+
+def test_a_call_returns_the_batch_and_keeps_the_whole(faces):
+    metric = LandmarkNME(**NAMES)
+    batches = [list(range(6)), list(range(6, 11))]
+    for rows in batches:
+        assert metric(**take(faces, rows)) == landmark_metric(faces, [rows]).compute()
+    assert metric.compute() == landmark_metric(faces, batches).compute()
+
+
+def test_refuses_what_does_not_fit(faces, unchecked):
+    for change in (
+        {"norms": faces["norms"][:, :1]},
+        {"subsets": faces["subsets"][:, :2]},
+        {"index": faces["index"][:1]},
+        {"target": faces["target"][:1]},
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            LandmarkNME(**NAMES).update(**{**faces, **change})
+    with pytest.raises(ValueError, match="at most two decimals, found 0.075"):
+        LandmarkNME(["box"], thresholds=(0.075,))
+    with pytest.raises(ValueError, match="expected an index for each of 11 images"):
+        joints = [faces[name] for name in ("pred", "target")]
+        PercentCorrectKeypoints(GROUPS).update(
+            *joints, faces["norms"][:, 0], faces["labelled"], faces["index"][:1]
+        )
+
+
+@pytest.mark.parametrize("groups", [{}, {"head": ()}, {"mean": (0,)}])
+def test_refuses_groups_that_are_none(groups):
+    with pytest.raises(ValueError, match="expected groups of joints"):
+        PercentCorrectKeypoints(groups)

@@ -1,0 +1,258 @@
+"""The network: size, configurations, shapes, gradients, memory formats and compilation."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from awing.models import StackedHourglass
+
+# The rows of the paper's Table 7 that differ in the network.
+BASELINE = {"coord_conv": False, "boundary": False, "boundary_coords": False}
+B = {"coord_conv": False, "boundary": True, "boundary_coords": False}
+C = {"coord_conv": True, "boundary": False, "boundary_coords": False}
+B_C = {"coord_conv": True, "boundary": True, "boundary_coords": False}
+B_C_CB = {"coord_conv": True, "boundary": True, "boundary_coords": True}
+CONFIGURATIONS = [BASELINE, B, C, B_C, B_C_CB]
+
+
+def tiny(seed: int = 0, **options: Any) -> StackedHourglass:
+    torch.manual_seed(seed)
+    return StackedHourglass(**{"num_landmarks": 5, "stacks": 2, "channels": 16, "depth": 2} | options)
+
+
+def parameters(*args: Any, **options: Any) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in StackedHourglass(*args, **options).parameters())
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "stacks", "millions"),
+    [
+        (98, 1, 6.334),
+        (98, 2, 12.273),
+        (98, 3, 18.213),
+        (98, 4, 24.153),
+        (68, 4, 24.099),
+        (29, 4, 24.029),
+        (19, 4, 24.011),
+    ],
+)
+def test_parameters_of_the_published_network(landmarks: int, stacks: int, millions: float) -> None:
+    assert round(parameters(landmarks, stacks) / 1e6, 3) == millions
+
+
+def test_parameters_of_the_published_baseline() -> None:
+    assert round(parameters(98, **BASELINE) / 1e6, 3) == 23.874
+
+
+@pytest.mark.parametrize(("stacks", "gmac"), [(1, 8.73), (2, 14.72), (3, 20.72), (4, 26.71)])
+def test_multiplications_of_the_published_network(stacks: int, gmac: float) -> None:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        StackedHourglass(98, stacks)(torch.empty(1, 3, 256, 256))
+    assert round(counter.get_total_flops() / 2e9, 2) == gmac
+
+
+def test_parameters_of_each_module_of_table_7() -> None:
+    baseline, b, c, b_c, b_c_cb = (parameters(98, **configuration) for configuration in CONFIGURATIONS)
+    # B: one more map out of 256 channels and a bias in 4 stacks, and back into 256 channels between them.
+    assert b - baseline == 4 * (256 + 1) + 3 * 256
+    # C: three more inputs of the 7x7 stem of 64 channels, and a 1x1 from 259 to 256 with bias in 4 stacks.
+    assert c - baseline == 3 * 64 * 49 + 4 * (259 * 256 + 256)
+    assert b_c - b == c - baseline
+    # CB: two more inputs of the 1x1 in stacks 2, 3 and 4.
+    assert b_c_cb - b_c == 3 * 2 * 256
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_channels_of_each_configuration(configuration: dict[str, bool]) -> None:
+    network = tiny(stacks=3, **configuration)
+    stem = [weight.shape[1] for name, weight in network.named_parameters() if name == "stem.0.weight"]
+    assert stem == [6 if configuration["coord_conv"] else 3]
+    coordinates = [
+        weight.shape[1] for name, weight in network.named_parameters() if "coordinates.weight" in name
+    ]
+    later = 16 + (5 if configuration["boundary_coords"] else 3)
+    assert coordinates == ([16 + 3, later, later] if configuration["coord_conv"] else [])
+    maps = network(torch.rand(2, 3, 32, 32))
+    assert [tuple(m.shape) for m in maps] == [(2, 5 + configuration["boundary"], 8, 8)] * 3
+
+
+@pytest.mark.parametrize("channels", [8, 24, 96])
+def test_every_width_scales_with_channels(channels: int) -> None:
+    network = tiny(num_landmarks=6, channels=channels)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    widths = {
+        convolution.out_channels * 8 // channels
+        for convolution in convolutions
+        if convolution.out_channels != 7  # the maps
+    }
+    assert convolutions[0].out_channels == channels // 4
+    assert widths == {1, 2, 4, 8}  # eighths of `channels`
+    assert network(torch.rand(2, 3, 32, 32))[-1].shape == (2, 7, 8, 8)
+
+
+@pytest.mark.parametrize(("stacks", "depth"), [(1, 1), (2, 3), (4, 2)])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (3, 1)])
+def test_any_size_that_the_hourglass_can_halve(stacks: int, depth: int, rows: int, columns: int) -> None:
+    unit = 4 * 2**depth
+    maps = tiny(stacks=stacks, depth=depth)(torch.rand(2, 3, rows * unit, columns * unit))
+    assert [tuple(m.shape) for m in maps] == [(2, 6, rows * unit // 4, columns * unit // 4)] * stacks
+
+
+def test_one_network_takes_every_size() -> None:
+    network = tiny().eval()
+    other = tiny(seed=1).eval()
+    other.load_state_dict(network.state_dict())
+    for size in [(32, 32), (16, 48)]:
+        image = torch.rand(1, 3, *size)
+        assert torch.equal(network(image)[-1], other(image)[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_landmarks": 0}, "num_landmarks=0"),
+        ({"stacks": 0}, "stacks=0"),
+        ({"depth": 0}, "depth=0"),
+        ({"channels": 0}, "multiple of 8, found 0"),
+        ({"channels": -8}, "multiple of 8, found -8"),
+        ({"channels": 20}, "multiple of 8, found 20"),
+        ({"boundary": False}, "boundary_coords needs boundary=True"),
+        ({"coord_conv": False}, "boundary_coords needs .* coord_conv=True"),
+    ],
+)
+def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny(**options)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (32, 24), (8, 16)])
+def test_size_that_the_hourglass_cannot_halve(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf"multiples of 16 .* found \(1, 3, {size[0]}, {size[1]}\)"):
+        tiny()(torch.rand(1, 3, *size))
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_the_last_output_trains_every_parameter(configuration: dict[str, bool]) -> None:
+    # Without batch statistics, which cancel the biases in front of them.
+    network = tiny(stacks=3, **configuration).eval()
+    network(torch.rand(2, 3, 32, 32))[-1].square().sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_an_output_depends_on_no_later_stack() -> None:
+    network = tiny(stacks=3)
+    network(torch.rand(2, 3, 32, 32))[1].square().sum().backward()
+    idle = {name.rsplit(".", 1)[0] for name, p in network.named_parameters() if p.grad is None}
+    later = {"merge_features.1", "merge_maps.1"}
+    assert later < idle
+    assert all(name.startswith("stacks.2.") for name in idle - later)
+
+
+def test_the_boundary_gates_the_next_stack() -> None:
+    """Only through B_x and B_y can a boundary map reach the next stack once the merge ignores it."""
+    network = tiny().eval()
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        network.merge_maps[0].weight[:, -1] = 0
+        boundary_bias = network.stacks[0].maps.bias
+        results = {}
+        for bias in (-100.0, 100.0, 200.0):
+            boundary_bias[-1] = bias
+            results[bias] = network(image)[1]
+    assert torch.equal(results[100.0], results[200.0])
+    assert not torch.allclose(results[-100.0], results[100.0])
+
+
+def test_channels_last_is_kept_and_changes_nothing() -> None:
+    network = tiny(stacks=3).eval()
+    image = torch.rand(2, 3, 32, 48)
+    expected = network(image)
+    assert all(maps.is_contiguous() for maps in expected)
+
+    formats: list[bool] = []
+
+    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        formats.append(all(t.is_contiguous(memory_format=torch.channels_last) for t in (args[0], output)))
+
+    network.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            module.register_forward_hook(record)
+    found = network(image.contiguous(memory_format=torch.channels_last))
+    assert len(formats) > 100
+    assert all(formats)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_autocast_stays_close_to_float32() -> None:
+    network = tiny().eval()
+    image = torch.rand(2, 3, 32, 32)
+    expected = network(image)[-1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(image)[-1]
+    assert found.dtype == torch.bfloat16
+    found.float().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    # bfloat16 keeps 8 bits (0.4 %); a few dozen layers add that up.
+    assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+WITHOUT_TYPE_CHECKS = """
+import torch
+from awing.models import StackedHourglass
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+network = StackedHourglass(5, stacks=2, channels=8, depth=1)
+image = torch.rand(2, 3, 16, 24)
+network.eval()
+compiled = torch.compile(network, fullgraph=True, backend="eager")  # fullgraph: an error where the graph breaks
+torch.testing.assert_close(compiled(image), network(image))
+
+batch = {"image": {0: torch.export.Dim("batch")}}
+exported = torch.export.export(network, (image,), dynamic_shapes=batch).module()
+larger = torch.rand(5, 3, 16, 24)
+torch.testing.assert_close(exported(larger), network(larger))
+
+for shape in [(1, 1, 16, 16), (1, 4, 16, 16)]:
+    try:
+        network(torch.rand(shape))
+    except ValueError as error:
+        assert "RGB images (B, 3, H, W)" in str(error) and str(shape) in str(error), error
+    else:
+        raise SystemExit(f"{shape} was accepted")
+"""
+
+
+def test_compilation_export_and_number_of_channels() -> None:
+    """In a process without the run-time type checks of the other tests, which no compiler can trace."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TYPE_CHECKS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxscript")),
+    reason="onnx and onnxscript are not installed",
+)
+def test_onnx_export(tmp_path: Path) -> None:
+    import onnx
+
+    torch.onnx.export(tiny().eval(), (torch.rand(1, 3, 32, 32),), tmp_path / "network.onnx", dynamo=True)
+    onnx.checker.check_model(onnx.load(tmp_path / "network.onnx"))

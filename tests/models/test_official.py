@@ -1,0 +1,286 @@
+"""Conversion of the authors' weights, against a second network that reads their names and row-wise x itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from awing.errors import CheckpointError
+from awing.models import load_official
+
+StateDict = dict[str, Tensor]
+
+
+def official_state_dict(stacks: int, maps: int = 6, channels: int = 16, depth: int = 4) -> StateDict:
+    """Random weights under the authors' names."""
+    generator = torch.Generator().manual_seed(stacks)
+    state: StateDict = {}
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator)
+
+    def conv(name: str, inputs: int, outputs: int, size: int, bias: bool = True) -> None:
+        bound = (3 / (inputs * size * size)) ** 0.5
+        state[f"{name}.weight"] = uniform(-bound, bound, outputs, inputs, size, size)
+        if bias:
+            state[f"{name}.bias"] = uniform(-0.1, 0.1, outputs)
+
+    def norm(name: str, width: int) -> None:
+        state[f"{name}.weight"] = uniform(0.5, 1.5, width)
+        state[f"{name}.bias"] = uniform(-0.2, 0.2, width)
+        state[f"{name}.running_mean"] = uniform(-0.2, 0.2, width)
+        state[f"{name}.running_var"] = uniform(0.5, 1.5, width)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(1000 + len(state))
+
+    def block(name: str, inputs: int, outputs: int) -> None:
+        widths = [inputs, outputs // 2, outputs // 4, outputs // 4]
+        for i in (1, 2, 3):
+            norm(f"{name}.bn{i}", widths[i - 1])
+            conv(f"{name}.conv{i}", widths[i - 1], widths[i], 3, bias=False)
+        if inputs != outputs:
+            norm(f"{name}.downsample.0", inputs)
+            conv(f"{name}.downsample.2", inputs, outputs, 1, bias=False)
+
+    conv("conv1.conv", 6, channels // 4, 7)
+    norm("bn1", channels // 4)
+    block("conv2", channels // 4, channels // 2)
+    block("conv3", channels // 2, channels // 2)
+    block("conv4", channels // 2, channels)
+    for i in range(stacks):
+        conv(f"m{i}.coordconv.conv", channels + (5 if i else 3), channels, 1)
+        for level in range(1, depth + 1):
+            for branch in ("b1", "b2", "b3"):
+                block(f"m{i}.{branch}_{level}", channels, channels)
+        block(f"m{i}.b2_plus_1", channels, channels)
+        block(f"top_m_{i}", channels, channels)
+        conv(f"conv_last{i}", channels, channels, 1)
+        norm(f"bn_end{i}", channels)
+        conv(f"l{i}", channels, maps, 1)
+        if i < stacks - 1:
+            conv(f"bl{i}", channels, channels, 1)
+            conv(f"al{i}", maps, channels, 1)
+    return state
+
+
+def official_forward(state: StateDict, image: Tensor, stacks: int, depth: int = 4) -> list[Tensor]:
+    """The authors' network in evaluation mode, written from its description."""
+
+    def conv(name: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight = state[f"{name}.weight"]
+        return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, padding=weight.shape[-1] // 2)
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        mean, variance, scale, shift = (
+            state[f"{name}.{key}"][:, None, None] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return ((x - mean) / torch.sqrt(variance + 1e-5) * scale + shift).relu()
+
+    def block(name: str, x: Tensor) -> Tensor:
+        parts = [x]
+        for i in (1, 2, 3):
+            parts.append(conv(f"{name}.conv{i}", norm(f"{name}.bn{i}", parts[-1])))
+        if f"{name}.downsample.2.weight" in state:
+            x = conv(f"{name}.downsample.2", norm(f"{name}.downsample.0", x))
+        return torch.cat(parts[1:], dim=1) + x
+
+    def with_coordinates(x: Tensor, maps: Tensor | None = None) -> Tensor:
+        rows, columns = x.shape[2:]
+        down = (2 * torch.arange(rows).double() / (rows - 1) - 1)[:, None].repeat(1, columns)
+        right = (2 * torch.arange(columns).double() / (columns - 1) - 1)[None].repeat(rows, 1)
+        radius = (down**2 + right**2).sqrt()
+        added = [down, right, radius / radius.max()]  # what they call x comes first and runs down the rows
+        batch = [torch.stack(added).expand(len(x), -1, -1, -1)]
+        if maps is not None:
+            line = maps[:, -1:].clamp(0, 1) > 0.05
+            batch.append(torch.cat([down * line, right * line], dim=1))
+        return torch.cat([x, *batch], dim=1)
+
+    def hourglass(name: str, level: int, x: Tensor) -> Tensor:
+        low = block(f"{name}.b2_{level}", F.avg_pool2d(x, 2))
+        low = hourglass(name, level - 1, low) if level > 1 else block(f"{name}.b2_plus_1", low)
+        low = block(f"{name}.b3_{level}", low)
+        return block(f"{name}.b1_{level}", x) + low.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    x = norm("bn1", conv("conv1.conv", with_coordinates(image), stride=2))
+    x = block("conv4", block("conv3", F.avg_pool2d(block("conv2", x), 2)))
+    outputs: list[Tensor] = []
+    for i in range(stacks):
+        entry = conv(f"m{i}.coordconv.conv", with_coordinates(x, outputs[-1] if outputs else None))
+        head = block(f"top_m_{i}", hourglass(f"m{i}", depth, entry))
+        head = norm(f"bn_end{i}", conv(f"conv_last{i}", head))
+        outputs.append(conv(f"l{i}", head))
+        if i < stacks - 1:
+            x = x + conv(f"bl{i}", head) + conv(f"al{i}", outputs[-1])
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("stacks", "channels", "depth"), [(1, 16, 4), (2, 16, 4), (4, 16, 4), (2, 256, 4), (2, 24, 2)]
+)
+def test_the_converted_network_is_the_authors_function(stacks: int, channels: int, depth: int) -> None:
+    state = official_state_dict(stacks, channels=channels, depth=depth)
+    image = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    for i in range(stacks):  # shift each boundary map so that about half of it opens the gate
+        expected = official_forward({k: v.double() for k, v in state.items()}, image, stacks, depth)
+        state[f"l{i}.bias"][-1] += 0.0507 - expected[i][:, -1].median()
+    expected = official_forward({k: v.double() for k, v in state.items()}, image, stacks, depth)
+    assert all(0.4 < (maps[:, -1] > 0.05).double().mean() < 0.6 for maps in expected)
+    with torch.no_grad():
+        found = load_official(state).eval().double()(image)
+    # The coordinates are float32, which is the difference that remains.
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_published_size() -> None:
+    state = official_state_dict(4, maps=99, channels=256)
+    learnt = [v for k, v in state.items() if not re.search("running|tracked", k)]
+    assert sum(v.numel() for v in learnt) == 24_153_036
+    network = load_official(state)
+    assert sum(p.numel() for p in network.parameters()) == 24_153_036
+    assert network.training
+    assert all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
+
+
+def test_only_columns_of_coordinates_move() -> None:
+    """Every tensor arrives exactly; those with coordinate inputs have exactly these columns exchanged."""
+    state = official_state_dict(2)
+    ours = load_official(state).state_dict()
+    order = {
+        "conv1.conv.weight": [0, 1, 2, 4, 3, 5],
+        "m0.coordconv.conv.weight": [*range(16), 17, 16, 18],
+        "m1.coordconv.conv.weight": [*range(16), 17, 16, 18, 20, 19],
+    }
+    arranged = [v[:, order[k]] if k in order else v for k, v in state.items()]
+
+    def fingerprint(tensor: Tensor) -> tuple[tuple[int, ...], list[float]]:
+        return tuple(tensor.shape), tensor.flatten().tolist()
+
+    assert sorted(map(fingerprint, ours.values())) == sorted(map(fingerprint, arranged))
+
+
+def test_every_way_of_holding_a_state_dict(tmp_path: Path) -> None:
+    state = official_state_dict(1)
+    expected = load_official(state).state_dict()
+    parallel = {f"module.{key}": value for key, value in state.items()}
+    for i, content in enumerate(
+        [state, {"state_dict": state, "epoch": 3}, parallel, {"state_dict": parallel}]
+    ):
+        path = tmp_path / f"{i}.pth"
+        torch.save(content, path)
+        for source in (content, path, str(path)):
+            found = load_official(source).state_dict()
+            assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_step_counts_may_be_absent() -> None:
+    state = official_state_dict(1)
+    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    found, expected = load_official(old).state_dict(), load_official(state).state_dict()
+    for key, tensor in found.items():
+        assert torch.equal(tensor, torch.tensor(0) if "num_batches" in key else expected[key])
+
+
+def test_the_network_owns_its_tensors_and_leaves_the_random_state() -> None:
+    state = official_state_dict(1)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    network = load_official(state)
+    assert torch.equal(torch.rand(1), expected)
+    before = {key: value.clone() for key, value in state.items()}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert all(torch.equal(state[key], before[key]) for key in state)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["conv1.conv.bias", "conv4.downsample.2.weight", "m1.b2_plus_1.bn2.running_var", "al0.weight", "l1.bias"],
+)
+def test_missing_unknown_and_misshapen_tensors_are_named(key: str) -> None:
+    state = official_state_dict(2)
+    with pytest.raises(CheckpointError, match=f"missing: {re.escape(key)}$"):
+        load_official({k: v for k, v in state.items() if k != key})
+    with pytest.raises(CheckpointError, match=f"missing: {re.escape(key)}; unknown: other.{re.escape(key)}$"):
+        load_official({"other." + k if k == key else k: v for k, v in state.items()})
+    wrong = torch.zeros(3, 1)
+    expected = re.escape(f"of another shape: {key} (3, 1) for {tuple(state[key].shape)}")
+    with pytest.raises(CheckpointError, match=expected):
+        load_official(state | {key: wrong})
+
+
+def test_many_missing_tensors_are_counted() -> None:
+    state = {key: value for key, value in official_state_dict(2).items() if not key.startswith("m1.b3")}
+    # 4 levels of 3 convolutions and 3 norms of 4 tensors (step counts may be absent).
+    with pytest.raises(CheckpointError, match=f"m1.b3_1.bn1.weight, .* and {4 * (3 + 3 * 4) - 10} more"):
+        load_official(state)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "not the authors' layout"),
+        ({"weight": torch.zeros(2)}, "not the authors' layout.* found 1 keys: weight"),
+        (official_state_dict(1) | {"l0.weight": torch.zeros(6, 16)}, "4-dimensional l0.weight"),
+        (
+            official_state_dict(1) | {"l0.weight": torch.zeros(1, 16, 1, 1)},
+            r"impossible shape \(1, 16, 1, 1\)",
+        ),
+        (
+            official_state_dict(1) | {"l0.weight": torch.zeros(6, 12, 1, 1)},
+            r"impossible shape \(6, 12, 1, 1\)",
+        ),
+        (official_state_dict(1) | {"epoch": 7}, "found others: epoch"),
+        ({"state_dict": [1, 2]}, "found list"),
+        ({1: torch.zeros(2)}, "found others: 1"),
+    ],
+)
+def test_state_dicts_of_something_else(content: dict[object, object], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"^state dict: .*{message}"):
+        load_official(content)
+
+
+class Intruder:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "weights.pth", tmp_path / "trace"
+    torch.save(official_state_dict(1) | {"extra": Intruder(trace)}, path)
+    with pytest.raises(CheckpointError, match=r"weights\.pth: refused; .* could run code"):
+        load_official(path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists(), "the file would have run code"
+
+
+def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+    torch.save(official_state_dict(1), tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    contents = {
+        "empty": b"",
+        "text": b"<html>404</html>",
+        "cut": whole[: len(whole) // 2],
+        "zip": b"PK\x03\x04" + b"0" * 99,
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{name}: refused"):
+            load_official(tmp_path / name)
+    with pytest.raises(CheckpointError, match="absent: there is no such file"):
+        load_official(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Is a directory\)"):
+        load_official(tmp_path)
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match=r"list\.pth: expected a state dict .* found list"):
+        load_official(tmp_path / "list.pth")
