@@ -10,6 +10,7 @@ from awing.losses import adaptive_wing, dilated_weight_map, wing
 
 PAPER = {"omega": 14.0, "theta": 0.5, "epsilon": 1.0, "alpha": 2.1}
 TARGETS = [0.0, 0.2, 0.5, 0.8, 1.0]
+SIDES = (1 - 1e-9, 1 + 1e-9)  # factors right below and above a threshold
 
 # Slope A and offset C of the line, and the loss at an error of .01, .1, .5 and 1: worked out by hand from
 # equation 3 at the paper's constants.
@@ -67,9 +68,7 @@ def value_and_slope(loss, d, y, **kwargs):
 
 def slope_jump(loss, y, **kwargs):
     """Slope right above theta over the slope right below it, minus 1."""
-    below, above = (
-        value_and_slope(loss, kwargs["theta"] * factor, y, **kwargs)[1] for factor in (1 - 1e-9, 1 + 1e-9)
-    )
+    below, above = (value_and_slope(loss, kwargs["theta"] * side, y, **kwargs)[1] for side in SIDES)
     return float(above / below - 1)
 
 
@@ -113,9 +112,7 @@ def test_gradcheck_on_both_sides_of_theta(c):
 @few
 @given(y=unit, c=constants)
 def test_value_and_slope_are_continuous_at_theta(y, c):
-    below, above = (
-        value_and_slope(adaptive_wing, c["theta"] * factor, y, **c)[0] for factor in (1 - 1e-9, 1 + 1e-9)
-    )
+    below, above = (value_and_slope(adaptive_wing, c["theta"] * side, y, **c)[0] for side in SIDES)
     np.testing.assert_allclose(above, below, rtol=1e-7)
     assert abs(slope_jump(adaptive_wing, y, **c)) < 1e-6
 

@@ -1,4 +1,4 @@
-"""One of the processes of the distributed test: `python two_processes.py rank init_file data_file result_file`."""
+"""One process of the distributed test: `python two_processes.py rank init_file data_file result_file`."""
 
 import json
 import sys
@@ -20,9 +20,8 @@ def main(rank: int, init_file: str, data_file: str, result_file: str) -> None:
         for batch in shares[rank]:
             faces = {name: value[batch] for name, value in data["faces"].items()}
             landmarks.update(**faces)
-            joints.update(
-                faces["pred"], faces["target"], faces["norms"][:, 0].contiguous(), faces["labelled"], faces["index"]
-            )
+            torso = faces["norms"][:, 0].contiguous()
+            joints.update(faces["pred"], faces["target"], torso, faces["labelled"], faces["index"])
         rows = [column.nan_to_num(nan=-1.0).tolist() for column in landmarks.per_image()]
         results.append([landmarks.compute(), rows, joints.compute()])
     distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Conversion of the authors' weights, against a second network that reads their names and row-wise x itself."""
+"""Conversion of the authors' weights, against a second network with their names and row-wise x."""
 
 import re
 from pathlib import Path
@@ -130,8 +130,8 @@ def test_the_converted_network_is_the_authors_function(stacks: int, channels: in
     assert all(0.4 < (maps[:, -1] > 0.05).double().mean() < 0.6 for maps in expected)
     with torch.no_grad():
         found = load_official(state).eval().double()(image)
-    # The coordinates are float32, which is the difference that remains.
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Float32 coordinates (6e-8), amplified by the layers, are the difference that remains.
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_published_size() -> None:
@@ -236,7 +236,6 @@ def test_many_missing_tensors_are_counted() -> None:
         ),
         (official_state_dict(1) | {"epoch": 7}, "found others: epoch"),
         ({"state_dict": [1, 2]}, "found list"),
-        ({1: torch.zeros(2)}, "found others: 1"),
     ],
 )
 def test_state_dicts_of_something_else(content: dict[object, object], message: str) -> None:
@@ -284,3 +283,6 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match=r"list\.pth: expected a state dict .* found list"):
         load_official(tmp_path / "list.pth")
+    torch.save({1: torch.zeros(2)}, tmp_path / "number.pth")
+    with pytest.raises(CheckpointError, match=r"number\.pth: .* found others: 1"):
+        load_official(tmp_path / "number.pth")

@@ -55,9 +55,7 @@ class LandmarkNME(PerImageMetric):
         super().__init__("nmes", "membership")
         for threshold in thresholds:
             if not (threshold > 0 and round(threshold, 2) == threshold):
-                raise ValueError(
-                    f"thresholds must be positive fractions of at most two decimals, found {threshold}"
-                )
+                raise ValueError(f"expected positive thresholds of at most two decimals, found {threshold}")
         self.normalisers = tuple(normalisers)
         self.subsets = tuple(subsets)
         self.thresholds = {f"{threshold:.2f}": threshold for threshold in thresholds}

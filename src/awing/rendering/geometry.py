@@ -1,16 +1,17 @@
-"""The head as a surface, its landmarks, and the camera. Millimetres: x right, y down, z towards the camera, origin
+"""The head as a surface and its landmarks. Millimetres: x right, y down, z towards the camera, origin
 between the eyes.
 
 The features are laid out in the plane of the face, as seen from straight in front and far away, then lifted on to the
 surface. The surface is a grid over (u, v) in [0, 1]: u runs round the head, v from the crown to under the jaw.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32
-from numpy.typing import ArrayLike, NDArray
 
-from awing.data.rendering.parameters import FaceParameters
+from awing.rendering.parameters import Array, FaceParameters
 
 ROWS, COLUMNS = 72, 81
 
@@ -19,15 +20,15 @@ _RINGS = np.array([
     [-118, -118, 3, -84, -90, -96], [-112, -112, 30, -52, -90, -126], [-98, -98, 50, -29, -90, -150],
     [-80, -80, 63, -13, -90, -170], [-55, -55, 70, -3, -90, -183], [-25, -25, 71, 1, -90, -187],
     [0, -1, 70, -3, -88, -185], [25, 20, 68.5, 0, -86, -178], [50, 39, 66, 4, -84, -165],
-    [75, 54, 62, 3, -80, -150], [100, 67, 57, 1, -75, -140], [113, 74, 52, -6, -72, -135],
-    [119, 81, 43, -24, -72, -128], [126, 92, 34, -48, -75, -120],
+    [75, 54, 62, 3, -80, -150], [100, 67, 57, 1, -75, -140], [113, 73, 52, -6, -72, -135],
+    [119, 78, 43, -24, -72, -128], [126, 86, 34, -48, -75, -120],
 ])  # fmt: skip
 _STEPS = np.linspace(0, 1, ROWS)
 _AROUND = np.linspace(-1, 1, COLUMNS)
 AZIMUTH = 1.3 * _AROUND + (np.pi - 1.3) * _AROUND**3  # of every column: most columns are on the face
 HEIGHT = np.interp(_STEPS, [0, 0.1, 0.22, 0.93, 1], [-118, -100, -55, 118, 126])  # of every row, in front, mouth shut
 # The jaw edge from the temple to the chin, as azimuths and heights of rows.
-_JAW = np.radians([85, 85, 84, 80, 68, 46, 22, 0]), np.array([-8, 25, 58, 86, 104, 114, 117, 117.5])
+_JAW = np.radians([85, 85, 84, 80, 68, 46, 22, 0]), np.array([-8, 25, 58, 87, 106, 116, 119.5, 120])
 
 
 def landmarks(face: FaceParameters) -> Float[np.ndarray, "98 2"]:
@@ -47,19 +48,19 @@ def landmarks(face: FaceParameters) -> Float[np.ndarray, "98 2"]:
     return points
 
 
-def _eye(face: FaceParameters, side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _eye(face: FaceParameters, side: int) -> tuple[Array, Array]:
     """Outer corner, upper lid, inner corner, lower lid back; pupil. For the side of positive x."""
-    middle, half = 31.5 + 1.6 * face.eye_spacing, 14.5 + face.eye_size
+    middle, half = 31.5 + 1.6 * face.eye_spacing, 15.2 + face.eye_size
     outer, inner = np.array([middle + half, -0.8 - 1.3 * face.eye_slant]), np.array([middle - half, 1.6])
     chord = outer + (inner - outer) * np.array([[0.25], [0.5], [0.75]])
     bow = np.array([[0, 0.74], [0, 1], [0, 0.8]])
     lower = chord + bow * (3.8 + 0.3 * face.eye_size - 0.9 * max(face.smile, 0))
-    upper = lower + (chord - bow * (6.2 + 0.7 * face.eye_size) - lower) * face.eyes_open[side]
+    upper = lower + (chord - bow * (6.8 + 0.8 * face.eye_size) - lower) * face.eyes_open[side]
     pupil = np.array([middle, np.clip(2 * face.gaze[1] - 1, upper[1, 1], lower[1, 1])])
     return np.concatenate([[outer], upper, [inner], lower[::-1]]), pupil
 
 
-def _brow(face: FaceParameters, side: int) -> NDArray[np.float64]:
+def _brow(face: FaceParameters, side: int) -> Array:
     """Outer tip, upper line inwards, lower line back. For the side of positive x."""
     raised, t = face.brow_raise[side], np.linspace(1, 0, 5)
     x = 11.5 + 0.8 * face.eye_spacing + 1.5 * min(raised, 0) + t * (42 + face.eye_spacing)
@@ -69,7 +70,7 @@ def _brow(face: FaceParameters, side: int) -> NDArray[np.float64]:
     return np.concatenate([np.stack([x, y - half], 1), np.stack([x, y + half], 1)[:0:-1]])
 
 
-def _mouth(face: FaceParameters) -> NDArray[np.float64]:
+def _mouth(face: FaceParameters) -> Array:
     """Twelve outer, then eight inner points, each from the image-left corner clockwise."""
     smile, gap = face.smile, 27 * face.mouth_open + 6 * max(face.smile - 0.4, 0)
     half = 24.5 + 1.6 * face.mouth_width + (5.5 if smile > 0 else 2.5) * smile - 4.5 * face.mouth_open
@@ -116,11 +117,11 @@ class Head:
             v = np.interp(y + rise, front, _STEPS)
         return np.stack([along(np.arcsin(sine)), v], -1).astype(np.float32)
 
-    def locate(self, plane: ArrayLike) -> Float32[np.ndarray, "n 2"]:
+    def locate(self, plane: Any) -> Float32[np.ndarray, "n 2"]:
         """Points of the plane of the face -> (u, v)."""
-        return lookup(self._inverse, (np.asarray(plane) + [68, 70]) / 2)
+        return lookup(self._inverse, np.add(plane, (68, 70)) / 2)
 
-    def lift(self, uv: ArrayLike) -> Float32[np.ndarray, "n 3"]:
+    def lift(self, uv: Any) -> Float32[np.ndarray, "n 3"]:
         """(u, v) -> points in space."""
         return lookup(self.grid, np.asarray(uv) * [COLUMNS - 1, ROWS - 1])
 
@@ -140,22 +141,23 @@ def _profile(face: FaceParameters) -> Float[np.ndarray, "r 6"]:
     below = np.clip((rings[:, 0] - 68) / 45, 0, 1.3)  # the mouth
     aside = np.clip((rings[:, 1] - 20) / 50, 0, 1)
     rings[:, 0] += below * (4 * face.chin + 24 * face.mouth_open)
-    rings[:, 1] += 2.5 * face.chin * aside
-    rings[:, 2] *= 1 + 0.035 * face.width + 0.045 * face.jaw * aside
+    rings[:, 1] += 2.5 * face.chin * aside + 6 * face.mouth_open * np.clip(below, 0, 1)
+    rings[:, 2] *= 1 + 0.04 * face.width + 0.055 * face.jaw * aside
     rings[:, 3] -= 7 * face.mouth_open * below
     table = np.stack([np.interp(HEIGHT, _RINGS[:, 0], column) for column in rings.T], 1)
     return np.asarray(cv2.GaussianBlur(table, (1, 0), sigmaX=0.1, sigmaY=1.6, borderType=cv2.BORDER_REPLICATE))
 
 
-def _relief(face: FaceParameters, plane: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _relief(face: FaceParameters, plane: Array, x: Array, y: Array) -> Array:
     """Height above the bare head, mm: nose, eyeballs in their sockets, brows, cheeks, lips, chin."""
     eye, wing, tip = 31.5 + 1.6 * face.eye_spacing, plane[59, 0], plane[54, 1]
     upper, lower, chin = plane[79, 1], plane[85, 1], 104 + 4 * face.chin + 19 * face.mouth_open
     bumps = (  # height, x (and -x), y, radii
         (-4.5, 16, -2, 6, 8), (-3, eye, 0, 17, 9), (4.2, eye, -0.5, 10.5, 6.5), (2.6, 28, -19, 20, 5.5),
-        (3.5 + 2 * face.smile, 42, 26 - 3 * face.smile, 14, 11), (-2.5, 62, 62, 12, 20), (0.6 * wing, wing - 3.5, tip + 5, 4.2, 5),
-        (3.5, 0, upper + 8, 25, 13), (2.6, 0, upper + 3, 15, 3.2), (3.4, 0, lower - 4.5, 14, 3.6), (-2.6, 0, lower + 5, 17, 4.5),
-        (4.5, 0, chin, 14, 9), (-1.2, 0, plane[57, 1] + 7, 2.5, 5),
+        (3.5 + 2 * face.smile, 42, 26 - 3 * face.smile, 14, 11), (-2.5, 62, 62, 12, 20),
+        (0.6 * wing, wing - 3.5, tip + 5, 4.2, 5),
+        (3.5, 0, upper + 8, 25, 13), (2.6, 0, upper + 3, 15, 3.2), (3.4, 0, lower - 4.5, 14, 3.6),
+        (-2.6, 0, lower + 5, 17, 4.5), (4.5, 0, chin, 14, 9), (-1.2, 0, plane[57, 1] + 7, 2.5, 5),
     )  # fmt: skip
     aside = np.abs(x)
     z = np.zeros_like(y)
@@ -167,23 +169,24 @@ def _relief(face: FaceParameters, plane: NDArray[np.float64], x: NDArray[np.floa
     return z + ridge * np.exp(-((aside / half) ** 2.2))
 
 
-def _forward(cosine: NDArray[np.float64]) -> NDArray[np.float64]:
+def _forward(cosine: Array) -> Array:
     """1 in the middle of the face, falling smoothly to about 0 from its sides backwards."""
     return np.asarray((cosine + np.sqrt(cosine**2 + 0.04)) / (1 + np.sqrt(1.04)))
 
 
-def along(azimuth: ArrayLike) -> NDArray[np.float64]:
+def along(azimuth: Any) -> Array:
     """The u of an azimuth in radians."""
     return np.asarray(np.interp(azimuth, AZIMUTH, (_AROUND + 1) / 2))
 
 
-def lookup(image: NDArray[np.float32], at: ArrayLike) -> NDArray[np.float32]:
+def lookup(image: Array, at: Any) -> Array:
     """Bilinear values of a float image at (n, 2) positions (x, y)."""
     at = np.asarray(at, np.float32)
     padded = np.zeros((-(-len(at) // 1024) * 1024, 2), np.float32)  # OpenCV limits an image's side to 32,767
     padded[: len(at)] = at
-    values = cv2.remap(image, padded.reshape(-1, 1024, 2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(values.reshape(-1, image.shape[2])[: len(at)])
+    x, y = padded.T.reshape(2, -1, 1024)
+    values: Array = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return values.reshape(-1, image.shape[2])[: len(at)]
 
 
 def trunk() -> Float32[np.ndarray, "r c 3"]:
@@ -219,46 +222,7 @@ def long_hair(rng: np.random.Generator) -> Float32[np.ndarray, "r c 3"]:
     start = np.radians(np.interp(middle, knots, [30, 45, 58, 70, 80, 80, 62]))
     azimuth = start + (2 * np.pi - 2 * start) * np.linspace(0, 1, 61)
     wave = 2.5 * np.sin(9 * azimuth + 4 * t + rng.uniform(0, 6)) + 1.5 * np.sin(23 * azimuth + 7 * t)
-    radius = np.interp(middle, knots, [34, 56, 70, 79, 84, 84, 74 + rng.uniform(0, 16)]) + wave * np.sqrt(t)
+    radius = np.interp(middle, knots, [34, 56, 70, 79, 85, 88, 76 + rng.uniform(0, 16)]) + wave * np.sqrt(t)
     y = middle + t**3 * (5 * np.sin(31 * azimuth) + 8 * np.sin(5 * azimuth + rng.uniform(0, 6)))
     z = -90 + np.where(np.cos(azimuth) > 0, 1.0, 1.28) * radius * np.cos(azimuth) + 10 * t
     return np.stack([radius * np.sin(azimuth), y, z], -1).astype(np.float32)
-
-
-class Camera:
-    """Turns the head about its middle by a share of its pose, then views it in perspective.
-
-    Attributes:
-        scale: Pixels a millimetre at the depth of the origin.
-        centre: Pixel of the optical axis.
-    """
-
-    pivot = np.array([0, 25, -85], np.float32)
-
-    def __init__(self, face: FaceParameters, share: float = 1.0) -> None:
-        yaw, pitch, roll = np.radians([face.yaw, face.pitch, face.roll]) * share
-        about_x = [[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]]
-        about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
-        about_z = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
-        self.rotation = np.linalg.multi_dot([about_z, about_y, about_x]).astype(np.float32)
-        self.distance, self.scale, self.centre = face.distance, 1.0, np.zeros(2)
-
-    def project(self, points: ArrayLike) -> NDArray[np.float64]:
-        """(..., 3) mm -> (..., 3): x and y in pixels, and a depth that is greater where nearer."""
-        seen = (np.asarray(points) - self.pivot) @ self.rotation.T + self.pivot
-        zoom = self.scale * self.distance / (self.distance - seen[..., 2:])
-        return np.concatenate([seen[..., :2] * zoom + self.centre, seen[..., 2:]], -1)
-
-
-def project_landmarks(camera: Camera, head: Head, plane: Float[np.ndarray, "98 2"]) -> Float[np.ndarray, "98 2"]:
-    """The points as the camera sees them, the contour slid to the outermost point of each of its rows."""
-    points = camera.project(head.lift(head.locate(plane)))[:, :2]
-    azimuth, v = head.jaw_edge()
-    inner = np.sign(azimuth) * np.minimum(np.abs(azimuth), np.radians(30))
-    slide = azimuth[:, None] + (inner - azimuth)[:, None] * np.linspace(0, 1, 40)
-    rows = np.broadcast_to(v[:, None], slide.shape)
-    lines = head.lift(np.stack([along(slide), rows], -1).reshape(-1, 2)).reshape(33, 40, 3)
-    seen = camera.project(lines)[..., :2]
-    outwards = np.sign(azimuth)[:, None] * (seen @ camera.rotation[:2, 0])
-    points[:33] = seen[np.arange(33), np.argmax(outwards, 1)]
-    return np.asarray(points, np.float64)
