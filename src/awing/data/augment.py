@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from awing.arrays import Image, Matrix
+from awing.errors import ConfigError
 from awing.geometry import augmentation_matrix
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library asks the network for a newer release otherwise
@@ -16,7 +17,7 @@ import albumentations
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample's random choices: its matrix (crop px -> crop px), and whether it mirrors."""
+    """One sample's geometry: its matrix (crop px -> crop px), and whether it mirrors."""
 
     matrix: Matrix
     flip: bool
@@ -27,10 +28,18 @@ class Augmentation:
 
     Args:
         rotation: Largest angle, degrees; drawn uniformly in +-rotation, as all of them.
-        translation: Largest shift, px of a 256 px crop.
-        scale: Largest relative change of size.
+        translation: Largest shift along each axis, px of a 256 px crop; grows with the crop.
+        scale: Largest relative change of size, in [0, 1).
         flip: Probability of mirroring.
         photometric: albumentations transforms of the crop; they must not move pixels.
+
+    Raises:
+        ConfigError: a scale or a probability out of range.
+
+    >>> augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=1)
+    >>> draw = augmentation.draw(64, np.random.default_rng(0))
+    >>> draw.flip, draw.matrix[0].tolist()  # x -> 63 - x
+    (True, [-1.0, 0.0, 63.0])
     """
 
     def __init__(
@@ -41,6 +50,10 @@ class Augmentation:
         flip: float = 0.5,
         photometric: Sequence[albumentations.BasicTransform] = (),
     ) -> None:
+        if not 0 <= scale < 1:
+            raise ConfigError(f"augment.scale is a share of the size in [0, 1), found {scale}")
+        if not 0 <= flip <= 1:
+            raise ConfigError(f"augment.flip is a probability, found {flip}")
         self.rotation, self.translation, self.scale, self.flip = rotation, translation, scale, flip
         self.photometric = albumentations.Compose(list(photometric))
 
@@ -55,6 +68,10 @@ class Augmentation:
         return Draw(matrix, flip)
 
     def paint(self, crop: Image, rng: np.random.Generator) -> Image:
-        """Apply the photometric transforms; all of them draw from ``rng``, so that they fire independently."""
+        """Apply the photometric transforms to a copy of the crop.
+
+        All of them draw from ``rng`` in turn, so that they fire independently; albumentations' own seeding gives each
+        the same stream, and then all fire or none.
+        """
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         return self.photometric(image=crop)["image"]

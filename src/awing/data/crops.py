@@ -20,9 +20,25 @@ Crop = Literal["provided", "landmarks", "official"]
 def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
     """Source px -> crop px for one face.
 
+    Args:
+        record: Its points matter to the crops ``landmarks`` and ``official`` only.
+        crop: Which box; see above.
+        scale: The square's side is ``scale`` times the box's longer side; ``official`` has its own, and takes 1.
+        size: Side of the crop, px.
+
+    Returns:
+        The matrix of a translation and an isotropic scaling.
+
     Raises:
-        ConfigError: an unknown crop.
+        ConfigError: an unknown crop, or a scale of the official one.
         DataError: the record lacks what the crop needs.
+
+    >>> from pathlib import Path
+    >>> face = Record(Path("a.jpg"), np.zeros((1, 2)), np.array([True]), box=np.array([10.0, 20.0, 50.0, 100.0]))
+    >>> matrix = record_matrix(face, "provided", scale=1.6, size=256)  # a square of 128 around (30, 60)
+    >>> apply(matrix, np.array([[30.0, 60.0], [31.0, 60.0]]))
+    array([[127.5, 127.5],
+           [129.5, 127.5]])
     """
     if crop not in get_args(Crop):
         raise ConfigError(f"dataset.crop is one of {get_args(Crop)}, found {crop!r}")
@@ -32,14 +48,16 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         raise DataError(f"{record.path}: crop={crop} needs a provided box and there is none; use crop=landmarks")
     if crop == "provided":
         return crop_matrix(record.box, size, scale)
+    if scale != 1:
+        raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
     return _official_matrix(record.box, record.points, size)
 
 
 def landmark_box(record: Record) -> Box:
-    """The tight box of the labelled landmarks.
+    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px.
 
     Raises:
-        DataError: fewer than two distinct landmarks are labelled.
+        DataError: the labelled landmarks have no width or no height.
     """
     points = record.points[record.labelled]
     if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():

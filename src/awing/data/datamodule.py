@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -19,13 +19,8 @@ from awing.errors import ConfigError, DataError
 from awing.schemes import get_scheme
 
 Split = Literal["train", "val", "test"]
+Reader = Callable[..., Annotations]  # (root, split, allow_partial) -> one official split
 log = logging.getLogger(__name__)
-
-
-class Reader(Protocol):
-    """Reads one official split of a data set."""
-
-    def __call__(self, root: Path, split: str, allow_partial: bool) -> Annotations: ...
 
 
 class LandmarkDataModule(pl.LightningDataModule):

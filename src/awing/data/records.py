@@ -12,18 +12,30 @@ from awing.errors import DataError
 
 @dataclass(frozen=True)
 class Record:
-    """One annotated face in one image file, in source px."""
+    """One annotated face in one image file, in source px.
+
+    Args:
+        path: The image file.
+        points: (K, 2) landmarks, x and y; 0-based, pixel centres on integers.
+        labelled: (K,) whether a landmark is annotated; the others' coordinates mean nothing.
+        box: x0, y0, x1, y1 of the box that the data set provides, or None.
+        subsets: Names of the subsets that the face belongs to.
+
+    >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
+    >>> face.box is None, "blur" in face.subsets
+    (True, True)
+    """
 
     path: Path
     points: Points
     labelled: Mask
-    box: Box | None = None  # provided with the data set
+    box: Box | None = None
     subsets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The faces of one split that are on disk, and how many the official split has."""
+    """The faces of one split that are on disk, and how many the complete split has."""
 
     records: list[Record]
     expected: int
@@ -31,7 +43,7 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from, for messages."""
+    """Where a data set comes from and which files its folder holds, for messages."""
 
     title: str
     url: str
@@ -40,6 +52,12 @@ class Source:
 
 def check_complete(source: Source, root: Path, problems: Sequence[str], allow_partial: bool) -> None:
     """Refuse an incomplete data set, listing what is missing, unless partial data are allowed.
+
+    Args:
+        source: What the message says about where to get the set.
+        root: The folder that it was looked for in.
+        problems: What is missing, an entry each; the first twelve are shown.
+        allow_partial: Accept the set as it is.
 
     Raises:
         DataError: ``problems`` is not empty and ``allow_partial`` is false.
@@ -57,10 +75,13 @@ def check_complete(source: Source, root: Path, problems: Sequence[str], allow_pa
 
 
 def inside(root: Path, name: str, where: str) -> Path:
-    """The path of an image that an annotation names.
+    """The path of an image that an annotation names; ``where`` is the annotation's file and line.
 
     Raises:
-        DataError: the name leads out of ``root``.
+        DataError: the name is empty or leads out of ``root``.
+
+    >>> inside(Path("images"), "0--Parade/1.jpg", "list.txt:1").as_posix()
+    'images/0--Parade/1.jpg'
     """
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
@@ -69,10 +90,16 @@ def inside(root: Path, name: str, where: str) -> Path:
 
 
 def parse_numbers(words: Sequence[str], where: str) -> np.ndarray:
-    """Finite numbers from the words of a line.
+    """Finite numbers from the words of a line; ``where`` is its file and number.
 
     Raises:
         DataError: a word is no finite number.
+
+    >>> parse_numbers(["1", "2.5"], "list.txt:1")
+    array([1. , 2.5])
+    >>> parse_numbers(["1", "x"], "list.txt:1")
+    Traceback (most recent call last):
+    awing.errors.DataError: list.txt:1: expected numbers, found 'x'
     """
     try:
         values = np.array(words, dtype=np.float64)

@@ -59,12 +59,11 @@ def _save_faces(folder: Path, seed: int, split: str, count: int, workers: int) -
     from rich.progress import track  # in the train extra: rendering single faces does without
 
     paths = [folder / _file_name(split, index) for index in range(count)]
-    save, label = partial(save_face, seed=seed, split=split), f"Rendering {count} {split} faces"
+    save, label = partial(save_face, seed, split), f"Rendering {count} {split} faces"
     if workers == 1:
-        return [save(path, index=index) for index, path in enumerate(track(paths, label))]
+        return list(track(map(save, paths, range(count)), label, total=count))
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        faces = pool.map(partial(save_face, seed=seed, split=split), paths, range(count), chunksize=8)
-        return list(track(faces, label, total=count))
+        return list(track(pool.map(save, paths, range(count), chunksize=8), label, total=count))
 
 
 def _file_name(split: str, index: int) -> str:

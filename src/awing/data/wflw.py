@@ -1,5 +1,6 @@
 """WFLW (98 points) from its own files: Wu et al., "Look at Boundary", CVPR 2018."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,8 @@ def read_wflw(
 ) -> Annotations:
     """Read one official list: 98 points, box x_min y_min x_max y_max, six attribute flags, image name a line.
 
+    A record has the provided box, and the attributes whose flag is 1 as its subsets.
+
     Args:
         root: Folder that holds ``WFLW_images`` and ``WFLW_annotations``.
         split: ``"train"`` or ``"test"``.
@@ -38,12 +41,12 @@ def read_wflw(
     if not file.is_file():
         check_complete(SOURCE, root, [f"{name} is missing"], allow_partial)
         return Annotations([], expected[split])
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")  # a name may hold other separators
     records = [_parse(root / "WFLW_images", line, f"{file}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
     problems = []
     if len(records) != expected[split]:
         problems.append(f"{name}: expected {expected[split]} faces, found {len(records)}")
-    on_disk = {path for path in {record.path for record in records} if path.is_file()}
+    on_disk = {path for path in {record.path for record in records} if os.path.isfile(path)}
     missing = sorted({record.path for record in records} - on_disk)
     problems += [f"{path.relative_to(root)} is missing" for path in missing]
     check_complete(SOURCE, root, problems, allow_partial)

@@ -1,12 +1,11 @@
 """The view: pose and perspective."""
 
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from awing.rendering.geometry import Head, along
-from awing.rendering.parameters import Array, FaceParameters
+from awing.rendering.parameters import Array, FaceParameters, Values
 
 
 class Camera:
@@ -27,7 +26,7 @@ class Camera:
         self.rotation = np.linalg.multi_dot([about_z, about_y, about_x]).astype(np.float32)
         self.distance, self.scale, self.centre = face.distance, 1.0, np.zeros(2)
 
-    def project(self, points: Any) -> Array:
+    def project(self, points: Values) -> Array:
         """(..., 3) mm -> (..., 3): x and y in pixels, and a depth that is greater where nearer."""
         seen = (np.asarray(points) - self.pivot) @ self.rotation.T + self.pivot
         zoom = self.scale * self.distance / (self.distance - seen[..., 2:])

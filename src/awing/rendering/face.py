@@ -17,7 +17,7 @@ from awing.rendering.textures import above_hairline, ear_texture, hair_texture, 
 
 SIZE = 224  # pixels a side
 FLAGS = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")
-_FINE = 300  # pixels a side while drawing; the reduction to SIZE smooths every edge
+_FINE = 288  # pixels a side while drawing; the reduction to SIZE smooths every edge
 
 
 class RenderedFace(NamedTuple):
@@ -42,7 +42,7 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
     return render(sample_parameters(np.random.default_rng([seed, ("train", "test").index(split), index])))
 
 
-def save_face(path: Path, seed: int, split: str, index: int) -> RenderedFace:
+def save_face(seed: int, split: str, path: Path, index: int) -> RenderedFace:
     """Writes a face as JPEG; the face comes back without its pixels, as light mail between processes."""
     face = render_face(seed, split, index)
     encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]

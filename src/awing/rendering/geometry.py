@@ -5,13 +5,12 @@ The features are laid out in the plane of the face, as seen from straight in fro
 surface. The surface is a grid over (u, v) in [0, 1]: u runs round the head, v from the crown to under the jaw.
 """
 
-from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
-from awing.rendering.parameters import Array, FaceParameters
+from awing.rendering.parameters import Array, FaceParameters, Values
 
 ROWS, COLUMNS = 72, 81
 
@@ -117,11 +116,11 @@ class Head:
             v = np.interp(y + rise, front, _STEPS)
         return np.stack([along(np.arcsin(sine)), v], -1).astype(np.float32)
 
-    def locate(self, plane: Any) -> Float32[np.ndarray, "n 2"]:
+    def locate(self, plane: Values) -> Float32[np.ndarray, "n 2"]:
         """Points of the plane of the face -> (u, v)."""
         return lookup(self._inverse, np.add(plane, (68, 70)) / 2)
 
-    def lift(self, uv: Any) -> Float32[np.ndarray, "n 3"]:
+    def lift(self, uv: Values) -> Float32[np.ndarray, "n 3"]:
         """(u, v) -> points in space."""
         return lookup(self.grid, np.asarray(uv) * [COLUMNS - 1, ROWS - 1])
 
@@ -174,17 +173,18 @@ def _forward(cosine: Array) -> Array:
     return np.asarray((cosine + np.sqrt(cosine**2 + 0.04)) / (1 + np.sqrt(1.04)))
 
 
-def along(azimuth: Any) -> Array:
+def along(azimuth: Values | float) -> Array:
     """The u of an azimuth in radians."""
     return np.asarray(np.interp(azimuth, AZIMUTH, (_AROUND + 1) / 2))
 
 
-def lookup(image: Array, at: Any) -> Array:
+def lookup(image: Array, at: Values) -> Array:
     """Bilinear values of a float image at (n, 2) positions (x, y)."""
     at = np.asarray(at, np.float32)
-    padded = np.zeros((-(-len(at) // 1024) * 1024, 2), np.float32)  # OpenCV limits an image's side to 32,767
+    width = min(len(at), 1024)  # OpenCV limits an image's side to 32,767
+    padded = np.zeros((-(-len(at) // width) * width, 2), np.float32)
     padded[: len(at)] = at
-    x, y = padded.T.reshape(2, -1, 1024)
+    x, y = padded.T.reshape(2, -1, width)
     values: Array = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return values.reshape(-1, image.shape[2])[: len(at)]
 

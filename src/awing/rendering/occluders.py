@@ -1,14 +1,13 @@
 """Things in front of a face, drawn on the finished picture at the places that its landmarks and camera give."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from awing.rendering.camera import Camera
 from awing.rendering.painting import Painter, ellipse, mix, spline
-from awing.rendering.parameters import Array, FaceParameters
+from awing.rendering.parameters import Array, FaceParameters, Values
 
 
 class _Scene(NamedTuple):
@@ -20,12 +19,12 @@ class _Scene(NamedTuple):
     mm: float  # pixels
     colour: Array  # drawn at random
 
-    def lit(self, colour: ArrayLike) -> Array:
+    def lit(self, colour: Values) -> Array:
         """A colour in this picture's light."""
         light = np.sqrt(self.face.exposure * np.asarray(self.face.tint))
         return np.asarray(np.clip(colour * light, 0, 1), np.float32)
 
-    def seen(self, space: Any) -> Array:
+    def seen(self, space: Values) -> Array:
         return self.camera.project(space)[:, :2]
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import ArrayLike
 
-from awing.rendering.parameters import Array
+from awing.rendering.parameters import Array, Values
 
-TILE = 400  # pixels a side of a tile of noise and of the texture of the head
+TILE = 360  # pixels a side of a tile of noise and of the texture of the head
 
 
 class Painter:
@@ -30,26 +29,26 @@ class Painter:
         self._to_pixels = to_pixels
 
     def fill(
-        self, outline: ArrayLike, colour: ArrayLike, opacity: float = 1, soft: float = 0.6,
-        within: ArrayLike | None = None,
+        self, outline: Values, colour: Values, opacity: float = 1, soft: float = 0.6,
+        within: Values | None = None,
     ) -> None:  # fmt: skip
         """Fills a polygon; `soft` is the sigma of its edge in pixels, `within` a polygon that clips it."""
         self._paint([self._to_pixels(outline)], 0, colour, opacity, soft, within)
 
     def stroke(
-        self, lines: Sequence[Any], colour: ArrayLike, width: float, opacity: float = 1, soft: float = 0.6,
-        within: ArrayLike | None = None,
+        self, lines: Sequence[Any], colour: Values, width: float, opacity: float = 1, soft: float = 0.6,
+        within: Values | None = None,
     ) -> None:  # fmt: skip
         """Draws open lines of a width in whole pixels, at least one."""
         self._paint([self._to_pixels(line) for line in lines], max(1, round(width)), colour, opacity, soft, within)
 
     def _paint(
-        self, shapes: list[Array], width: int, colour: ArrayLike, opacity: float, soft: float, within: Any
+        self, shapes: list[Array], width: int, colour: Values, opacity: float, soft: float, within: Any
     ) -> None:
         corners, margin = np.concatenate(shapes), 3 * soft + width + 2
         low = np.maximum(np.floor(corners.min(0) - margin), 0).astype(int)
         high = np.minimum(np.ceil(corners.max(0) + margin) + 1, self.image.shape[1::-1]).astype(int)
-        if (high <= low).any():
+        if opacity <= 0 or (high <= low).any():
             return
         region = slice(low[1], high[1]), slice(low[0], high[0])
         alpha = _mask(shapes, low, high, width, soft) * np.float32(opacity)
@@ -75,7 +74,11 @@ def _mask(shapes: list[Array], low: Array, high: Array, width: int, soft: float)
     return np.asarray(mask[:rows, :columns] * np.float32(1 / 255))
 
 
-def spline(points: ArrayLike) -> Array:
+_TURN = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
+
+
+def spline(points: Values) -> Array:
     """Catmull-Rom curve through the points, six steps from one to the next."""
     p = np.asarray(points, np.float64)
     p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
@@ -85,13 +88,12 @@ def spline(points: ArrayLike) -> Array:
     return np.concatenate([curve.reshape(-1, 2), p[-2:-1]])
 
 
-def ellipse(centre: ArrayLike, rx: float, ry: float, degrees: float = 0) -> Array:
-    turn, tilt = np.linspace(0, 2 * np.pi, 28, endpoint=False), np.radians(degrees)
-    axes = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    return np.asarray(np.stack([rx * np.cos(turn), ry * np.sin(turn)], 1) @ axes + centre)
+def ellipse(centre: Values, rx: float, ry: float, degrees: float = 0) -> Array:
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.asarray(_CIRCLE @ [[rx * cosine, rx * sine], [-ry * sine, ry * cosine]] + centre)
 
 
-def mix(a: ArrayLike, b: ArrayLike, share: float) -> Array:
+def mix(a: Values, b: Values, share: float) -> Array:
     return np.asarray((1 - share) * np.asarray(a) + share * np.asarray(b), np.float32)
 
 

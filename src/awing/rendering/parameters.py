@@ -1,5 +1,6 @@
 """What a rendered face looks like, and the population that faces are drawn from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Values = Array | Sequence[Any]  # whatever numpy turns into an array
 Colour = tuple[float, float, float]  # RGB in [0, 1]
 
 HAIR_STYLES = ("short", "long", "bald")
@@ -89,7 +91,7 @@ def sample_parameters(rng: np.random.Generator) -> FaceParameters:
     """Draws a face from the population; each flag comes out set on 15 to 35 % of the faces."""
     tone = rng.uniform(0, len(_SKINS) - 1.001)
     pair = np.array(_SKINS[int(tone) : int(tone) + 2])
-    skin = (pair[0] + (pair[1] - pair[0]) * (tone % 1)) * rng.normal(1, 0.025, 3)
+    skin = (pair[0] + (pair[1] - pair[0]) * (tone % 1)) * rng.normal(1, 0.015, 3)
     hair = np.array(_HAIRS[rng.integers(3 if tone > 3 else len(_HAIRS))]) * rng.uniform(0.8, 1.2)
     woman = rng.random() < 0.5
     look: dict[str, Any] = {

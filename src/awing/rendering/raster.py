@@ -8,7 +8,6 @@ from awing.rendering.geometry import lookup
 from awing.rendering.parameters import Array, FaceParameters
 
 
-
 class Canvas:
     """A picture under construction, in linear light, with the depth of what is drawn.
 

@@ -54,8 +54,8 @@ def head_texture(
 def _paint_beard(face: FaceParameters, painter: Painter, plane: Array) -> None:
     x, y = plane[82]
     half = np.array([
-        [0, plane[57, 1] + 4], [12, plane[57, 1] + 3], [x + 4, y - 3], [x + 14, y], [50, 56], [59, 30], [64, 6], [67, 10],
-        [66, 60], [54, 100], [20, 140], [0, 145],
+        [0, plane[57, 1] + 4], [12, plane[57, 1] + 3], [x + 4, y - 3], [x + 14, y], [50, 56], [59, 30], [64, 6],
+        [67, 10], [66, 60], [54, 100], [20, 140], [0, 145],
     ])  # fmt: skip
     outline = np.concatenate([half, half[::-1] * [-1, 1]])
     painter.fill(outline, mix(face.hair, face.skin, 0.15), 0.25 + 0.55 * face.beard, 6)
@@ -66,7 +66,8 @@ def _paint_folds(face: FaceParameters, painter: Painter, plane: Array, dark: Arr
     for side, (x, y), eye in ((-1, plane[76], plane[60:68]), (1, plane[82], plane[68:76])):
         cheek = [[side * (wing + 4), base - 8], [x + side * 6, (base + y) / 2], [x + side * 8, y + 3]]
         painter.stroke([spline(cheek)], dark, 3, 0.22 * face.age + 0.32 * max(face.smile, 0), 1.6)
-        painter.stroke([spline(eye.mean(0) + [[-11, 8], [0, 11.5], [12, 8]])], dark, 3, 0.1 + 0.32 * face.age, 1.8)
+        bag = eye.mean(0) + np.array([[-11, 8], [0, 11.5], [12, 8]])
+        painter.stroke([spline(bag)], dark, 3, 0.1 + 0.32 * face.age, 1.8)
         painter.stroke([[[side * 4, -14], [side * 5, -24]]], dark, 2, 0.6 * max(-min(face.brow_raise), 0), 1.2)
     for y in (-40, -49, -58):
         forehead = spline([[-30, y + 2], [-12, y - 1], [8, y], [30, y + 1]])
@@ -114,7 +115,7 @@ def _paint_eye(
     painter.fill(shadow, mix(face.makeup_colour, (0.25, 0.15, 0.3), 0.55), 0.75 * face.makeup, 2.2)
     painter.stroke([crease], dark * 0.75, 2, 0.55, 0.8)
     painter.fill(opening, (0.88, 0.85, 0.83), 1, 0.5)
-    painter.fill(ellipse(inner + (1.2 * outwards, 0), 2, 1.6), (0.72, 0.42, 0.40), 0.8, 0.7, opening)
+    painter.fill(ellipse(np.add(inner, (1.2 * outwards, 0)), 2, 1.6), (0.72, 0.42, 0.40), 0.8, 0.7, opening)
     painter.fill(ellipse(pupil, 6.1, 6.1), iris * 0.35, 1, 0.5, opening)
     painter.fill(ellipse(pupil, 5, 5), iris, 1, 0.8, opening)
     painter.fill(ellipse(pupil + 2 * _DOWN, 3.4, 2.2), np.minimum(iris * 1.5, 1), 0.5, 1.1, opening)
@@ -160,7 +161,7 @@ def above_hairline(face: FaceParameters, rows: int, columns: int) -> Float32[np.
     line = np.interp(np.degrees(np.abs(azimuth)), knots, [-72, -70, -62, -48, -32, -16, 5, 14, -4, 60, 75])
     line += face.hairline * np.clip(np.cos(azimuth), 0, 1) + 2.5 * np.sin(5 * azimuth + face.texture_seed % 7)
     line -= 1000 if face.hair_style == "bald" else 0
-    return line.astype(np.float32) - _heights(rows)[:, None]
+    return np.asarray(line.astype(np.float32) - _heights(rows)[:, None])
 
 
 def _heights(rows: int) -> Float32[np.ndarray, " rows"]:

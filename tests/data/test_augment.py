@@ -1,0 +1,171 @@
+"""Augmentation: what is drawn, how often, and that it depends on the generator alone."""
+
+from collections import Counter
+
+import albumentations
+import numpy as np
+import pytest
+from awing.data import Augmentation
+from awing.errors import ConfigError
+from awing.geometry import apply
+from hydra.utils import instantiate
+from scipy.stats import binom, chisquare, kstest
+
+DRAWS = 2000
+CROP = np.random.default_rng(9).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def parts(matrix: np.ndarray, size: int) -> tuple[float, float, float, float, float]:
+    """Angle in degrees, zoom, shift of the centre in px, and handedness of a similarity, by its action on points."""
+    centre = (size - 1) / 2
+    o, x, y = apply(matrix, np.array([[centre, centre], [centre, centre + 1], [centre + 1, centre]]))
+    down, right = x - o, y - o
+    handedness = np.sign(right[0] * down[1] - right[1] * down[0])
+    angle = np.rad2deg(np.arctan2(-down[0], down[1]))  # of the y axis, which mirroring leaves alone
+    return angle, np.hypot(*down), o[0] - centre, o[1] - centre, handedness
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """(DRAWS, 5) parts of matrices drawn with the paper's settings at 256 px, and (DRAWS,) flips."""
+    augmentation, generator = Augmentation(), rng(1)
+    draws = [augmentation.draw(256, generator) for _ in range(DRAWS)]
+    return np.array([parts(d.matrix, 256) for d in draws]), np.array([d.flip for d in draws])
+
+
+@pytest.mark.parametrize(
+    ("column", "low", "high"),
+    [(0, -50, 50), (1, 0.85, 1.15), (2, -25, 25), (3, -25, 25)],
+    ids=["rotation", "scale", "shift in x", "shift in y"],
+)
+def test_draws_fill_the_papers_ranges_evenly(drawn, column, low, high):
+    values = drawn[0][:, column]
+    assert values.min() >= low and values.max() <= high
+    assert kstest(values, "uniform", args=(low, high - low)).pvalue > 0.01
+
+
+def test_draws_are_independent_of_each_other(drawn):
+    table = np.column_stack([drawn[0][:, :4], drawn[1]])
+    correlation = np.corrcoef(table.T) - np.eye(5)
+    assert np.abs(correlation).max() < 4 / np.sqrt(DRAWS)  # four standard errors
+
+
+def test_half_of_the_draws_flip_and_the_matrix_knows(drawn):
+    values, flips = drawn
+    assert binom.ppf(0.001, DRAWS, 0.5) <= flips.sum() <= binom.ppf(0.999, DRAWS, 0.5)
+    np.testing.assert_array_equal(values[:, 4], np.where(flips, -1, 1))
+
+
+def test_translation_grows_with_the_crop_and_nothing_else_does():
+    augmentation = Augmentation()
+    for seed in range(20):
+        small, large = (parts(augmentation.draw(size, rng(seed)).matrix, size) for size in (128, 256))
+        assert large[2:4] == pytest.approx((2 * small[2], 2 * small[3]))
+        assert large[:2] + large[4:] == pytest.approx(small[:2] + small[4:])
+
+
+def test_a_flip_alone_mirrors_columns():
+    matrix = Augmentation(rotation=0, translation=0, scale=0, flip=1).draw(64, rng()).matrix
+    np.testing.assert_allclose(apply(matrix, np.array([[0.0, 5.0], [63.0, 7.0]])), [[63, 5], [0, 7]])
+
+
+def test_zero_is_the_identity():
+    augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=0)
+    for seed in range(20):
+        draw = augmentation.draw(256, rng(seed))
+        np.testing.assert_allclose(draw.matrix, np.eye(3), atol=1e-12)
+        assert draw.flip is False
+        np.testing.assert_array_equal(augmentation.paint(CROP, rng(seed)), CROP)
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 1.0}, {"scale": -0.1}, {"flip": 50}, {"flip": -0.5}])
+def test_values_that_cannot_work_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}.*found {next(iter(wrong.values()))}"):
+        Augmentation(**wrong)
+
+
+# Photometric transforms
+
+
+class Mark(albumentations.ImageOnlyTransform):
+    """White out one channel, so that one sees which transforms fired."""
+
+    def __init__(self, channel: int, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.channel = channel
+
+    def apply(self, img: np.ndarray, **_: object) -> np.ndarray:
+        marked = img.copy()
+        marked[..., self.channel] = 255
+        return marked
+
+
+def fired(augmentation: Augmentation, generator: np.random.Generator) -> tuple[bool, ...]:
+    painted = augmentation.paint(np.zeros((4, 4, 3), dtype=np.uint8), generator)
+    return tuple((painted == 255).all((0, 1)).tolist())
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["one generator", "a generator a sample"])
+def test_three_transforms_fire_independently(fresh):
+    augmentation, shared = Augmentation(photometric=[Mark(c) for c in range(3)]), rng(5)
+    counts = Counter(fired(augmentation, rng(i) if fresh else shared) for i in range(DRAWS))
+    assert len(counts) == 8  # with one stream for all there would be two: all or none
+    assert chisquare(list(counts.values())).pvalue > 0.01
+
+
+def test_firing_is_independent_of_the_geometry():
+    augmentation = Augmentation(photometric=[Mark(0)])
+    table = []
+    for i in range(DRAWS):
+        generator = rng(i)
+        draw = augmentation.draw(256, generator)
+        table.append([*parts(draw.matrix, 256)[:4], draw.flip, fired(augmentation, generator)[0]])
+    correlation = np.corrcoef(np.array(table, dtype=float).T)[-1, :-1]
+    assert np.abs(correlation).max() < 4 / np.sqrt(DRAWS)
+
+
+def recipe(config, name: str) -> Augmentation:
+    return instantiate(config("train", f"augment={name}").augment)
+
+
+@pytest.mark.parametrize("name", ["paper", "modern"])
+def test_the_same_generator_paints_the_same_whatever_came_before(config, name):
+    augmentation, other = recipe(config, name), recipe(config, name)
+    first = [augmentation.paint(CROP, rng(i)) for i in range(40)]
+    again = [other.paint(CROP, rng(i)) for i in reversed(range(40))][::-1]
+    np.testing.assert_array_equal(first, again)
+    assert len({image.tobytes() for image in first}) > 15  # most of the others are untouched
+
+
+@pytest.mark.parametrize("size", [128, 256])
+@pytest.mark.parametrize(
+    ("name", "untouched"), [("none", 1), ("paper", 0.8 * 0.8 * 0.7), ("modern", 0.5 * 0.9 * 0.8 * 0.8 * 0.7)]
+)
+def test_the_configured_transforms_run_and_leave_their_share_alone(config, name, untouched, size):
+    augmentation, total = recipe(config, name), 150
+    crop = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    same = 0
+    for i in range(total):
+        painted = augmentation.paint(crop, rng(i))
+        assert painted.shape == crop.shape and painted.dtype == np.uint8
+        same += np.array_equal(painted, crop)
+    assert binom.ppf(0.001, total, untouched) <= same <= binom.ppf(0.999, total, untouched)
+
+
+def test_painting_leaves_its_input_alone(config):
+    augmentation, crop = recipe(config, "modern"), CROP.copy()
+    for i in range(40):
+        augmentation.paint(crop, rng(i))
+        np.testing.assert_array_equal(crop, CROP)
+
+
+def test_occlusion_hides_at_most_two_holes_of_two_fifths(config):
+    (dropout,) = [t for t in recipe(config, "paper").photometric if isinstance(t, albumentations.CoarseDropout)]
+    augmentation = Augmentation(photometric=[dropout])
+    grey = np.full((100, 100, 3), 128, dtype=np.uint8)
+    hidden = [int((augmentation.paint(grey, rng(i)) != grey).any(2).sum()) for i in range(100)]
+    assert 1000 < max(hidden) <= 2 * 40 * 40

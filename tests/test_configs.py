@@ -1,0 +1,117 @@
+"""Every configuration composes and builds; mistakes are caught before data are read."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from awing import engine
+from awing.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+
+
+def names(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+EVERY = list(product(names("dataset"), names("loss"), names("model"), names("weight_map")))
+SMALL = ("model.channels=8", "model.depth=2")
+
+
+@pytest.mark.parametrize(("dataset", "loss", "model", "weight_map"), EVERY)
+def test_every_combination_builds_and_gives_a_finite_loss(config, dataset, loss, model, weight_map):
+    cfg = config("train", f"dataset={dataset}", f"loss={loss}", f"model={model}", f"weight_map={weight_map}", *SMALL)
+    cfg.codec.input_size, cfg.codec.heatmap_size = 64, 16
+    regressor = engine.build_regressor(cfg)
+    k = regressor.codec.scheme.num_landmarks
+    batch = {"points": torch.rand(2, k, 2) * 63, "labelled": torch.ones(2, k, dtype=torch.bool)}
+    outputs = regressor(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+    assert len(outputs) == cfg.model.stacks
+    value = regressor.heatmap_loss(outputs, batch)
+    assert torch.isfinite(value) and value > 0
+
+
+@pytest.mark.parametrize("group", ["optim", "trainer", "callbacks", "logger", "augment"])
+def test_every_choice_of_the_other_groups_composes(config, group):
+    for name in names(group):
+        cfg = config("train", f"{group}={name}")
+        assert cfg[group], name
+
+
+def test_the_defaults_are_the_papers_recipe(config):
+    cfg = config("train", "dataset=wflw", "loss=awing")
+    assert {k: cfg.loss[k] for k in ("omega", "theta", "epsilon", "alpha")} == {
+        "omega": 14, "theta": 0.5, "epsilon": 1, "alpha": 2.1,
+    }  # fmt: skip
+    assert (cfg.weight_map.weight, cfg.weight_map.threshold) == (10, 0.2)
+    assert (cfg.codec.input_size, cfg.codec.heatmap_size, cfg.codec.decoder) == (256, 64, "quarter")
+    assert (cfg.model.stacks, cfg.model.boundary, cfg.model.boundary_coords) == (4, True, True)
+    optimizer = engine.build(cfg.optim.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+    assert isinstance(optimizer, torch.optim.RMSprop)
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (1e-4, 0, 1e-5)
+    schedule = engine.build(cfg.optim.scheduler)(optimizer)
+    rates = []
+    for _ in range(cfg.trainer.max_epochs):
+        rates.append(group["lr"])
+        optimizer.step()
+        schedule.step()
+    assert len(rates) == 240
+    assert [rates[i] for i in (0, 79, 80, 159, 160, 239)] == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+    augment = cfg.augment
+    assert (augment.rotation, augment.translation, augment.scale, augment.flip) == (50, 25, 0.15, 0.5)
+    assert (cfg.dataset.crop, cfg.dataset.crop_scales.provided) == ("provided", 1.1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["codec.heatmap_size=32"], "codec.heatmap_size=64"),
+        (["codec.heatmap_size=60"], "must divide"),
+        (["codec.input_size=200", "codec.heatmap_size=50"], "multiple of 64"),
+        (["codec.decoder=dark"], "decoder one of"),
+        (["loss.omega=0"], "omega"),
+        (["loss.alpha=1.5"], "alpha"),
+        (["model.boundary=false"], "boundary"),
+        (["model.channels=12"], "multiple of 8"),
+        (["dataset.scheme=wflw89"], "wflw98"),
+        (["training.stack_weights=[1,1]"], "stack_weights"),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(config, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        engine.build_regressor(config("train", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"], "multiple of the 2 devices"),
+        (["dataset.crop=tight"], "provided"),
+        (["dataset.normalisers=[inter_oculer]"], "inter_ocular"),
+        (["dataset.val_fraction=0.6", "dataset.test_fraction=0.5"], "fraction"),
+    ],
+)
+def test_a_run_that_cannot_work_stops_before_reading_data(config, tmp_path, overrides, message):
+    cfg = config("train", "paths.data_dir=/nowhere", f"output={tmp_path / 'run'}", *SMALL, *overrides)
+    with pytest.raises(ConfigError, match=message):
+        engine.fit(cfg, tmp_path / "run")
+
+
+def test_every_experiment_says_its_command():
+    for file in (CONF / "experiment").glob("*.yaml"):
+        head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+        assert any(f"experiment={file.stem}" in line for line in head), file
+
+
+def test_environment_yml_installs_what_pip_installs():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["--constraint constraints.txt", "--editable .[train,dev]"]
+    assert "--constraint constraints.txt --editable '.[train,dev]'" in (ROOT / "Makefile").read_text()
+    python = [entry for entry in environment["dependencies"] if isinstance(entry, str) and entry.startswith("python")]
+    assert python == ["python>=3.10,<3.14"]
+    assert 'requires-python = ">=3.10,<3.14"' in (ROOT / "pyproject.toml").read_text()

@@ -1,0 +1,156 @@
+"""Training and evaluation end to end, on a few rendered faces."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from awing import engine
+from awing.data import read_wflw
+from awing.errors import AwingError, CheckpointError, ConfigError
+
+EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
+COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
+TINY = [
+    "model=small", "trainer=cpu", "model.channels=8", "model.depth=2",
+    "codec.input_size=64", "codec.heatmap_size=16", "data.batch_size=4", "data.num_workers=0", "trainer.max_epochs=2",
+    "callbacks.progress=null",
+]  # fmt: skip
+
+
+def run(config, rendered: Path, output: Path, *overrides: str) -> dict:
+    wanted = [*TINY, f"paths.data_dir={rendered}", *overrides]
+    if not any(word.startswith("dataset=") for word in wanted):
+        wanted += ["dataset=synthetic", *COUNTS]
+    return engine.fit(config("train", *wanted), output)
+
+
+@pytest.fixture(scope="module")
+def finished(config, rendered, tmp_path_factory) -> Path:
+    """A run of two epochs."""
+    output = tmp_path_factory.mktemp("run") / "run"
+    run(config, rendered, output)
+    return output
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "metrics.csv"):
+        assert (finished / name).stat().st_size > 0, name
+    for name in ("metrics.json", "per_image.csv", "ced.png", "worst.png", "overlay.png", "heatmaps.png"):
+        assert (finished / "test" / name).stat().st_size > 0, name
+    assert list((finished / "pictures").glob("overlay_epoch002.png"))
+    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    assert len([row for row in rows if row["val/nme"]]) == 2
+
+
+def test_evaluation_gives_the_numbers_of_the_end_of_training(finished, rendered, config, tmp_path):
+    cfg = config(
+        "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
+        f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0",
+    )  # fmt: skip
+    engine.evaluate(cfg, tmp_path)
+    trained, evaluated = (json.loads((f / "metrics.json").read_text()) for f in (finished / "test", tmp_path))
+    assert evaluated["subsets"]["full"]["count"] == evaluated["found"] == evaluated["expected"] == 8
+    assert (evaluated["crop"], evaluated["crop_scale"]) == ("provided", 1.1)
+    for subset, values in trained["subsets"].items():
+        for name, nme in values["nme"].items():
+            assert evaluated["subsets"][subset]["nme"][name] == pytest.approx(nme, rel=1e-4), (subset, name)
+    rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    mean = sum(float(row["nme_inter_ocular"]) for row in rows) / len(rows)
+    assert mean == pytest.approx(evaluated["subsets"]["full"]["nme"]["inter_ocular"], rel=1e-9)
+
+
+def test_the_validation_metric_is_that_of_an_evaluation(finished, rendered, config, tmp_path):
+    cfg = config(
+        "evaluate", f"checkpoint={finished}/checkpoints/last.ckpt", "dataset=synthetic", "dataset.split=val", *COUNTS,
+        "trainer=cpu", f"paths.data_dir={rendered}", "data.num_workers=0",
+    )  # fmt: skip
+    evaluated = engine.evaluate(cfg, tmp_path)["subsets"]["full"]["nme"]["inter_ocular"]
+    rows = [row for row in csv.DictReader((finished / "metrics.csv").open()) if row["val/nme"]]
+    assert float(rows[-1]["val/nme"]) == pytest.approx(evaluated, rel=1e-4)
+
+
+@pytest.mark.parametrize("average", ["callbacks=default", "callbacks=ema"])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(config, rendered, tmp_path, average):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(config, rendered, whole, "test=false", average)
+    run(config, rendered, parts, "test=false", average, "trainer.max_epochs=1")
+    with pytest.raises(ConfigError, match="resume=auto"):
+        run(config, rendered, parts, average)
+    run(config, rendered, parts, "test=false", average, "resume=auto")
+    states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in (whole, parts)]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    rows = [[row["step"] for row in csv.DictReader((f / "metrics.csv").open())] for f in (whole, parts)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_a_batch(config, rendered, tmp_path, name):
+    cfg = config("train", f"experiment={name}", f"paths.data_dir={rendered}", "dataset.allow_partial=true")
+    cfg.dataset.val_fraction = 0.1
+    if "expected" in cfg.dataset.reader:
+        cfg.dataset.reader.expected.train, cfg.dataset.reader.expected.test = 24, 8
+    cfg.model.stacks, cfg.model.channels = min(cfg.model.stacks, 2), 8
+    cfg.data.batch_size, cfg.data.num_workers, cfg.callbacks.progress = 2, 0, None
+    cfg.trainer.max_epochs, cfg.trainer.accelerator = 1, "cpu"
+    cfg.trainer.limit_train_batches = cfg.trainer.limit_val_batches = cfg.trainer.limit_test_batches = 1
+    results = engine.fit(cfg, tmp_path)
+    assert results["subsets"]["full"]["count"] == 2
+
+
+def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
+    name = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
+    (tmp_path / "faces" / name).parent.mkdir(parents=True)
+    (tmp_path / "faces" / "WFLW_images").symlink_to(rendered / "synthetic" / "WFLW_images")
+    lines = (rendered / "synthetic" / name).read_text().splitlines(keepends=True)
+    (tmp_path / "faces" / name).write_text("".join(lines[:8]))
+    results = run(
+        config, rendered, tmp_path / "run", "model.channels=32", "codec.input_size=128", "codec.heatmap_size=32",
+        "optim=adamw", "optim.optimizer.lr=5e-3", "codec.decoder=refined", "augment=none", "data.batch_size=8",
+        "dataset=wflw", f"dataset.root={tmp_path / 'faces'}", "dataset.allow_partial=true", "dataset.split=train",
+        "dataset.val_fraction=0", "dataset.test_fraction=0", "trainer.max_epochs=120",
+    )  # fmt: skip
+    assert results["found"] == 8
+    assert results["subsets"]["full"]["nme"]["inter_ocular"] < 0.02
+
+
+def test_a_checkpoint_of_another_scheme_is_refused(finished, rendered, config, tmp_path):
+    cfg = config("evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=300w", f"paths.data_dir={rendered}")
+    with pytest.raises(CheckpointError, match=r"wflw98.*ibug68"):
+        engine.evaluate(cfg, tmp_path)
+
+
+def test_what_is_no_checkpoint_is_refused_by_name(config, tmp_path):
+    class Stranger:
+        def __reduce__(self):
+            return print, ("code from a stranger ran",)
+
+    files = {"missing.ckpt": None, "garbage.ckpt": b"garbage", "other.ckpt": {"weights": 1}, "stranger.ckpt": Stranger()}
+    for name, content in files.items():
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+        elif content is not None:
+            torch.save(content, tmp_path / name)
+        with pytest.raises(CheckpointError, match=name):
+            engine.evaluate(config("evaluate", f"checkpoint={tmp_path / name}"), tmp_path / "out")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(config, rendered, tmp_path):
+    with pytest.raises(AwingError, match="loss became"):
+        run(config, rendered, tmp_path, "optim.optimizer.lr=1e30", "trainer.max_epochs=5")
+    state = torch.load(tmp_path / "nonfinite_rank0.pt", weights_only=True)
+    assert state["batch"]["image"].shape == (4, 3, 64, 64)
+    assert len(read_wflw(rendered / "synthetic", "train", expected={"train": 24, "test": 8}).records) == 24
+
+
+def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    overrides = ("test=false", "trainer.max_epochs=1", "logger=wandb", "logger.wandb.offline=true")
+    run(config, rendered, tmp_path / "wandb", *overrides)
+    pictures = list((tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/val/*.png"))
+    assert {p.name.split("_")[0] for p in pictures} == {"overlay", "heatmaps"}
+    run(config, rendered, tmp_path / "tensorboard", "test=false", "trainer.max_epochs=1", "logger=tensorboard")
+    assert list((tmp_path / "tensorboard" / "tensorboard").glob("events.out.*"))
