@@ -19,6 +19,11 @@ TINY = [
 ]  # fmt: skip
 
 
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def run(config, rendered: Path, output: Path, *overrides: str) -> dict:
     wanted = [*TINY, f"paths.data_dir={rendered}", *overrides]
     if not any(word.startswith("dataset=") for word in wanted):
@@ -40,7 +45,7 @@ def test_a_run_leaves_what_it_promises(finished):
     for name in ("metrics.json", "per_image.csv", "ced.png", "worst.png", "overlay.png", "heatmaps.png"):
         assert (finished / "test" / name).stat().st_size > 0, name
     assert list((finished / "pictures").glob("overlay_epoch002.png"))
-    rows = list(csv.DictReader((finished / "metrics.csv").open()))
+    rows = table(finished / "metrics.csv")
     assert len([row for row in rows if row["val/nme"]]) == 2
 
 
@@ -56,7 +61,7 @@ def test_evaluation_gives_the_numbers_of_the_end_of_training(finished, rendered,
     for subset, values in trained["subsets"].items():
         for name, nme in values["nme"].items():
             assert evaluated["subsets"][subset]["nme"][name] == pytest.approx(nme, rel=1e-4), (subset, name)
-    rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    rows = table(tmp_path / "per_image.csv")
     mean = sum(float(row["nme_inter_ocular"]) for row in rows) / len(rows)
     assert mean == pytest.approx(evaluated["subsets"]["full"]["nme"]["inter_ocular"], rel=1e-9)
 
@@ -67,7 +72,7 @@ def test_the_validation_metric_is_that_of_an_evaluation(finished, rendered, conf
         "trainer=cpu", f"paths.data_dir={rendered}", "data.num_workers=0",
     )  # fmt: skip
     evaluated = engine.evaluate(cfg, tmp_path)["subsets"]["full"]["nme"]["inter_ocular"]
-    rows = [row for row in csv.DictReader((finished / "metrics.csv").open()) if row["val/nme"]]
+    rows = [row for row in table(finished / "metrics.csv") if row["val/nme"]]
     assert float(rows[-1]["val/nme"]) == pytest.approx(evaluated, rel=1e-4)
 
 
@@ -83,7 +88,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(config, rendered, t
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
-    rows = [[row["step"] for row in csv.DictReader((f / "metrics.csv").open())] for f in (whole, parts)]
+    rows = [[row["step"] for row in table(f / "metrics.csv")] for f in (whole, parts)]
     assert rows[0] == rows[1]
 
 

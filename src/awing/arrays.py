@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-Image = UInt8[np.ndarray, "h w 3"]  # RGB
+Image = UInt8[np.ndarray, "_ _ 3"]  # RGB; of any height and width
 Matrix = Float[np.ndarray, "3 3"]
 Points = Float[np.ndarray, "k 2"]
 Mask = Bool[np.ndarray, " k"]

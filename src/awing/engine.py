@@ -203,12 +203,18 @@ def _test(
 
 
 def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
-    wanted = dict(cfg.callbacks)
+    callbacks = {name: callback for name, callback in cfg.callbacks.items() if callback}
+    validation = {}
     if not cfg.dataset.val_fraction:  # nothing to rank by: the last checkpoint is the result
-        wanted = {name: callback for name, callback in wanted.items() if name not in ("best", "pictures")}
-    callbacks = [build(callback) for callback in wanted.values() if callback]
-    loggers = [build(logger) for logger in cfg.logger.values()]
-    trainer: pl.Trainer = build(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
+        callbacks = {name: callback for name, callback in callbacks.items() if name not in ("best", "pictures")}
+        validation = {"limit_val_batches": 0}
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        callbacks=[build(callback) for callback in callbacks.values()],
+        logger=[build(logger) for logger in cfg.logger.values()],
+        default_root_dir=str(output),
+        **validation,
+    )
     return trainer
 
 

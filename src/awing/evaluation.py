@@ -13,7 +13,8 @@ from rich.table import Table
 from torch.utils.data import default_collate
 
 from awing.data import LandmarkDataset
-from awing.plotting import Picture, grid, heatmaps, overlay, save_ced, save_picture
+from awing.arrays import Image
+from awing.plotting import grid, heatmaps, overlay, save_ced, save_picture
 from awing.regressor import LandmarkRegressor
 
 CED_LIMIT = 0.10
@@ -45,15 +46,15 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     save_ced(output / "ced.png", curves, CED_LIMIT, f"{about['dataset']} {about['split']}, {names[0]}")
     worst = primary.argsort(descending=True)[:16]
     captions = [f"{100 * primary[i]:.2f} %" for i in worst]
-    save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst], captions)["overlay"])
-    for name, picture in draw_faces(regressor, dataset, index[:8]).items():
+    save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
+    for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
         save_picture(output / f"{name}.png", picture)
 
 
 @torch.no_grad()
 def draw_faces(
     regressor: LandmarkRegressor, dataset: LandmarkDataset, index: Iterable[int], captions: Sequence[str] = ()
-) -> dict[str, Picture]:
+) -> dict[str, Image]:
     """Predict some faces of a data set and draw them: "overlay" and "heatmaps", a grid each."""
     samples = [dataset[(0, int(i))] for i in index]
     batch = default_collate(samples)

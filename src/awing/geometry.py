@@ -1,7 +1,7 @@
 """3x3 matrices between source px and crop px, and the one warp that a sample undergoes.
 
-Every matrix maps column vectors (x, y, 1); ``a @ b`` applies b first. Pixel centres are integers, so a crop of
-``size`` pixels has its centre at (size - 1) / 2.
+Every matrix maps column vectors (x, y, 1); ``a @ b`` applies b first. Pixel centres are integers, so a crop
+of ``size`` pixels has its centre at (size - 1) / 2.
 """
 
 import cv2
@@ -11,50 +11,112 @@ from awing.arrays import Box, Image, Matrix, Points
 
 
 def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
-    """Source px -> crop px for the square around a box (paper 7.3: "the longer side as the length of a square").
+    """Source px -> crop px for the square around a box (paper 7.3: "the longer side as the length").
+
+    The box's centre becomes the crop's; at ``scale`` 1 the ends of its longer side become -0.5 and
+    size - 0.5, the outer edges of the first and the last pixel.
 
     Args:
-        box: x0, y0, x1, y1 in source px.
+        box: (4,) x0, y0, x1, y1 in source px.
         size: Side of the crop in px.
         scale: The square's side is ``scale`` times the box's longer side.
 
-    Raises:
-        ValueError: the box has no area.
+    Returns:
+        (3, 3), a scaling and a shift.
 
-    >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0]]))
-    array([[2., 2.]])
+    Raises:
+        ValueError: the box has no area, or ``scale`` is not positive.
+
+    >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]]))
+    array([[2. , 2. ],
+           [2. , 4.5]])
     """
     x0, y0, x1, y1 = box
     if not (x1 > x0 and y1 > y0):
         raise ValueError(f"a box needs x1 > x0 and y1 > y0, found {tuple(map(float, box))}")
-    zoom = size / (scale * max(x1 - x0, y1 - y0))
-    return shift((size - 1) / 2, (size - 1) / 2) @ zoom_by(zoom) @ shift(-(x0 + x1) / 2, -(y0 + y1) / 2)
+    if not scale > 0:
+        raise ValueError(f"the scale of a crop must be positive, found {scale}")
+    c = (size - 1) / 2
+    zoom = zoom_by(size / (scale * max(x1 - x0, y1 - y0)))
+    matrix: Matrix = shift(c, c) @ zoom @ shift(-(x0 + x1) / 2, -(y0 + y1) / 2)
+    return matrix
 
 
 def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: float, flip: bool) -> Matrix:
-    """Crop px -> crop px: mirror, then rotate (degrees, clockwise as seen) and zoom about the centre, then shift (px)."""
+    """Crop px -> crop px: mirror, then rotate and zoom about the centre, then shift (paper 7.3).
+
+    Args:
+        size: Side of the crop in px.
+        angle: Degrees, clockwise as the image is seen.
+        zoom: Factor; above 1 enlarges.
+        dx: Shift to the right in crop px.
+        dy: Shift down in crop px.
+        flip: Mirror x to size - 1 - x. The landmarks' identities are the caller's to permute.
+
+    Returns:
+        (3, 3), a similarity.
+
+    >>> matrix = augmentation_matrix(5, angle=90, zoom=1, dx=0, dy=0, flip=False)
+    >>> apply(matrix, np.array([[4.0, 2.0]])).round(6)  # right of the centre -> below it
+    array([[2., 4.]])
+    """
     c = (size - 1) / 2
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     mirror = np.diag([-1.0 if flip else 1.0, 1.0, 1.0])
-    return shift(c + dx, c + dy) @ zoom_by(zoom) @ rotation @ mirror @ shift(-c, -c)
+    matrix: Matrix = shift(c + dx, c + dy) @ zoom_by(zoom) @ rotation @ mirror @ shift(-c, -c)
+    return matrix
 
 
 def shift(dx: float, dy: float) -> Matrix:
-    """Translation by (dx, dy)."""
+    """(3, 3) translation by dx px to the right and dy px down.
+
+    >>> apply(shift(1, -2), np.array([[10.0, 10.0]]))
+    array([[11.,  8.]])
+    """
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy], [0.0, 0.0, 1.0]])
 
 
 def zoom_by(factor: float) -> Matrix:
-    """Isotropic scaling about the origin."""
+    """(3, 3) scaling by one factor about the origin, the centre of the top left pixel.
+
+    >>> apply(zoom_by(2), np.array([[3.0, 4.0]]))
+    array([[6., 8.]])
+    """
     return np.diag([factor, factor, 1.0])
 
 
 def apply(matrix: Matrix, points: Points) -> Points:
-    """Transform (K, 2) points."""
-    return points @ matrix[:2, :2].T + matrix[:2, 2]
+    """Transform points by an affine matrix.
+
+    Args:
+        matrix: (3, 3).
+        points: (K, 2), px of the frame that the matrix maps from.
+
+    Returns:
+        (K, 2), px of the frame that it maps to.
+
+    >>> apply(shift(0.5, 0.5) @ zoom_by(2), np.array([[1.0, 2.0]]))
+    array([[2.5, 4.5]])
+    """
+    transformed: Points = points @ matrix[:2, :2].T + matrix[:2, 2]
+    return transformed
 
 
 def warp(image: Image, matrix: Matrix, size: int) -> Image:
-    """Resample an image once into a (size, size) crop, bilinearly; black outside the image."""
+    """Resample an image once, bilinearly; black outside the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        matrix: (3, 3), source px -> crop px: what :func:`apply` does to the points.
+        size: Side of the crop in px.
+
+    Returns:
+        (size, size, 3) uint8.
+
+    >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> warp(image, shift(1, 0), 2)[:, :, 0]
+    array([[0, 0],
+           [0, 6]], dtype=uint8)
+    """
     return cv2.warpAffine(image, matrix[:2], (size, size), flags=cv2.INTER_LINEAR)

@@ -6,27 +6,28 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
+from awing.arrays import Image
 from awing.metrics import ced
 
 matplotlib.use("Agg")
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
-Picture = UInt8[np.ndarray, "h w 3"]
+
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
 
 def overlay(
-    crop: Picture,
+    crop: Image,
     predicted: Float[np.ndarray, "k 2"],
     annotated: Float[np.ndarray, "k 2"] | None = None,
     lines: Sequence[tuple[int, ...]] = (),
     side: int = 320,
     caption: str = "",
-) -> Picture:
+) -> Image:
     """Draw predicted points and lines in green, annotated points in red, on an enlarged crop."""
     zoom = side / crop.shape[0]
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
@@ -45,7 +46,7 @@ def overlay(
     return _captioned(canvas, caption)
 
 
-def heatmaps(crop: Picture, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Picture:
+def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
     """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side."""
     landmark_maps = maps[:-1] if boundary else maps
     panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), _heat(landmark_maps.max(0), side)]
@@ -54,7 +55,7 @@ def heatmaps(crop: Picture, maps: Float[np.ndarray, "c h w"], boundary: bool, si
     return np.concatenate(panels, 1)
 
 
-def grid(pictures: Sequence[Picture], columns: int = 4) -> Picture:
+def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
     """Pictures of one size in rows, black where the last row is not full."""
     columns = min(columns, len(pictures))
     blank = np.zeros_like(pictures[0])
@@ -63,7 +64,7 @@ def grid(pictures: Sequence[Picture], columns: int = 4) -> Picture:
     return np.concatenate(rows, 0)
 
 
-def save_picture(path: Path, picture: Picture) -> None:
+def save_picture(path: Path, picture: Image) -> None:
     """Write a PNG (or whatever the suffix says); the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -82,12 +83,12 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     plt.close(figure)
 
 
-def _heat(values: Float[np.ndarray, "h w"], side: int) -> Picture:
+def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:
     color = colormaps["magma"](np.clip(values, 0, 1))[..., :3]
     return cv2.resize((255 * color).round().astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
 
 
-def _captioned(canvas: Picture, caption: str) -> Picture:
+def _captioned(canvas: Image, caption: str) -> Image:
     if caption:
         cv2.rectangle(canvas, (0, 0), (canvas.shape[1], 18), (0, 0, 0), -1)
         cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)

@@ -6,23 +6,63 @@ from torch import Tensor
 
 
 def peak(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-    """(x, y) of each map's highest pixel, and its value."""
+    """Highest pixel of each map.
+
+    Args:
+        maps: (B, K, h, w), any values.
+
+    Returns:
+        (B, K, 2) its (x, y) in map px, one of several that are equally high, and (B, K) its value.
+
+    Example:
+        >>> maps = torch.zeros(1, 1, 3, 4)
+        >>> maps[0, 0, 2, 1] = 0.8
+        >>> peak(maps)
+        (tensor([[[1, 2]]]), tensor([[0.8000]]))
+    """
     score, index = maps.flatten(2).max(-1)
     width = maps.shape[-1]
     return torch.stack([index % width, index // width], -1), score
 
 
 def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """A quarter pixel towards the higher neighbour, in x and in y; none for a peak on the border (paper 7.3)."""
+    """A quarter pixel towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
+
+    Args:
+        maps: (B, K, h, w), any values.
+        pixel: (B, K, 2), the peak of each map, map px.
+
+    Returns:
+        (B, K, 2), each -0.25, 0 (equal neighbours) or 0.25 map px; 0 in both for a peak on the map's border.
+
+    Example:
+        >>> maps = torch.tensor([[[[0.0, 0.5, 0.0], [0.2, 1.0, 0.4], [0.0, 0.1, 0.0]]]])
+        >>> quarter_shift(maps, torch.tensor([[[1, 1]]]))
+        tensor([[[ 0.2500, -0.2500]]])
+    """
     around, inside = _neighbourhood(maps, pixel)
     slope = torch.stack([around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1]], -1)
     return 0.25 * slope.sign() * inside.all(-1, keepdim=True)
 
 
 def taylor_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """Newton's step on the logarithm of the map, exact for a Gaussian; at most half a pixel, none across a border.
+    """Newton's step on the logarithm of the map, ``-H^-1 g`` by finite differences: exact for a Gaussian.
 
     The idea of DARK (Zhang et al., CVPR 2020), without its blur.
+
+    Args:
+        maps: (B, K, h, w); values below 1e-6 count as 1e-6.
+        pixel: (B, K, 2), the peak of each map, map px.
+
+    Returns:
+        (B, K, 2), each within half a map px; 0 where the logarithm has no maximum, and across a border of the
+        map on which the peak lies.
+
+    Example:
+        >>> x = torch.arange(5.0)
+        >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]
+        >>> taylor_shift(maps, torch.tensor([[[2, 2]]]))
+        tensor([[[-0.3000,  0.1000]]])
     """
     around, inside = _neighbourhood(maps, pixel)
     f = around.clamp_min(1e-6).log()

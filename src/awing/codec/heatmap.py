@@ -18,22 +18,26 @@ Decoder = Literal["argmax", "quarter", "refined"]
 class HeatmapCodec:
     """Encode points as heatmaps and decode heatmaps to points, batched, on whatever device they are.
 
-    A landmark's map is ``exp(-d^2 / (2 sigma^2))`` inside a ``support`` x ``support`` window around it (paper 4.3:
-    "the size of Gaussian of 7 x 7"); the boundary map is drawn along the scheme's lines (paper sections 5 and 7.3).
+    A landmark's map is ``exp(-d^2 / (2 sigma^2))`` inside a ``support`` x ``support`` window around it (paper
+    4.3: "the size of Gaussian of 7 x 7"); the boundary map is drawn along the scheme's lines (paper 5, 7.3).
     A landmark that is unlabelled or outside the crop has an empty map.
+
+    Decoding what was encoded finds a landmark whose peak is not on the map's border within, in each axis,
+    half a stride (``"argmax"``), a quarter of it (``"quarter"``), or 1e-4 of it (``"refined"``).
 
     Args:
         scheme: A landmark scheme or its name.
         input_size: Side of the crop, px.
         heatmap_size: Side of the maps, px; divides ``input_size``.
         boundary: Add the boundary map as the last channel.
-        sigma: Standard deviation of the Gaussians, map px. The paper does not give it; the authors drew 1.75.
+        sigma: Standard deviation of the Gaussians, map px. The paper does not give it; the authors' is 1.75.
         support: Side of the window that a Gaussian fills, map px.
-        center: ``"subpixel"`` draws a Gaussian where its landmark is. ``"floor"`` does as the authors: centre at
-            floor(crop / stride), decoded as (map + 0.5) * stride.
+        center: ``"subpixel"`` draws a Gaussian where its landmark is. ``"floor"`` does as the authors: centre
+            at floor(crop / stride), decoded as (map + 0.5) * stride.
         boundary_sigma: Standard deviation across a boundary line, map px; the line is cut at three of it.
-        decoder: ``"argmax"``; ``"quarter"``: moved a quarter pixel towards the higher neighbour in x and in y (paper
-            7.3); ``"refined"``: moved to the maximum of a parabola through the logarithm of the peak's neighbourhood.
+        decoder: ``"argmax"``; ``"quarter"``: moved a quarter pixel towards the higher neighbour in x and in y
+            (paper 7.3); ``"refined"``: moved to the maximum of a parabola through the logarithm of the peak's
+            neighbourhood.
 
     Raises:
         ConfigError: a combination that cannot work; the message says which.
@@ -60,12 +64,17 @@ class HeatmapCodec:
     ) -> None:
         self.scheme = get_scheme(scheme) if isinstance(scheme, str) else scheme
         if heatmap_size < 3 or input_size % heatmap_size:
-            raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
+            raise ConfigError(
+                f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3"
+            )
         if sigma <= 0 or boundary_sigma <= 0 or support < 1:
-            raise ConfigError(f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive")
+            raise ConfigError(
+                f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive"
+            )
         if center not in get_args(Center) or decoder not in get_args(Decoder):
             raise ConfigError(
-                f"center is one of {get_args(Center)}, decoder one of {get_args(Decoder)}; found {center!r}, {decoder!r}"
+                f"center is one of {get_args(Center)}, decoder one of {get_args(Decoder)}; "
+                f"found {center!r}, {decoder!r}"
             )
         if boundary and not self.scheme.lines:
             raise ConfigError(f"scheme {self.scheme.name} has no boundary lines: set model.boundary=false")
@@ -75,15 +84,39 @@ class HeatmapCodec:
 
     @property
     def num_channels(self) -> int:
-        """Number of maps: landmarks, plus one for the boundary."""
+        """Number of maps: landmarks, plus one for the boundary.
+
+        >>> HeatmapCodec("wflw98").num_channels
+        99
+        """
         return self.scheme.num_landmarks + self.boundary
 
     @torch.no_grad()
-    def encode(self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b c h w"]:
-        """Crop px -> maps in [0, 1], float32, the boundary last.
+    def encode(
+        self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]
+    ) -> Float[Tensor, "b c h w"]:
+        """Points -> target maps (paper 4.3, 5 and 7.3).
 
-        Coordinates of unlabelled points are never read. A line with an unlabelled point is not drawn.
+        Args:
+            points: (B, K, 2) crop px. Coordinates of unlabelled points are never read, they may be NaN.
+            labelled: (B, K). A boundary line with an unlabelled point is not drawn.
+
+        Returns:
+            (B, K + boundary, h, w) float32 in [0, 1]; the boundary is the last channel.
+
+        Raises:
+            ValueError: K is not the scheme's number of landmarks.
+
+        >>> codec = HeatmapCodec("cofw29", input_size=128, heatmap_size=32)
+        >>> points = torch.full((1, 29, 2), 9.5)  # crop px; (9.5 + 0.5) / 4 - 0.5 = 2 map px
+        >>> codec.encode(points, torch.ones(1, 29, dtype=torch.bool))[0, 0, 2, :7]
+        tensor([0.5205, 0.8494, 1.0000, 0.8494, 0.5205, 0.2301, 0.0000])
         """
+        if points.shape[1] != self.scheme.num_landmarks:
+            raise ValueError(
+                f"expected the {self.scheme.num_landmarks} points of scheme {self.scheme.name}, "
+                f"found {points.shape[1]}"
+            )
         centers = self._to_map(torch.where(labelled[..., None], points.float(), 0.0))
         maps = self._gaussians(centers, labelled)
         if not self.boundary:
@@ -92,7 +125,20 @@ class HeatmapCodec:
         return torch.cat([maps, line[:, None]], 1)
 
     def channel_mask(self, labelled: Bool[Tensor, "b k"]) -> Bool[Tensor, "b c"]:
-        """Which channels of a target are known: labelled landmarks; the boundary where every line could be drawn."""
+        """Which channels of a target are known and belong in the loss.
+
+        Args:
+            labelled: (B, K).
+
+        Returns:
+            (B, K + boundary): labelled landmarks, in the crop or not; the boundary where every line is drawn.
+
+        >>> codec = HeatmapCodec("aflw19")
+        >>> labelled = torch.ones(1, 19, dtype=torch.bool)
+        >>> labelled[0, 13] = False  # the nose, on a boundary line
+        >>> codec.channel_mask(labelled)[0, 13:]
+        tensor([False,  True,  True,  True,  True,  True, False])
+        """
         if not self.boundary:
             return labelled
         on_lines = sorted({i for line in self.scheme.lines for i in line})
@@ -100,11 +146,27 @@ class HeatmapCodec:
 
     @torch.no_grad()
     def decode(self, maps: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """Maps with K or K + 1 channels -> crop px and peak heights; a boundary channel is ignored."""
+        """Maps -> points (paper 7.3).
+
+        Args:
+            maps: (B, K or K + 1, h, w), predicted or encoded; a boundary channel is ignored.
+
+        Returns:
+            (B, K, 2) points in crop px and (B, K) heights of their peaks, both float32.
+
+        Raises:
+            ValueError: another number of channels, or maps of another size.
+
+        >>> codec = HeatmapCodec("ibug68")
+        >>> points, scores = codec.decode(torch.zeros(2, 69, 64, 64))
+        >>> points.shape, scores.shape
+        (torch.Size([2, 68, 2]), torch.Size([2, 68]))
+        """
         k = self.scheme.num_landmarks
         if maps.shape[1] not in (k, k + 1) or maps.shape[2:] != (self.heatmap_size, self.heatmap_size):
             raise ValueError(
-                f"expected maps (B, {k} or {k + 1}, {self.heatmap_size}, {self.heatmap_size}), found {tuple(maps.shape)}"
+                f"expected maps (B, {k} or {k + 1}, {self.heatmap_size}, {self.heatmap_size}), "
+                f"found {tuple(maps.shape)}"
             )
         maps = maps[:, :k].float()
         pixel, score = peak(maps)
@@ -122,9 +184,11 @@ class HeatmapCodec:
     def _to_crop(self, points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
         return (points + 0.5) * self.stride - (0.0 if self.center == "floor" else 0.5)
 
-    def _gaussians(self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
+    def _gaussians(
+        self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]
+    ) -> Float[Tensor, "b k h w"]:
         inside = ((centers >= -0.5) & (centers <= self.heatmap_size - 0.5)).all(-1) & labelled
-        offset = torch.arange(self.heatmap_size, device=centers.device) - centers[..., None]  # (b, k, 2, size)
+        offset = torch.arange(self.heatmap_size, device=centers.device) - centers[..., None]  # (b, k, 2, h)
         # strict on both sides, so that a mirrored point gives the mirrored map
         profile = torch.exp(-offset.square() / (2 * self.sigma**2)) * (offset.abs() < self.support / 2)
         profile = profile * inside[..., None, None]

@@ -27,8 +27,10 @@ class LandmarkDataModule(pl.LightningDataModule):
     """Splits, crops, augments and batches one data set.
 
     Validation faces are cut from the official training split. Test faces are the official ones; where none of them is
-    on disk they are cut from the training split too. Both cuts go by image, never by face, and depend on the image's
-    name and the seed alone.
+    on disk, and ``allow_partial`` permits it, they are cut from the training split too. Both cuts go by image, never by
+    face: images are ranked by a hash of ``split_seed`` and the name (below ``root``, without extension), the first go
+    to the test, the next to the validation. So neither the order on disk nor a missing image reorders the others; a
+    missing image moves only the ends of a cut.
 
     Args:
         name: The data set's name, for results.
@@ -37,13 +39,13 @@ class LandmarkDataModule(pl.LightningDataModule):
         reader: Turns the official files into records.
         input_size: Side of the crop, px.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
-        crop_scale: Side of the cropped square by the box's longer side; None takes the crop's own.
+        crop_scale: Side of the cropped square divided by the box's longer side; None takes the crop's usual one.
         crop_scales: The usual scale of each crop that the data set has.
         normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints.
         subsets: Subsets to report besides the whole.
         split: What :meth:`test_dataloader` gives.
-        val_fraction, test_fraction: Shares of the training images that are held out.
-        allow_partial: Run on what is on disk.
+        val_fraction, test_fraction: Shares of the training images that are held out, in [0, 1), below 1 together.
+        allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         augmentation: Of training samples.
         batch_size: Over all devices.
         num_workers: Processes that load samples, per device.
@@ -52,8 +54,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         prepare: Writes the data set where it can be made; called once before reading.
 
     Raises:
-        ConfigError: a fraction, split or batch size that cannot work.
-        DataError: files that are missing or broken.
+        ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
+        DataError: from :meth:`setup`, files that are missing or broken.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class LandmarkDataModule(pl.LightningDataModule):
             raise ConfigError(f"dataset {name} can be cropped by {list(crop_scales)}; found dataset.crop={crop}")
         self.input_size, self.crop = input_size, crop
         self.crop_scale = crop_scales[crop] if crop_scale is None else crop_scale
+        if not self.crop_scale > 0:
+            raise ConfigError(f"dataset.crop_scale must be positive, found {crop_scale}")
         self.normalisers, self.subsets, self.split = list(normalisers), list(subsets), split
         if unknown := set(self.normalisers) - {*self.scheme.normalisers, "box"}:
             known = [*self.scheme.normalisers, "box"]
@@ -120,25 +124,31 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.setup()
         records = self.annotations[split].records
         if not records:
-            raise DataError(
-                f"{self.name} in {self.root}: no face in split {split}. Put its files there, or cut it from the training "
-                f"images with dataset.{'test' if split == 'test' else 'val'}_fraction=0.1"
-            )
+            cut = f", or cut it from the training images with dataset.{split}_fraction=0.1" if split != "train" else ""
+            raise DataError(f"{self.name} in {self.root}: no face in split {split}. Put its files there{cut}")
         return LandmarkDataset(
             records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
             self.augmentation if augmented else None, self.seed,
         )  # fmt: skip
 
     def train_dataloader(self) -> DataLoader:
-        """Augmented, shuffled training samples."""
+        """Augmented, shuffled training samples.
+
+        Raises:
+            ConfigError: fewer faces than a batch, or a batch that the devices do not divide.
+        """
         dataset = self.dataset("train", augmented=True)
         if len(dataset) < self.batch_size:
             raise ConfigError(f"data.batch_size {self.batch_size} exceeds the {len(dataset)} training faces")
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Validation samples; none where nothing is held out."""
-        return self._loader(self.dataset("val")) if self.annotations["val"].records else []
+        """Validation samples; none with ``val_fraction`` 0.
+
+        Raises:
+            DataError: ``val_fraction`` is less than half an image.
+        """
+        return self._loader(self.dataset("val")) if self.val_fraction else []
 
     def test_dataloader(self) -> DataLoader:
         """The samples of the split that was asked for."""
@@ -170,19 +180,20 @@ class LandmarkDataModule(pl.LightningDataModule):
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
         for record in records:
             parts[held_out.get(record.path, "train")].append(record)
+
+        def expected(split: Split, fraction: float) -> int:
+            complete = len(records) == train.expected  # then it is known, several faces in an image included
+            return len(parts[split]) if complete else round(fraction * train.expected)
+
         if test_fraction:
             log.warning("%s: no official test face on disk; %d training images are held out", self.name, last_test)
-            test = Annotations(parts["test"], round(test_fraction * train.expected))
-        val_expected = round(self.val_fraction * train.expected)
-        rest = train.expected - val_expected - (test.expected if test_fraction else 0)
-        return {
-            "train": Annotations(parts["train"], rest),
-            "val": Annotations(parts["val"], val_expected),
-            "test": test,
-        }
+            test = Annotations(parts["test"], expected("test", test_fraction))
+        val = Annotations(parts["val"], expected("val", self.val_fraction))
+        rest = train.expected - val.expected - (test.expected if test_fraction else 0)
+        return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
     def _rank(self, record: Record) -> tuple[str, str]:
-        """A place in an order that neither the folder's listing nor missing images change."""
+        """A place in an order that neither the order on disk nor missing images change."""
         name = record.path.relative_to(self.root).with_suffix("").as_posix()
         return hashlib.sha256(f"{self.split_seed}/{name}".encode()).hexdigest(), name
 
@@ -191,7 +202,10 @@ def per_device(batch_size: int, devices: int) -> int:
     """The share of a global batch that one device gets.
 
     Raises:
-        ConfigError: the devices do not divide the batch.
+        ConfigError: the devices do not divide the batch, or it is empty.
+
+    >>> per_device(16, devices=4)
+    4
     """
     if batch_size < 1 or batch_size % devices:
         raise ConfigError(

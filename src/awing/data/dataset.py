@@ -18,10 +18,19 @@ from awing.geometry import apply, shift, warp, zoom_by
 from awing.schemes import Scheme
 
 Key = tuple[int, int]  # (epoch, index)
+REDUCED = {  # by how much OpenCV shrinks a JPEG while it decodes it
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
 
 
 class LandmarkDataset(Dataset[Batch]):
     """Samples of one split; what is drawn for a sample depends on (seed, epoch, index) and nothing else.
+
+    ``dataset[epoch, index]`` is a dictionary with the fields of :class:`awing.arrays.Batch`, without the batch axis. On a
+    flip the landmarks exchange their identities, so that row k of ``points`` is still the scheme's landmark k.
 
     Args:
         records: The faces.
@@ -32,6 +41,10 @@ class LandmarkDataset(Dataset[Batch]):
         subsets: Names of the subsets whose membership a sample carries.
         augmentation: None for evaluation.
         seed: Of the augmentation.
+
+    Raises:
+        ConfigError: an unknown crop.
+        DataError: a face lacks what the crop needs, or, without augmentation, a normaliser is not positive.
     """
 
     def __init__(
@@ -90,6 +103,16 @@ class EpochSampler(Sampler[Key]):
 
     Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
     order and pads with repeats, which the metrics count once.
+
+    Args:
+        length: Number of samples.
+        shuffle: Training.
+        seed: Of the order.
+
+    >>> sampler = EpochSampler(3, shuffle=False)
+    >>> sampler.set_epoch(7)
+    >>> list(sampler)
+    [(7, 0), (7, 1), (7, 2)]
     """
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
@@ -124,39 +147,57 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
 
 
 def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
-    """Decode an image and warp it once.
+    """Decode an image and warp it once; black outside the image.
 
-    A JPEG that shrinks by more than a half is decoded at a half, a quarter or an eighth: faster, and averaged instead
+    A JPEG that shrinks to a half or less is decoded at a half, a quarter or an eighth: faster, and averaged instead
     of aliased.
+
+    Args:
+        record: Its image is read.
+        matrix: Source px -> crop px.
+        size: Side of the crop, px.
 
     Raises:
         DataError: the file cannot be read as an image, or the crop lies wholly outside it.
     """
+    data = _read_bytes(record.path)
     zoom = np.hypot(matrix[0, 0], matrix[1, 0])
-    reduction = 1
-    if record.path.suffix.lower() in (".jpg", ".jpeg"):
-        reduction = next((r for r in (8, 4, 2) if zoom * r <= 1), 1)
-    image = read_image(record.path, reduction)
-    matrix = matrix @ shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
-    corners = apply(np.linalg.inv(matrix), np.array([[0.0, 0.0], [size, 0], [0, size], [size, size]]))
+    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie, and only a JPEG shrinks block by block
+    reduction = next(r for r in REDUCED if r == 1 or (is_jpeg and zoom * r <= 1))
+    image = _decode(record.path, data, reduction)
+    reduced = matrix @ shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
+    low, high = -0.5, size - 0.5
+    corners = apply(np.linalg.inv(reduced), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
     height, width = image.shape[:2]
-    if (corners.max(0) < 0).any() or (corners.min(0) > (width, height)).any():
+    if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
+        height, width = read_image(record.path).shape[:2]
         raise DataError(
-            f"{record.path}: the face's box lies outside the image of {width * reduction} x {height * reduction} px; "
-            "check the annotation"
+            f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
-    return warp(image, matrix, size)
+    return warp(image, reduced, size)
 
 
-def read_image(path: str | os.PathLike[str], reduction: int = 1) -> Image:
+def read_image(path: str | os.PathLike[str]) -> Image:
     """Decode an image file to RGB as its pixels are stored: annotations know nothing of EXIF orientation.
 
+    Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
+
     Raises:
-        DataError: the file is missing or cannot be decoded.
+        DataError: the file is missing, truncated or no image.
     """
-    flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-    flag = flags.get(reduction, cv2.IMREAD_REDUCED_COLOR_8)
-    image = cv2.imread(str(path), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode(path, _read_bytes(path))
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> np.ndarray:
+    try:
+        return np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
+
+
+def _decode(path: str | os.PathLike[str], data: np.ndarray, reduction: int = 1) -> Image:
+    # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
+    image = cv2.imdecode(data, REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
     if image is None:
-        raise DataError(f"{path}: expected an image, but the file is missing or cannot be decoded")
+        raise DataError(f"{path}: expected an image, but the file cannot be decoded; is it truncated?")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -49,21 +49,23 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
     folder = root / "WFLW_images" / _EVENT
     folder.mkdir(parents=True, exist_ok=True)
     unfinished.write_text(json.dumps(settings))
-    for split, count in (("train", train), ("test", test)):
-        faces = _save_faces(folder, seed, split, count, workers or os.cpu_count() or 1)
-        _write_lists(root / "WFLW_annotations", split, faces)
+    faces = _save_faces(folder, seed, ["train"] * train + ["test"] * test, [*range(train), *range(test)], workers)
+    _write_lists(root / "WFLW_annotations", "train", faces[:train])
+    _write_lists(root / "WFLW_annotations", "test", faces[train:])
     unfinished.replace(complete)
 
 
-def _save_faces(folder: Path, seed: int, split: str, count: int, workers: int) -> list[RenderedFace]:
+def _save_faces(folder: Path, seed: int, splits: list[str], indices: list[int], workers: int) -> list[RenderedFace]:
     from rich.progress import track  # in the train extra: rendering single faces does without
 
-    paths = [folder / _file_name(split, index) for index in range(count)]
-    save, label = partial(save_face, seed, split), f"Rendering {count} {split} faces"
+    paths = [folder / _file_name(split, index) for split, index in zip(splits, indices, strict=True)]
+    save, label = partial(save_face, seed), f"Rendering {len(paths)} faces"
     if workers == 1:
-        return list(track(map(save, paths, range(count)), label, total=count))
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        return list(track(pool.map(save, paths, range(count), chunksize=8), label, total=count))
+        return list(track(map(save, paths, splits, indices), label, total=len(paths)))
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(), get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
+        return list(track(pool.map(save, paths, splits, indices, chunksize=8), label, total=len(paths)))
 
 
 def _file_name(split: str, index: int) -> str:

@@ -42,7 +42,7 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
     return render(sample_parameters(np.random.default_rng([seed, ("train", "test").index(split), index])))
 
 
-def save_face(seed: int, split: str, path: Path, index: int) -> RenderedFace:
+def save_face(seed: int, path: Path, split: str, index: int) -> RenderedFace:
     """Writes a face as JPEG; the face comes back without its pixels, as light mail between processes."""
     face = render_face(seed, split, index)
     encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]

@@ -10,7 +10,7 @@ SCHEMES = {scheme.name: scheme for scheme in (WFLW98, IBUG68, COFW29, AFLW19, LS
 
 
 def get_scheme(name: str) -> Scheme:
-    """Return a scheme by its name.
+    """Return a scheme by its name: ``wflw98``, ``ibug68``, ``cofw29``, ``aflw19`` or ``lsp14``.
 
     Raises:
         ConfigError: no scheme has this name; the nearest one is suggested.
@@ -20,7 +20,7 @@ def get_scheme(name: str) -> Scheme:
     """
     if name not in SCHEMES:
         near = get_close_matches(name, SCHEMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(f"no landmark scheme {name!r}{hint} Known: {', '.join(SCHEMES)}.")
     return SCHEMES[name]
 

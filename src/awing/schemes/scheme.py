@@ -56,23 +56,53 @@ class Scheme:
         for line in self.lines:
             mirrored = tuple(int(flip[i]) for i in line)
             if min(mirrored, mirrored[::-1]) not in undirected:
-                raise ValueError(f"scheme {self.name}: line {line} becomes {mirrored} under a flip, no line of it")
+                raise ValueError(
+                    f"scheme {self.name}: line {line} becomes {mirrored} under a flip, no line of it"
+                )
 
     @property
     def num_landmarks(self) -> int:
-        """Number of landmarks, K."""
+        """Number of landmarks, K.
+
+        >>> from awing.schemes import get_scheme
+        >>> get_scheme("cofw29").num_landmarks
+        29
+        """
         return len(self.names)
 
     @property
     def flip_permutation(self) -> np.ndarray:
-        """(K,) indices: ``mirrored[k] = points[permutation[k]]``."""
+        """(K,) indices, their own inverse: ``mirrored[k] = points[permutation[k]]``.
+
+        >>> from awing.schemes import get_scheme
+        >>> get_scheme("lsp14").flip_permutation
+        array([ 5,  4,  3,  2,  1,  0, 11, 10,  9,  8,  7,  6, 12, 13])
+        """
         permutation = np.arange(self.num_landmarks)
         for left, right in self.flip_pairs:
             permutation[[left, right]] = right, left
         return permutation
 
     def normaliser(self, name: str, points: Points, labelled: Mask) -> float:
-        """Distance between the two ends of a named normaliser; NaN where one of its points is unlabelled."""
+        """Distance between the two ends of a named normaliser, each the mean of its landmarks.
+
+        Args:
+            name: One of ``normalisers``.
+            points: (K, 2), in any px; the distance is in the same.
+            labelled: (K,).
+
+        Returns:
+            The distance, or NaN where one of its points is unlabelled.
+
+        Raises:
+            KeyError: the scheme has no such normaliser.
+
+        >>> from awing.schemes import get_scheme
+        >>> points = np.zeros((14, 2))
+        >>> points[9], points[2] = (3.0, 0.0), (0.0, 4.0)  # left shoulder, right hip
+        >>> get_scheme("lsp14").normaliser("torso", points, np.ones(14, dtype=bool))
+        5.0
+        """
         first, second = (list(group) for group in self.normalisers[name])
         if not (labelled[first].all() and labelled[second].all()):
             return float("nan")

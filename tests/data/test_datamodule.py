@@ -1,0 +1,421 @@
+"""The data module: who is trained on, validated on and tested on, and batches that are the same however they are loaded."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from awing.arrays import Batch
+from awing.data import Annotations, Augmentation, LandmarkDataModule, Record, read_wflw
+from awing.data.datamodule import per_device
+from awing.errors import ConfigError, DataError
+from hydra.utils import instantiate
+from miniatures import save_image, wflw_line, write_wflw_list
+from torch.utils.data import DataLoader
+
+TRAIN, TEST = [1, 3, 1, 2, 1, 1, 4, 1, 1, 2, 1, 1, 1, 2, 1, 1], [1, 2, 1]  # faces in each image
+COUNTS = {"train": sum(TRAIN), "test": sum(TEST)}
+SUBSETS = ["pose", "blur"]
+# from Python 3.12 on forking warns where a thread runs
+forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
+def write_faces(root: Path, split: str, faces: list[int]) -> None:
+    """Noise with random landmarks in random boxes, in WFLW's layout."""
+    rng, lines = np.random.default_rng(len(split)), []
+    for i, count in enumerate(faces):
+        name = f"{i % 3}--Event {i % 3}/{split}_{i}.jpg"
+        save_image(root / "WFLW_images" / name, rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+        for _ in range(count):
+            corner, side = rng.integers(0, 40, 2), rng.integers(30, 50, 2)
+            points = rng.uniform(corner, corner + side, (98, 2))
+            flags = rng.integers(0, 2, 6).tolist()
+            lines.append(wflw_line(points, [*corner, *(corner + side)], flags, name))
+    write_wflw_list(root, split, "\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A complete small set in which some images hold several faces."""
+    folder = tmp_path_factory.mktemp("faces")
+    write_faces(folder, "train", TRAIN)
+    write_faces(folder, "test", TEST)
+    return folder
+
+
+@pytest.fixture
+def without_test(root, tmp_path) -> Path:
+    """The same set without its test list."""
+    shutil.copytree(root, tmp_path / "faces")
+    next((tmp_path / "faces").rglob("*_test.txt")).unlink()
+    return tmp_path / "faces"
+
+
+def module(root: Path, reader=partial(read_wflw, expected=COUNTS), **kwargs) -> LandmarkDataModule:  # noqa: B008
+    usual = {
+        "name": "faces", "scheme": "wflw98", "input_size": 64,
+        "crop": "provided", "crop_scales": {"provided": 1.1, "landmarks": 1.25},
+        "normalisers": ["inter_ocular", "box"], "subsets": SUBSETS, "batch_size": 4,
+    }  # fmt: skip
+    return LandmarkDataModule(root=str(root), reader=reader, **(usual | kwargs))
+
+
+def parts(data: LandmarkDataModule) -> dict[str, set[str]]:
+    """The images of each split."""
+    data.setup()
+    return {
+        split: {record.path.relative_to(data.root).as_posix() for record in annotations.records}
+        for split, annotations in data.annotations.items()
+    }
+
+
+def numbers(data: LandmarkDataModule) -> dict[str, tuple[int, int]]:
+    """Faces of each split: found and expected."""
+    data.setup()
+    return {split: (len(a.records), a.expected) for split, a in data.annotations.items()}
+
+
+# Splits
+
+
+@pytest.mark.parametrize("split_seed", range(5))
+def test_no_image_is_on_two_sides_and_no_face_is_lost(without_test, split_seed):
+    data = module(without_test, val_fraction=0.25, test_fraction=0.25, allow_partial=True, split_seed=split_seed)
+    images = parts(data)
+    assert {split: len(names) for split, names in images.items()} == {"train": 8, "val": 4, "test": 4}  # of 16
+    assert len(set().union(*images.values())) == 16
+    assert sum(found for found, _ in numbers(data).values()) == sum(TRAIN)
+
+
+def test_the_split_depends_on_names_and_split_seed_alone(root, tmp_path):
+    fractions = {"val_fraction": 0.25}
+    usual = parts(module(root, **fractions))
+    assert parts(module(root, **fractions, seed=9)) == usual
+    others = [parts(module(root, **fractions, split_seed=seed))["val"] for seed in range(6)]
+    assert others[0] == usual["val"] and len({frozenset(names) for names in others}) > 3
+
+    def backwards(*args: object) -> Annotations:
+        annotations = read_wflw(*args, expected=COUNTS)
+        return Annotations(annotations.records[::-1], annotations.expected)
+
+    assert parts(module(root, reader=backwards, **fractions)) == usual
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert parts(module(tmp_path / "elsewhere", **fractions)) == usual
+
+    def recoded(*args: object) -> Annotations:  # as lfpw, .png officially, .jpg in some copies
+        records = read_wflw(*args, expected=COUNTS).records
+        records = [Record(r.path.with_suffix(".png"), r.points, r.labelled, r.box) for r in records]
+        return Annotations(records, len(records))
+
+    stems = {split: {name.removesuffix(".jpg") for name in names} for split, names in usual.items()}
+    found = parts(module(root, reader=recoded, **fractions))
+    assert {split: {name.removesuffix(".png") for name in names} for split, names in found.items()} == stems
+
+
+def test_a_missing_image_moves_at_most_one_other(root, tmp_path):
+    arguments = {"val_fraction": 0.25, "allow_partial": True}
+    before = parts(module(root, **arguments))["val"]
+    for name in sorted((root / "WFLW_images").rglob("train*.jpg")):
+        folder = tmp_path / name.stem
+        shutil.copytree(root, folder)
+        missing = name.relative_to(root)
+        (folder / missing).unlink()
+        after = parts(module(folder, **arguments))["val"]
+        assert len((before ^ after) - {missing.as_posix()}) <= 1
+
+
+def test_official_test_faces_are_never_cut(root, caplog):
+    data = module(root, val_fraction=0.25, test_fraction=0.25)
+    images = parts(data)
+    assert len(images["train"]) == 12 and len(images["val"]) == 4
+    assert images["test"] == {f"WFLW_images/{i}--Event {i}/test_{i}.jpg" for i in range(3)}
+    assert not caplog.records
+
+
+def test_test_faces_are_cut_where_no_official_one_is_on_disk(without_test, caplog):
+    with caplog.at_level(logging.INFO, "awing"):
+        data = module(without_test, test_fraction=0.25, allow_partial=True)
+        images = parts(data)
+    assert len(images["test"]) == 4 and all("train_" in name for name in images["test"])
+    assert "no official test face on disk; 4 training images are held out" in caplog.text
+    found = numbers(data)
+    assert f"{found['test'][0]} of {found['test'][1]} test" in caplog.text
+    with pytest.raises(DataError, match=r"list_98pt_rect_attr_test\.txt is missing"):
+        module(without_test, test_fraction=0.25).setup()  # and only with permission
+
+
+def test_a_complete_set_is_found_as_expected_on_every_side(root, without_test):
+    for split_seed in range(5):
+        found = numbers(module(root, val_fraction=0.25, split_seed=split_seed))
+        assert all(count == expected for count, expected in found.values()), found
+        data = module(without_test, val_fraction=0.2, test_fraction=0.3, allow_partial=True, split_seed=split_seed)
+        assert all(count == expected for count, expected in numbers(data).values()), numbers(data)
+
+
+def test_expected_and_found_of_the_real_sets(real_data, config):
+    def real(dataset: str) -> dict[str, tuple[int, int]]:
+        overrides = f"dataset={dataset}", f"paths.data_dir={real_data}", "dataset.allow_partial=true"
+        return numbers(instantiate(config("train", *overrides).dataset))
+
+    found = real("wflw")  # val_fraction 0.05; 61 faces
+    assert {split: expected for split, (_, expected) in found.items()} == {"train": 7125, "val": 375, "test": 2500}
+    assert found["train"][0] + found["val"][0] == 61 and found["test"][0] == 45 and found["val"][0] > 0
+    # 5 % and 10 % of 3,148 faces, and of 2,012 images that are there
+    assert real("300w") == {"train": (1710, 2676), "val": (101, 157), "test": (201, 315)}
+
+
+def test_nothing_held_out_is_nothing_to_validate_on(root):
+    data = module(root)
+    assert data.val_dataloader() == []
+    assert numbers(data) == {"train": (24, 24), "val": (0, 0), "test": (4, 4)}
+
+
+def test_a_split_without_a_face_is_refused_with_advice(root, without_test):
+    data = module(root, val_fraction=0.01)
+    with pytest.raises(DataError, match=r"no face in split val.*dataset\.val_fraction=0\.1"):
+        data.val_dataloader()
+    data = module(without_test, allow_partial=True)
+    with pytest.raises(DataError, match=r"no face in split test.*dataset\.test_fraction=0\.1"):
+        data.test_dataloader()
+    data = module(root / "nowhere", allow_partial=True)
+    with pytest.raises(DataError, match=r"nowhere: no face in split train") as caught:
+        data.train_dataloader()
+    assert "fraction" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 12), ("val", 4), ("test", 3)])
+def test_evaluation_reads_the_split_that_was_asked_for(root, split, images):
+    data = module(root, val_fraction=0.25, split=split, augmentation=Augmentation())
+    assert len(parts(data)[split]) == images
+    batches = list(data.test_dataloader())
+    assert torch.cat([b["index"] for b in batches]).tolist() == list(range(len(data.annotations[split].records)))
+    matrices = torch.cat([b["matrix"] for b in batches])
+    assert (matrices[:, 0, 1] == 0).all() and (matrices[:, 0, 0] > 0).all()  # upright: not augmented
+
+
+# Mistakes
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"val_fraction": -0.1}, "val_fraction -0.1"),
+        ({"test_fraction": -0.1}, "test_fraction -0.1"),
+        ({"val_fraction": 1.0}, "must leave faces to train"),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, "must leave faces to train"),
+        ({"val_fraction": float("nan")}, "val_fraction nan"),
+        ({"split": "valid"}, "train, val or test; found 'valid'"),
+        ({"crop": "tight"}, r"cropped by \['provided', 'landmarks'\]; found dataset.crop=tight"),
+        ({"crop": "official"}, "found dataset.crop=official"),
+        ({"crop_scale": 0}, "dataset.crop_scale must be positive, found 0"),
+        ({"crop_scale": -1.1}, "found -1.1"),
+        ({"normalisers": ["inter_ocular", "inter_oculer"]}, r"no normaliser \['inter_oculer'\].*inter_pupil.*box"),
+        ({"scheme": "wflw89"}, "wflw98"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_before_reading(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        module(Path("/nowhere"), **wrong)
+
+
+def test_a_batch_larger_than_the_data_is_refused(root):
+    assert len(module(root, batch_size=24).train_dataloader()) == 1
+    with pytest.raises(ConfigError, match=r"data\.batch_size 25 exceeds the 24 training faces"):
+        module(root, batch_size=25).train_dataloader()
+
+
+@pytest.mark.parametrize(("batch_size", "devices", "share"), [(8, 1, 8), (8, 2, 4), (12, 4, 3)])
+def test_a_device_gets_its_share_of_the_batch(batch_size, devices, share):
+    assert per_device(batch_size, devices) == share
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(8, 3), (1, 2), (0, 1), (-4, 2)])
+def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size, devices):
+    with pytest.raises(ConfigError, match=rf"data\.batch_size {batch_size} is global.*{devices} devices"):
+        per_device(batch_size, devices)
+
+
+def test_a_face_to_score_whose_normaliser_is_zero_is_named(root, tmp_path):
+    shutil.copytree(root, tmp_path / "faces")
+    points = np.random.default_rng(0).uniform(20, 60, (98, 2))
+    points[72] = points[60]
+    line = wflw_line(points, [20, 20, 60, 60], [0] * 6, "0--Event 0/test_0.jpg")
+    write_wflw_list(tmp_path / "faces", "test", line)
+    data = module(tmp_path / "faces", reader=partial(read_wflw, expected=COUNTS | {"test": 1}))
+    with pytest.raises(DataError, match=r"test_0\.jpg: a normaliser must be positive, found {'inter_ocular': 0\.0"):
+        data.test_dataloader()
+
+
+def test_a_set_that_can_be_made_is_made_once_before_reading(tmp_path):
+    made: list[Path] = []
+
+    def prepare(root: Path) -> None:
+        made.append(root)
+        write_faces(root, "train", TRAIN)
+        write_faces(root, "test", TEST)
+
+    data = module(tmp_path / "made", prepare=prepare)
+    data.prepare_data()
+    data.setup()
+    data.setup("fit")
+    assert made == [tmp_path / "made"] and numbers(data)["train"] == (24, 24)
+
+
+# Batches
+
+
+def test_a_batch_has_the_fields_of_a_batch(root):
+    for loader in (module(root, augmentation=Augmentation()).train_dataloader(), module(root).test_dataloader()):
+        batch = next(iter(loader))
+        hints = get_type_hints(Batch)
+        assert batch.keys() == hints.keys()
+        for name, hint in hints.items():
+            assert isinstance(batch[name], hint), name
+        shapes = {name: tuple(value.shape) for name, value in batch.items()}
+        assert shapes == {
+            "image": (4, 3, 64, 64), "points": (4, 98, 2), "labelled": (4, 98), "matrix": (4, 3, 3),
+            "normalisers": (4, 2), "subsets": (4, 2), "index": (4,),
+        }  # fmt: skip
+        assert batch["image"].dtype == torch.uint8  # a quarter of the float's size
+        assert batch["points"].dtype == torch.float32 and batch["matrix"].dtype == torch.float64
+
+
+def test_a_batch_holds_its_records(root):
+    data = module(root)
+    (batch,) = data.test_dataloader()
+    for i, record in enumerate(data.annotations["test"].records):
+        homogeneous = np.column_stack([record.points, np.ones(98)])
+        np.testing.assert_allclose(batch["points"][i], (homogeneous @ batch["matrix"][i].numpy().T)[:, :2], atol=1e-4)
+        width, height = record.box[2:] - record.box[:2]
+        ocular = np.hypot(*(record.points[60] - record.points[72]))
+        np.testing.assert_allclose(batch["normalisers"][i], [ocular, np.sqrt(width * height)])
+        assert batch["subsets"][i].tolist() == [name in record.subsets for name in SUBSETS]
+
+
+def test_training_gives_full_batches_only_and_evaluation_every_face(root):
+    data = module(root, batch_size=5)
+    assert [len(batch["index"]) for batch in data.train_dataloader()] == [5, 5, 5, 5]  # of 24
+    data = module(root, batch_size=3)
+    assert [len(batch["index"]) for batch in data.test_dataloader()] == [3, 1]
+
+
+def epochs(loader: DataLoader, *numbers: int) -> list[list[dict[str, torch.Tensor]]]:
+    """The batches of some epochs, as a trainer asks for them."""
+    found = []
+    for number in numbers:
+        loader.sampler.set_epoch(number)
+        found.append(list(loader))
+    return found
+
+
+def equal(one: list[dict[str, torch.Tensor]], other: list[dict[str, torch.Tensor]]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
+
+
+@pytest.fixture(scope="module")
+def training(root, config):
+    """Make a module that augments as conf/augment/modern.yaml does, blur, noise and holes included."""
+    augment = config("train", "augment=modern").augment
+    return lambda **kwargs: module(root, augmentation=instantiate(augment), seed=3, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def two_epochs(training) -> list[list[dict[str, torch.Tensor]]]:
+    return epochs(training(num_workers=0).train_dataloader(), 0, 1)
+
+
+@forks
+@pytest.mark.parametrize(
+    "workers",
+    [
+        2,
+        # a machine may have fewer cores, of which the loader warns; that is no matter here
+        pytest.param(4, marks=pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker:UserWarning")),
+    ],
+)
+def test_any_number_of_persistent_workers_gives_the_same_batches(training, two_epochs, workers):
+    loader = training(num_workers=workers).train_dataloader()
+    assert loader.persistent_workers
+    first, second = epochs(loader, 0, 1)
+    assert equal(first, two_epochs[0])
+    assert equal(second, two_epochs[1])
+
+
+@forks
+def test_a_resumed_run_goes_on_with_the_batches_of_its_epoch(training, two_epochs):
+    torch.manual_seed(123)  # the state of other generators does not matter
+    np.random.seed(123)
+    (resumed,) = epochs(training(num_workers=2).train_dataloader(), 1)
+    assert equal(resumed, two_epochs[1])
+
+
+def test_epochs_and_seeds_differ(training, two_epochs, root, config):
+    first, second = two_epochs
+    assert sorted(torch.cat([b["index"] for b in first]).tolist()) == list(range(24))
+    assert torch.cat([b["index"] for b in first]).tolist() != torch.cat([b["index"] for b in second]).tolist()
+    by_face = [{int(i): m for b in epoch for i, m in zip(b["index"], b["matrix"], strict=True)} for epoch in two_epochs]
+    assert not any(torch.equal(by_face[0][face], by_face[1][face]) for face in range(24))
+    other = module(root, augmentation=instantiate(config("train").augment), seed=4)
+    assert not equal(epochs(other.train_dataloader(), 0)[0], first)
+
+
+@forks
+def test_evaluation_gives_the_same_in_every_epoch_with_any_workers(root):
+    data = module(root, val_fraction=0.25)
+    first, second = epochs(data.val_dataloader(), 0, 1)
+    assert torch.cat([b["index"] for b in first]).tolist() == list(range(len(data.annotations["val"].records)))
+    assert equal(first, second)
+    assert equal(epochs(module(root, val_fraction=0.25, num_workers=2).val_dataloader(), 0)[0], first)
+
+
+class Listener(pl.LightningModule):
+    """Learns nothing; keeps the batches that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.heard: list[list[dict[str, torch.Tensor]]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.heard.append([])
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        self.heard[-1].append(batch)
+        return self.weight
+
+    def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.fixture
+def listen(tmp_path) -> Iterator:
+    def fit(data: LandmarkDataModule, max_epochs: int, checkpoint: Path | None = None):
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=max_epochs, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        listener = Listener()
+        trainer.fit(listener, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        return listener.heard, trainer
+
+    return fit
+
+
+@forks
+def test_a_trainer_tells_the_workers_its_epoch_also_after_a_resume(training, two_epochs, listen, tmp_path):
+    heard, trainer = listen(training(num_workers=2), max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert len(heard) == 1 and equal(heard[0], two_epochs[0])
+    heard, _ = listen(training(num_workers=2), max_epochs=2, checkpoint=tmp_path / "last.ckpt")
+    assert len(heard) == 1 and equal(heard[0], two_epochs[1])
