@@ -81,7 +81,7 @@ def test_the_defaults_are_the_papers_recipe(config):
         (["training.stack_weights=[1,1]"], "stack_weights"),
     ],
 )
-def test_a_value_that_cannot_work_is_named(config, overrides, message):
+def test_a_value_that_cannot_work_is_named(config, unchecked, overrides, message):
     with pytest.raises(ConfigError, match=message):
         engine.build_regressor(config("train", *overrides))
 

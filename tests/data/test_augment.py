@@ -5,11 +5,12 @@ from collections import Counter
 import albumentations
 import numpy as np
 import pytest
+from hydra.utils import instantiate
+from scipy.stats import binom, chisquare, kstest
+
 from awing.data import Augmentation
 from awing.errors import ConfigError
 from awing.geometry import apply
-from hydra.utils import instantiate
-from scipy.stats import binom, chisquare, kstest
 
 DRAWS = 2000
 CROP = np.random.default_rng(9).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from awing.data import Augmentation, LandmarkDataset, Record
-from awing.data.dataset import EpochSampler, normaliser, read_crop, read_image
-from awing.errors import DataError
-from awing.geometry import apply, augmentation_matrix, crop_matrix
-from awing.schemes import get_scheme
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from miniatures import save_image
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
+
+from awing.data import Augmentation, LandmarkDataset, Record
+from awing.data.dataset import EpochSampler, normaliser, read_crop, read_image
+from awing.errors import DataError
+from awing.geometry import apply, augmentation_matrix, crop_matrix
+from awing.schemes import get_scheme
 
 COFW = get_scheme("cofw29")
 # EXIF as a camera writes it: one little-endian TIFF directory with one entry, orientation 6 (turned by 90 degrees)
@@ -337,7 +338,8 @@ def test_no_augmentation_and_zero_augmentation_are_the_same(coloured):
 
 
 def test_subsets_and_index_of_a_sample(coloured):
-    records = [face(coloured.path, coloured.points, coloured.box, subsets=frozenset(s)) for s in ({"blur"}, {"a", "pose"})]
+    subsets = frozenset({"blur"}), frozenset({"a", "pose"})
+    records = [face(coloured.path, coloured.points, coloured.box, subsets=names) for names in subsets]
     samples = dataset(records, subsets=("pose", "blur"))
     assert [samples[(0, i)]["subsets"].tolist() for i in (0, 1)] == [[False, True], [True, False]]
     assert [int(samples[(0, i)]["index"]) for i in (0, 1)] == [0, 1]
@@ -376,7 +378,7 @@ def test_scored_faces_need_positive_normalisers_and_training_faces_do_not(name):
     points[9], points[17] = points[8], points[16]
     record = face(Path("faces/a.jpg"), points, None if name == "box" else (0, 0, 9, 9))
     arguments = [record], COFW, 64, "landmarks", 1.25, [name], []
-    with pytest.raises(DataError, match=rf"faces/a\.jpg: a normaliser must be positive, found {{'{name}': (0\.0|nan)}}"):
+    with pytest.raises(DataError, match=rf"faces/a\.jpg: a normaliser must be .* found {{'{name}': (0\.0|nan)}}"):
         LandmarkDataset(*arguments)
     assert len(LandmarkDataset(*arguments, augmentation=Augmentation())) == 1
 
@@ -417,9 +419,8 @@ def shares(rank: int, world: int, store: str, pipe) -> None:
 def test_processes_share_the_samples(tmp_path):
     context, world, found = multiprocessing.get_context("fork"), 3, []
     pipes = [context.Pipe(duplex=False) for _ in range(world)]
-    processes = [
-        context.Process(target=shares, args=(rank, world, str(tmp_path / "store"), pipes[rank][1])) for rank in range(world)
-    ]
+    arguments = [(rank, world, str(tmp_path / "store"), pipes[rank][1]) for rank in range(world)]
+    processes = [context.Process(target=shares, args=each) for each in arguments]
     for process in processes:
         process.start()
     for process, (receiver, sender) in zip(processes, pipes, strict=True):

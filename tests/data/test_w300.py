@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from awing.data import read_300w
-from awing.data.w300 import read_pts
-from awing.errors import DataError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from miniatures import pts_text
+
+from awing.data import read_300w
+from awing.data.w300 import read_pts
+from awing.errors import DataError
 
 POINTS = np.random.default_rng(0).uniform(1, 500, (68, 2)).round(6)  # 1-based, as a .pts holds them
 GOOD = pts_text(POINTS)

@@ -54,7 +54,8 @@ def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b 
     """Interpolating spline of degree min(4, n) - 1 over the chord length, sampled.
 
     The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a
-    parabola through three, a straight line through two. Where consecutive points coincide it has a corner.
+    parabola through three, a straight line through two. Through points of which two in a row coincide, as they
+    do where annotators stack the hidden half of an eye, no spline exists: straight pieces take its place.
 
     Args:
         points: (B, lines, n, 2), n >= 2, px.
@@ -88,7 +89,8 @@ def _second_derivatives(
     """Chord lengths, and the spline's second derivatives at its points from the usual tridiagonal system."""
     n = points.shape[-2]
     step = points.diff(dim=-2)
-    chord = step.norm(dim=-1).clamp_min(1e-3)  # coincident landmarks keep the system regular
+    length = step.norm(dim=-1)
+    chord = length.clamp_min(1e-3)  # coincident points keep the system regular
     slope = step / chord[..., None]
     system = points.new_zeros(*points.shape[:2], n, n)
     i = torch.arange(1, n - 1, device=points.device)
@@ -101,7 +103,8 @@ def _second_derivatives(
             near, far = (chord[..., 0], chord[..., 1]) if row == 0 else (chord[..., -1], chord[..., -2])
             system[..., row, a], system[..., row, b], system[..., row, c] = far, -(near + far), near
     right = torch.nn.functional.pad(6 * slope.diff(dim=-2), (0, 0, 1, 1))
-    return chord, torch.linalg.solve_ex(system, right)[0]  # unlike `solve`, does not wait for a GPU
+    second, _ = torch.linalg.solve_ex(system, right)  # unlike `solve`, does not wait for a GPU
+    return chord, second.masked_fill((length < chord).any(-1)[..., None, None], 0.0)
 
 
 def _around(

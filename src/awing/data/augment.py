@@ -74,4 +74,5 @@ class Augmentation:
         the same stream, and then all fire or none.
         """
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        return self.photometric(image=crop)["image"]
+        painted: Image = self.photometric(image=crop)["image"]
+        return painted

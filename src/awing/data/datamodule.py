@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -82,8 +82,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         prepare: Callable[[Path], None] | None = None,
     ) -> None:
         super().__init__()
-        if not (0 <= val_fraction and 0 <= test_fraction and val_fraction + test_fraction < 1):
-            raise ConfigError(f"val_fraction {val_fraction} and test_fraction {test_fraction} must leave faces to train")
+        if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
+            raise ConfigError(
+                f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
+            )
         if split not in ("train", "val", "test"):
             raise ConfigError(f"dataset.split is train, val or test; found {split!r}")
         self.name, self.root, self.reader, self.prepare = name, Path(root), reader, prepare
@@ -156,7 +158,7 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
-        return DataLoader(
+        return _EpochLoader(
             dataset,
             batch_size=per_device(self.batch_size, world),
             sampler=EpochSampler(len(dataset), shuffle, self.seed),
@@ -212,6 +214,13 @@ def per_device(batch_size: int, devices: int) -> int:
             f"data.batch_size {batch_size} is global and must be a positive multiple of the {devices} devices"
         )
     return batch_size // devices
+
+
+class _EpochLoader(DataLoader):
+    """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # lazy
+        yield from super().__iter__()
 
 
 def _start_worker(_: int) -> None:

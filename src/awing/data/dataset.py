@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import Dataset, Sampler
 
-from awing.arrays import Batch, Image, Matrix
+from awing.arrays import Image, Matrix
 from awing.data.augment import Augmentation
 from awing.data.crops import Crop, record_matrix
 from awing.data.records import Record
@@ -26,11 +26,11 @@ REDUCED = {  # by how much OpenCV shrinks a JPEG while it decodes it
 }
 
 
-class LandmarkDataset(Dataset[Batch]):
+class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
     """Samples of one split; what is drawn for a sample depends on (seed, epoch, index) and nothing else.
 
-    ``dataset[epoch, index]`` is a dictionary with the fields of :class:`awing.arrays.Batch`, without the batch axis. On a
-    flip the landmarks exchange their identities, so that row k of ``points`` is still the scheme's landmark k.
+    ``dataset[epoch, index]`` is a dictionary with the fields of :class:`awing.arrays.Batch`, without the batch axis.
+    On a flip the landmarks exchange their identities: row k of ``points`` is still the scheme's landmark k.
 
     Args:
         records: The faces.

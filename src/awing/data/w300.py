@@ -73,9 +73,8 @@ def read_pts(file: Path, count: int) -> np.ndarray:
     head = ["".join(line.split()) for _, line in content[:3]]
     if head != ["version:1", f"n_points:{count}", "{"] or content[-1][1] != "}":
         found = [line[:40] for _, line in content[:3] + content[-1:]]
-        raise DataError(
-            f"{file}: expected 'version: 1', 'n_points: {count}' and the points in braces, found {found[:3]} ... {found[3:]}"
-        )
+        wanted = f"'version: 1', 'n_points: {count}' and the points in braces"
+        raise DataError(f"{file}: expected {wanted}, found {found[:3]} ... {found[3:]}")
     body = content[3:-1]
     if len(body) != count:
         raise DataError(f"{file}: expected {count} points, found {len(body)}")
