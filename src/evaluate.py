@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: ``python src/evaluate.py checkpoint=PATH dataset=wflw``; settings are in ``conf/evaluate.yaml``."""
+"""Evaluate a checkpoint: ``python src/evaluate.py checkpoint=PATH dataset=wflw``; settings: ``conf/evaluate.yaml``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Train a landmark detector: ``python src/train.py dataset=wflw loss=awing``; settings are in ``conf/train.yaml``."""
+"""Train a landmark detector: ``python src/train.py dataset=wflw loss=awing``; settings: ``conf/train.yaml``."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a few rendered faces: ``synthetic/``, the same as ``wflw/``, and as ``300w/`` with 68 points."""
+    """A data folder with a few rendered faces: ``synthetic/``, the same as ``wflw/``, as ``300w/`` with 68 points."""
     from awing.data import read_wflw, write_dataset
 
     folder = tmp_path_factory.mktemp("data")

@@ -23,7 +23,9 @@ def call(script: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_sweep_runs_each_value_in_its_own_folder(rendered, tmp_path):
-    done = call("train.py", "-m", "loss.omega=10,12", *SMALL, f"paths.data_dir={rendered}", f"paths.runs_dir={tmp_path}")
+    done = call(
+        "train.py", "-m", "loss.omega=10,12", *SMALL, f"paths.data_dir={rendered}", f"paths.runs_dir={tmp_path}"
+    )
     assert done.returncode == 0, done.stderr
     configs = sorted(tmp_path.glob("synthetic/sweep_*/*/config.yaml"))
     assert [yaml.safe_load(file.read_text())["loss"]["omega"] for file in configs] == [10, 12]

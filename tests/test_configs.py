@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from awing import engine
 from awing.errors import ConfigError
 

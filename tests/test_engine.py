@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from awing import engine
 from awing.data import read_wflw
 from awing.errors import AwingError, CheckpointError, ConfigError
@@ -113,7 +114,8 @@ def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
     lines = (rendered / "synthetic" / name).read_text().splitlines(keepends=True)
     (tmp_path / "faces" / name).write_text("".join(lines[:8] * 10))  # ten steps an epoch
     results = run(
-        config, rendered, tmp_path / "run", "model.channels=32", "optim=adamw", "optim.optimizer.lr=5e-3", "codec.decoder=refined", "augment=none", "data.batch_size=8",
+        config, rendered, tmp_path / "run", "model.channels=32", "optim=adamw",
+        "optim.optimizer.lr=5e-3", "codec.decoder=refined", "augment=none", "data.batch_size=8",
         "dataset=wflw", f"dataset.root={tmp_path / 'faces'}", "dataset.allow_partial=true", "dataset.split=train",
         "dataset.val_fraction=0", "dataset.test_fraction=0", "dataset.crop=landmarks", "trainer.max_epochs=30",
     )  # fmt: skip
@@ -122,7 +124,9 @@ def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
 
 
 def test_a_checkpoint_of_another_scheme_is_refused(finished, rendered, config, tmp_path):
-    cfg = config("evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=300w", f"paths.data_dir={rendered}")
+    cfg = config(
+        "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=300w", f"paths.data_dir={rendered}"
+    )
     with pytest.raises(CheckpointError, match=r"wflw98.*ibug68"):
         engine.evaluate(cfg, tmp_path)
 
@@ -132,7 +136,12 @@ def test_what_is_no_checkpoint_is_refused_by_name(config, tmp_path):
         def __reduce__(self):
             return print, ("code from a stranger ran",)
 
-    files = {"missing.ckpt": None, "garbage.ckpt": b"garbage", "other.ckpt": {"weights": 1}, "stranger.ckpt": Stranger()}
+    files = {
+        "missing.ckpt": None,
+        "garbage.ckpt": b"garbage",
+        "other.ckpt": {"weights": 1},
+        "stranger.ckpt": Stranger(),
+    }
     for name, content in files.items():
         if isinstance(content, bytes):
             (tmp_path / name).write_bytes(content)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from awing.codec import HeatmapCodec
 from awing.geometry import apply, augmentation_matrix, crop_matrix
 from awing.losses import MSELoss, dilated_weight_map
 from awing.regressor import LandmarkRegressor, to_source
-from torch import nn
 
 
 class Constant(nn.Module):

@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from awing.errors import AwingError
 from awing.evaluation import draw_faces
 from awing.plotting import save_picture
+from awing.regressor import LandmarkRegressor
 
 
 class ValidationPictures(pl.Callback):
@@ -24,7 +25,7 @@ class ValidationPictures(pl.Callback):
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 8) -> None:
         self.folder, self.every_n_epochs, self.count = Path(folder), every_n_epochs, count
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: LandmarkRegressor) -> None:  # type: ignore[override]
         epoch = trainer.current_epoch + 1
         due = epoch == trainer.max_epochs or epoch % self.every_n_epochs == 0
         if trainer.sanity_checking or not trainer.is_global_zero or not due:
@@ -60,7 +61,7 @@ class StopOnNonFinite(pl.Callback):
         state = {"epoch": trainer.current_epoch, "step": trainer.global_step, "batch": self._batch}
         torch.save(state, file)
         raise AwingError(
-            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; the weights are "
-            f"those of the step before. The batch is in {file}. Lower optim.optimizer.lr, set trainer.gradient_clip_val, "
-            "or look at the batch; the last checkpoint can be resumed with resume=auto"
+            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; the "
+            f"weights are still those of the step before, and the batch is in {file}. Lower optim.optimizer.lr, set "
+            "trainer.gradient_clip_val or look at the batch; resume=auto continues from the last checkpoint"
         )

@@ -54,7 +54,7 @@ def _keys(config_name: str) -> Iterator[str]:
         cfg = compose(config_name, groups)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:
-        for key in node:
+        for key in map(str, node):
             yield f"{prefix}{key}"
             child = node._get_node(key)
             if isinstance(child, DictConfig) and not child._is_none():

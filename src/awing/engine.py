@@ -72,12 +72,14 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the checkpoint is missing, broken, or of another landmark scheme.
     """
+    if (output / "metrics.json").exists():
+        raise ConfigError(f"{output} holds an evaluation already: choose another output")
     checkpoint = Path(cfg.checkpoint)
     trained = OmegaConf.create(_load(checkpoint)["awing"]["config"])
     if trained.dataset.scheme != cfg.dataset.scheme:
         raise CheckpointError(
-            f"{checkpoint} predicts the scheme {trained.dataset.scheme}, but dataset {cfg.dataset.name} is annotated with "
-            f"{cfg.dataset.scheme}; choose a data set of {trained.dataset.scheme} or another checkpoint"
+            f"{checkpoint} predicts the scheme {trained.dataset.scheme}, but dataset {cfg.dataset.name} is annotated "
+            f"with {cfg.dataset.scheme}; choose a data set of {trained.dataset.scheme} or another checkpoint"
         )
     if cfg.dataset.crop in (None, trained.dataset.crop) and cfg.dataset.crop_scale is None:
         cfg.dataset.crop_scale = trained.dataset.crop_scale
@@ -118,13 +120,21 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
     network = build(cfg.model, num_landmarks=scheme.num_landmarks)
     if cfg.training.compile:
         network.compile()
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    config = {str(key): value for key, value in OmegaConf.to_object(cfg).items()}  # type: ignore[union-attr]
     return LandmarkRegressor(
-        network, codec, build(cfg.loss), build(cfg.weight_map), list(cfg.dataset.normalisers), list(cfg.dataset.subsets),
-        build(cfg.optim.optimizer), build(cfg.optim.scheduler), cfg.optim.interval,
-        None if weights is None else list(weights), cfg.training.boundary_weight, config,
-    )  # fmt: skip
+        network=network,
+        codec=codec,
+        loss=build(cfg.loss),
+        weight_map=build(cfg.weight_map),
+        normalisers=list(cfg.dataset.normalisers),
+        subsets=list(cfg.dataset.subsets),
+        optimizer=build(cfg.optim.optimizer),
+        scheduler=build(cfg.optim.scheduler),
+        interval=cfg.optim.interval,
+        stack_weights=None if weights is None else list(weights),
+        boundary_weight=cfg.training.boundary_weight,
+        config=config,
+    )
 
 
 def build(node: DictConfig | None, **kwargs: Any) -> Any:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import default_collate
 
-from awing.data import LandmarkDataset
 from awing.arrays import Image
+from awing.data import LandmarkDataset
 from awing.plotting import grid, heatmaps, overlay, save_ced, save_picture
 from awing.regressor import LandmarkRegressor
 

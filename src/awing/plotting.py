@@ -1,6 +1,7 @@
 """Every picture: arrays of RGB pixels for faces, matplotlib for curves."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,6 @@ from awing.metrics import ced
 matplotlib.use("Agg")
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
-
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
@@ -37,7 +37,7 @@ def overlay(
         return round(float(x)), round(float(y))
 
     for line in lines:
-        for a, b in zip(line[:-1], line[1:], strict=True):
+        for a, b in pairwise(line):
             cv2.line(canvas, pixel(predicted[a]), pixel(predicted[b]), PREDICTED, 1, cv2.LINE_AA, shift=4)
     for points, color in ((annotated, ANNOTATED), (predicted, PREDICTED)):
         for point in points if points is not None else ():
@@ -85,7 +85,7 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
 
 def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:
     color = colormaps["magma"](np.clip(values, 0, 1))[..., :3]
-    return cv2.resize((255 * color).round().astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.resize((255 * color).round().astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST))
 
 
 def _captioned(canvas: Image, caption: str) -> Image:

@@ -132,8 +132,8 @@ def test_width_of_a_line(sigma):
     "ends",
     [
         [[-40.0, -40.0], [100.0, 100.0]],  # corner to corner and far beyond, the longest piece there is
-        [[5.0, 60.0], [60.0, 2.0]],
-        [[-2.0, 20.0], [-2.0, 50.0]],  # outside, within reach of the border
+        [[5.3, 60.1], [60.2, 2.4]],
+        [[-2.1, 20.2], [-2.1, 50.3]],  # outside, within reach of the border
         [[64.5, -9.0], [66.0, 80.0]],
     ],
 )

@@ -62,6 +62,12 @@ def test_subpixel_gaussian_is_the_formula(input_size: int, heatmap_size: int) ->
     np.testing.assert_allclose(single(codec, x, y), expected, atol=1e-5)
 
 
+def test_a_gaussian_half_way_between_pixels_is_symmetric() -> None:
+    found = single(HeatmapCodec("ibug68"), 4 * 20 - 0.5, 4 * 30 - 0.5)  # (19.5, 29.5) map px
+    assert found.count_nonzero() == 36
+    assert torch.equal(found[27:33, 17:23], found[27:33, 17:23].rot90())
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize(("input_size", "heatmap_size"), [(256, 64), (128, 32)])
 def test_mirrored_points_give_mirrored_maps(name: str, input_size: int, heatmap_size: int) -> None:

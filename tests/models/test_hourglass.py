@@ -76,9 +76,7 @@ def test_channels_of_each_configuration(configuration: dict[str, bool]) -> None:
     network = tiny(stacks=3, **configuration)
     stem = [weight.shape[1] for name, weight in network.named_parameters() if name == "stem.0.weight"]
     assert stem == [6 if configuration["coord_conv"] else 3]
-    coordinates = [
-        weight.shape[1] for name, weight in network.named_parameters() if "coordinates.weight" in name
-    ]
+    coordinates = [weight.shape[1] for name, weight in network.named_parameters() if "coordinates.weight" in name]
     later = 16 + (5 if configuration["boundary_coords"] else 3)
     assert coordinates == ([16 + 3, later, later] if configuration["coord_conv"] else [])
     maps = network(torch.rand(2, 3, 32, 32))

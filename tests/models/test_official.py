@@ -117,9 +117,7 @@ def official_forward(state: StateDict, image: Tensor, stacks: int, depth: int = 
     return outputs
 
 
-@pytest.mark.parametrize(
-    ("stacks", "channels", "depth"), [(1, 16, 4), (2, 16, 4), (4, 16, 4), (2, 256, 4), (2, 24, 2)]
-)
+@pytest.mark.parametrize(("stacks", "channels", "depth"), [(1, 16, 4), (2, 16, 4), (4, 16, 4), (2, 256, 4), (2, 24, 2)])
 def test_the_converted_network_is_the_authors_function(stacks: int, channels: int, depth: int) -> None:
     state = official_state_dict(stacks, channels=channels, depth=depth)
     image = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
@@ -165,9 +163,7 @@ def test_every_way_of_holding_a_state_dict(tmp_path: Path) -> None:
     state = official_state_dict(1)
     expected = load_official(state).state_dict()
     parallel = {f"module.{key}": value for key, value in state.items()}
-    for i, content in enumerate(
-        [state, {"state_dict": state, "epoch": 3}, parallel, {"state_dict": parallel}]
-    ):
+    for i, content in enumerate([state, {"state_dict": state, "epoch": 3}, parallel, {"state_dict": parallel}]):
         path = tmp_path / f"{i}.pth"
         torch.save(content, path)
         for source in (content, path, str(path)):

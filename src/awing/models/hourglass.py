@@ -83,9 +83,7 @@ class StackedHourglass(nn.Module):
         self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
         self.merge_maps = nn.ModuleList(nn.Conv2d(maps, channels, 1) for _ in range(stacks - 1))
 
-    def forward(
-        self, image: Float[Tensor, "b 3 height width"]
-    ) -> list[Float[Tensor, "b maps height//4 width//4"]]:
+    def forward(self, image: Float[Tensor, "b 3 height width"]) -> list[Float[Tensor, "b maps height//4 width//4"]]:
         """Maps of every hourglass, the last one's being the prediction.
 
         Args:

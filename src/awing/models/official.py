@@ -83,9 +83,7 @@ def _tensors(content: Any, source: str) -> dict[str, Tensor]:
             f"{source}: expected a state dict (names to tensors) or one under 'state_dict', "
             f"found {type(content).__name__}"
         )
-    others = [
-        str(key) for key, value in content.items() if not (isinstance(key, str) and torch.is_tensor(value))
-    ]
+    others = [str(key) for key, value in content.items() if not (isinstance(key, str) and torch.is_tensor(value))]
     if others:
         raise CheckpointError(f"{source}: a state dict names tensors only, found others: {_listed(others)}")
     parallel = all(key.startswith("module.") for key in content)
