@@ -132,6 +132,11 @@ def test_no_shift_without_a_lead(shift):
         assert shift(maps, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
 
 
+def test_no_refined_shift_towards_a_saddle():
+    slanted = one([[0.99, 0.9, 0.1], [0.95, 1, 0.8], [0.1, 0.9, 0.99]])  # a ridge from corner to corner
+    assert taylor_shift(slanted, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("corner", [(0, 0), (6, 0), (0, 4), (6, 4)])
 def test_no_shift_in_a_corner(corner):
     maps = one(gaussian((corner[0] + 0.3, corner[1] - 0.4), np.eye(2) * 3, (5, 7)))

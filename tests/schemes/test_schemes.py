@@ -69,6 +69,12 @@ def test_a_flip_is_an_involution_that_exchanges_left_and_right(name: str) -> Non
         assert parts == [part for part in scheme.names[flip[i]].split("_") if not part.isdigit()]
 
 
+def test_the_rows_of_aflw_run_backwards_in_the_mirror() -> None:
+    flip = get_scheme("aflw19").flip_permutation
+    for row in (span(0, 5), span(6, 11), span(12, 14), span(15, 17), (18,)):  # brows, eyes, nose, mouth, chin
+        assert tuple(flip[list(row)]) == row[::-1]
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 def test_lines_stay_lines_under_a_flip(name: str) -> None:
     scheme = get_scheme(name)

@@ -54,8 +54,8 @@ def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b 
     """Interpolating spline of degree min(4, n) - 1 over the chord length, sampled.
 
     The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a
-    parabola through three, a straight line through two. Through points of which two in a row coincide, as they
-    do where annotators stack the hidden half of an eye, no spline exists: straight pieces take its place.
+    parabola through three, a straight line through two. Where two points in a row coincide, as annotators
+    stack the hidden half of an eye, there is no spline through them: straight pieces take its place.
 
     Args:
         points: (B, lines, n, 2), n >= 2, px.
