@@ -68,9 +68,7 @@ def test_a_crop_of_everything_is_the_identity() -> None:
     np.testing.assert_allclose(crop_matrix(box(-0.5, -0.5, 63.5, 63.5), 64), np.eye(3), atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "empty", [(5, 5, 5, 9), (5, 5, 9, 5), (9, 5, 5, 9), (5, 9, 9, 5), (float("nan"), 0, 1, 1)]
-)
+@pytest.mark.parametrize("empty", [(5, 5, 5, 9), (5, 5, 9, 5), (9, 5, 5, 9), (5, 9, 9, 5), (float("nan"), 0, 1, 1)])
 def test_a_box_without_area_is_refused(empty: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="a box needs x1 > x0 and y1 > y0, found"):
         crop_matrix(box(*empty), 64)
@@ -117,9 +115,7 @@ def test_products_apply_the_right_factor_first() -> None:
 def test_warp_moves_whole_pixels_unchanged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     np.testing.assert_array_equal(warp(image, np.eye(3), 40), image)
-    np.testing.assert_array_equal(
-        warp(image, augmentation_matrix(40, **STILL | {"flip": True}), 40), image[:, ::-1]
-    )
+    np.testing.assert_array_equal(warp(image, augmentation_matrix(40, **STILL | {"flip": True}), 40), image[:, ::-1])
     turned = warp(image, augmentation_matrix(40, **STILL | {"angle": 90}), 40)
     np.testing.assert_array_equal(turned, np.rot90(image, -1))
     moved = warp(image, shift(3, 5), 40)

@@ -85,9 +85,7 @@ def test_mirrored_points_give_mirrored_maps(name: str, input_size: int, heatmap_
     found = codec.encode(mirrored, labelled[:, permutation])
     expected = codec.encode(points, labelled).flip(-1)[:, channels]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        codec.channel_mask(labelled[:, permutation]), codec.channel_mask(labelled)[:, channels]
-    )
+    torch.testing.assert_close(codec.channel_mask(labelled[:, permutation]), codec.channel_mask(labelled)[:, channels])
 
 
 @pytest.mark.parametrize("center", ["subpixel", "floor"])

@@ -60,9 +60,7 @@ def test_means_are_those_of_uniform_errors(input_size: int, heatmap_size: int) -
     stride = input_size / heatmap_size
     points = spread("wflw98", input_size, margin=stride)
     for decoder, side in (("argmax", stride), ("quarter", stride / 2)):
-        errors = roundtrip(
-            HeatmapCodec("wflw98", input_size, heatmap_size, boundary=False, decoder=decoder), points
-        )
+        errors = roundtrip(HeatmapCodec("wflw98", input_size, heatmap_size, boundary=False, decoder=decoder), points)
         standard_error = side / math.sqrt(12 * errors[..., 0].numel())  # of a mean of uniform errors
         assert errors.norm(dim=-1).mean() == pytest.approx(UNIT_SQUARE_MEAN * side, abs=4 * standard_error)
         assert errors.mean((0, 1)).abs().max() < 4 * standard_error

@@ -64,13 +64,9 @@ class HeatmapCodec:
     ) -> None:
         self.scheme = get_scheme(scheme) if isinstance(scheme, str) else scheme
         if heatmap_size < 3 or input_size % heatmap_size:
-            raise ConfigError(
-                f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3"
-            )
+            raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
         if sigma <= 0 or boundary_sigma <= 0 or support < 1:
-            raise ConfigError(
-                f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive"
-            )
+            raise ConfigError(f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive")
         if center not in get_args(Center) or decoder not in get_args(Decoder):
             raise ConfigError(
                 f"center is one of {get_args(Center)}, decoder one of {get_args(Decoder)}; "
@@ -92,9 +88,7 @@ class HeatmapCodec:
         return self.scheme.num_landmarks + self.boundary
 
     @torch.no_grad()
-    def encode(
-        self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]
-    ) -> Float[Tensor, "b c h w"]:
+    def encode(self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b c h w"]:
         """Points -> target maps (paper 4.3, 5 and 7.3).
 
         Args:
@@ -114,8 +108,7 @@ class HeatmapCodec:
         """
         if points.shape[1] != self.scheme.num_landmarks:
             raise ValueError(
-                f"expected the {self.scheme.num_landmarks} points of scheme {self.scheme.name}, "
-                f"found {points.shape[1]}"
+                f"expected the {self.scheme.num_landmarks} points of scheme {self.scheme.name}, found {points.shape[1]}"
             )
         centers = self._to_map(torch.where(labelled[..., None], points.float(), 0.0))
         maps = self._gaussians(centers, labelled)
@@ -184,9 +177,7 @@ class HeatmapCodec:
     def _to_crop(self, points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
         return (points + 0.5) * self.stride - (0.0 if self.center == "floor" else 0.5)
 
-    def _gaussians(
-        self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]
-    ) -> Float[Tensor, "b k h w"]:
+    def _gaussians(self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         inside = ((centers >= -0.5) & (centers <= self.heatmap_size - 0.5)).all(-1) & labelled
         offset = torch.arange(self.heatmap_size, device=centers.device) - centers[..., None]  # (b, k, 2, h)
         # strict on both sides, so that a mirrored point gives the mirrored map

@@ -2,35 +2,36 @@
 
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from awing.errors import DataError
-from awing.rendering import FaceParameters, RenderedFace, render, render_face, save_face
+from awing.rendering import FaceParameters, RenderedFace, render
 
-__all__ = ["FaceParameters", "RenderedFace", "render", "render_face", "write_dataset"]
-
-VERSION = 1  # of the pictures: raised when they change, so that an older set on disk is not taken for a new one
+VERSION = 2  # of the pictures: raised when they change, so that an older set on disk is not taken for a new one
 
 _EVENT = "0--Rendered"
-_SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")  # WFLW's file names for the flags
+_ATTRIBUTES = "list_98pt_rect_attr_train_test/list_98pt_rect_attr"
+_TEST = "list_98pt_test/list_98pt_test"
+_SUBSETS = ("", "_largepose", "_expression", "_illumination", "_makeup", "_occlusion", "_blur")  # all, flag by flag
+_SKINS = np.array([[1, 0.87, 0.79], [0.95, 0.77, 0.65], [0.87, 0.67, 0.52], [0.76, 0.54, 0.39], [0.42, 0.27, 0.19]])
+_IRISES = ((0.22, 0.13, 0.07), (0.36, 0.24, 0.12), (0.38, 0.40, 0.24), (0.32, 0.46, 0.58))
 
 
 def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int = 0, workers: int = 0) -> None:
     """Writes a data set of rendered faces in WFLW's layout, unless it is already there.
 
-    Image i of a split is a function of (seed, split, i) alone. The flagged faces are harder for a detector than the
-    others, but for make-up, which changes little. An interrupted writing is done again; `settings.json`, written last,
-    marks a complete set.
+    Image i of a split is a function of (seed, split, i) alone. An interrupted writing is done again; `settings.json`,
+    written last, marks a complete set.
 
     Args:
         root: Folder of the data set; created where it is missing.
-        train: Number of training faces, one a picture.
-        test: Number of test faces.
+        train, test: Numbers of faces, one a picture.
         seed: Other seeds give other faces.
         workers: Processes; 0 is one a core. The files are the same for every number.
 
@@ -46,48 +47,77 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
         raise DataError(f"{root} holds faces of {found}, expected {settings}: name another folder or remove it")
     if root.exists() and any(root.iterdir()) and not unfinished.exists():
         raise DataError(f"{root} holds other files, expected rendered faces or nothing: name another folder")
-    folder = root / "WFLW_images" / _EVENT
-    folder.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     unfinished.write_text(json.dumps(settings))
-    faces = _save_faces(folder, seed, ["train"] * train + ["test"] * test, [*range(train), *range(test)], workers)
-    _write_lists(root / "WFLW_annotations", "train", faces[:train])
-    _write_lists(root / "WFLW_annotations", "test", faces[train:])
+    _write_faces(root, [("train", i) for i in range(train)] + [("test", i) for i in range(test)], seed, workers)
     unfinished.replace(complete)
 
 
-def _save_faces(folder: Path, seed: int, splits: list[str], indices: list[int], workers: int) -> list[RenderedFace]:
+def render_face(seed: int, split: str, index: int) -> RenderedFace:
+    """Face `index` of a split, "train" or "test": a function of these three alone.
+
+    Example:
+        >>> face = render_face(0, "train", 3)
+        >>> face.image.shape, face.points.shape
+        ((224, 224, 3), (98, 2))
+    """
+    return render(sample_face(seed, split, index))
+
+
+def sample_face(seed: int, split: str, index: int) -> FaceParameters:
+    """Draws a face from the population; each flag comes out set on 15 to 35 % of the faces."""
+    rng = np.random.default_rng([seed, ("train", "test").index(split), index])
+    tone, side, shadowed = rng.uniform(0, 4), rng.choice([-1.0, 1.0]), rng.random() < 0.09
+    return FaceParameters(
+        seed=int(rng.integers(2**31)),
+        pose=(side * rng.uniform(30, 70) if rng.random() < 0.17 else rng.normal(0, 12),
+              side * rng.uniform(20, 32) if rng.random() < 0.06 else rng.normal(0, 7), rng.normal(0, 10)),
+        distance=rng.uniform(500, 1500), scale=rng.uniform(0.8, 0.95),
+        traits=tuple(rng.normal(0, 1, 5).clip(-2, 2).tolist()),
+        mouth_open=rng.uniform(0.35, 1) if rng.random() < 0.08 else max(0, rng.normal(-0.05, 0.12)),
+        smile=rng.uniform(0.6, 1) if rng.random() < 0.08 else rng.uniform(-0.3, 0.6),
+        eyes_open=tuple(rng.uniform(0, 0.3, 2).tolist()) if rng.random() < 0.08 else (rng.uniform(0.75, 1.15),) * 2,
+        brow_raise=side * rng.uniform(0.7, 1) if rng.random() < 0.08 else rng.uniform(-0.5, 0.5),
+        gaze=tuple(rng.normal(0, 0.35, 2).clip(-1, 1).tolist()),
+        skin=tuple(np.array([np.interp(tone, range(5), channel) for channel in _SKINS.T]).tolist()),
+        iris=_IRISES[rng.integers(2 if tone > 2.5 else 4)],
+        hair=tuple((np.array([0.85, 0.6, 0.4]) * rng.uniform(0.2, 0.4 if tone > 2.5 else 0.95) ** 1.6).tolist()),
+        long_hair=bool(rng.random() < 0.4), cloth=tuple(rng.uniform(0.05, 0.9, 3).tolist()),
+        makeup=rng.uniform(0.5, 1) if rng.random() < 0.22 else rng.uniform(0, 0.3),
+        light=(side * rng.uniform(55, 100) if shadowed else rng.uniform(-50, 50), rng.uniform(5, 55)),
+        ambient=rng.uniform(0.03, 0.2) if shadowed else rng.uniform(0.4, 0.7),
+        exposure=rng.uniform(0.06, 0.3) if rng.random() < 0.05 else rng.uniform(0.8, 1.25),
+        tint=(1.0, rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.5)) if rng.random() < 0.04 else (1.0, 1.0, 1.0),
+        occluder=str(rng.choice(["sunglasses", "mask"])) if rng.random() < 0.22 else "none",
+        blur=rng.uniform(1.8, 4.5) if rng.random() < 0.2 else rng.uniform(0, 0.7),
+    )  # fmt: skip
+
+
+def _write_faces(root: Path, keys: list[tuple[str, int]], seed: int, workers: int) -> None:
     from rich.progress import track  # in the train extra: rendering single faces does without
 
-    paths = [folder / _file_name(split, index) for split, index in zip(splits, indices, strict=True)]
-    save, label = partial(save_face, seed), f"Rendering {len(paths)} faces"
+    (root / "WFLW_images" / _EVENT).mkdir(parents=True, exist_ok=True)
+    files = [f"{_ATTRIBUTES}_train", f"{_ATTRIBUTES}_test", *(_TEST + subset for subset in _SUBSETS)]
+    lists: dict[str, list[str]] = {file: [] for file in files}
+    faces = _render([sample_face(seed, *key) for key in keys], workers)
+    for (split, index), face in zip(keys, track(faces, f"Rendering {len(keys)} faces", len(keys)), strict=True):
+        name = f"{_EVENT}/0_Rendered_{split}_{index:05d}.jpg"
+        encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        (root / "WFLW_images" / name).write_bytes(encoded.tobytes())
+        points = " ".join(f"{value:.6f}" for value in face.points.ravel())
+        lists[f"{_ATTRIBUTES}_{split}"].append(" ".join([points, *map(str, [*face.box, *face.flags]), name]))
+        for subset, belongs in zip(_SUBSETS, [1, *face.flags], strict=True):
+            if split == "test" and belongs:
+                lists[_TEST + subset].append(f"{points} {name}")
+    for file, lines in lists.items():
+        path = root / "WFLW_annotations" / f"{file}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _render(faces: list[FaceParameters], workers: int) -> Iterator[RenderedFace]:
     if workers == 1:
-        return list(track(map(save, paths, splits, indices), label, total=len(paths)))
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        return list(track(pool.map(save, paths, splits, indices, chunksize=8), label, total=len(paths)))
-
-
-def _file_name(split: str, index: int) -> str:
-    return f"0_Rendered_{split}_{index:05d}.jpg"
-
-
-def _write_lists(folder: Path, split: str, faces: list[RenderedFace]) -> None:
-    names = [f"{_EVENT}/{_file_name(split, index)}" for index in range(len(faces))]
-    points = [" ".join(f"{value:.6f}" for value in face.points.ravel()) for face in faces]
-    numbers = [" ".join(map(str, [*face.box, *face.flags])) for face in faces]
-    _write_lines(
-        folder / "list_98pt_rect_attr_train_test" / f"list_98pt_rect_attr_{split}.txt",
-        [f"{p} {n} {name}" for p, n, name in zip(points, numbers, names, strict=True)],
-    )
-    if split == "test":
-        short = [f"{p} {name}" for p, name in zip(points, names, strict=True)]
-        _write_lines(folder / "list_98pt_test" / "list_98pt_test.txt", short)
-        for flag, subset in enumerate(_SUBSETS):
-            chosen = [line for line, face in zip(short, faces, strict=True) if face.flags[flag]]
-            _write_lines(folder / "list_98pt_test" / f"list_98pt_test_{subset}.txt", chosen)
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
+        yield from map(render, faces)
+        return
+    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        yield from pool.map(render, faces, chunksize=8)

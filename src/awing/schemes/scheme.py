@@ -56,9 +56,7 @@ class Scheme:
         for line in self.lines:
             mirrored = tuple(int(flip[i]) for i in line)
             if min(mirrored, mirrored[::-1]) not in undirected:
-                raise ValueError(
-                    f"scheme {self.name}: line {line} becomes {mirrored} under a flip, no line of it"
-                )
+                raise ValueError(f"scheme {self.name}: line {line} becomes {mirrored} under a flip, no line of it")
 
     @property
     def num_landmarks(self) -> int:
