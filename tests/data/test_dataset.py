@@ -143,16 +143,20 @@ def area_average(pixels: np.ndarray, matrix: np.ndarray, size: int, samples: int
     return np.stack(planes, -1).reshape(size, samples, size, samples, 3).mean((1, 3))
 
 
+QUALITY = {"jpg": (cv2.IMWRITE_JPEG_QUALITY, 99), "png": ()}
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png"])
 @pytest.mark.parametrize("reduction", [1, 2, 4, 8])
 @pytest.mark.parametrize(("height", "width"), [(640, 800), (643, 801), (645, 807)])
-def test_a_crop_of_a_large_jpeg_is_its_area_average(tmp_path, reduction, height, width):
+def test_a_crop_of_a_large_image_is_its_area_average(tmp_path, extension, reduction, height, width):
     zoom, size = 0.9 / reduction, 64
     pixels = texture(height, width, sigma=3 * reduction)
-    save_image(tmp_path / "a.jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, 98)
+    save_image(tmp_path / f"a.{extension}", pixels, *QUALITY[extension])
     half = size / zoom / 2
     for x, y in ((half, half), (width - 1 - half, height - 1 - half)):  # where an error of scale would show
         matrix = crop_matrix(np.array([x - half, y - half, x + half, y + half]), size)
-        crop = read_crop(face(tmp_path / "a.jpg"), matrix, size)
+        crop = read_crop(face(tmp_path / f"a.{extension}"), matrix, size)
         difference = np.abs(crop - area_average(pixels, matrix, size, max(2, reduction)))[2:-2, 2:-2]
         assert difference.mean() < 2
 
@@ -194,13 +198,14 @@ def test_a_png_that_is_called_jpg_keeps_its_geometry(tmp_path):
     np.testing.assert_allclose(centroid(crop), expected, atol=0.05)
 
 
+@pytest.mark.parametrize("extension", ["jpg", "png"])
 @pytest.mark.parametrize("reduction", [2, 4, 8])
-def test_stripes_of_a_pixel_become_grey_instead_of_aliasing(tmp_path, reduction):
+def test_stripes_of_a_pixel_become_grey_instead_of_aliasing(tmp_path, extension, reduction):
     pixels = np.zeros((640, 640, 3), np.uint8)
     pixels[:, ::2] = 255
-    save_image(tmp_path / "a.jpg", pixels, cv2.IMWRITE_JPEG_QUALITY, 100)
+    save_image(tmp_path / f"a.{extension}", pixels, *QUALITY[extension])
     matrix = crop_matrix(np.array([0.0, 0.0, 64.0 * reduction, 64.0 * reduction]), 64)
-    crop = read_crop(face(tmp_path / "a.jpg"), matrix, 64)[4:-4, 4:-4]
+    crop = read_crop(face(tmp_path / f"a.{extension}"), matrix, 64)[4:-4, 4:-4]
     assert np.abs(crop.astype(float) - 127.5).max() < 8
 
 

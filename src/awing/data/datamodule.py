@@ -28,9 +28,10 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     Validation faces are cut from the official training split. Test faces are the official ones; where none of them is
     on disk, and ``allow_partial`` permits it, they are cut from the training split too. Both cuts go by image, never by
-    face: images are ranked by a hash of ``split_seed`` and the name (below ``root``, without extension), the first go
-    to the test, the next to the validation. So neither the order on disk nor a missing image reorders the others; a
-    missing image moves only the ends of a cut.
+    face: a hash of ``split_seed`` and the image's name (below ``root``, without extension) puts it somewhere in [0, 1);
+    the lower end is validation, the upper end test. So an image's side depends on nothing but its name: not on the
+    order on disk, nor on which other images or official test faces are there. :attr:`cut` says what was cut, and is
+    kept in checkpoints.
 
     Args:
         name: The data set's name, for results.
@@ -100,9 +101,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         if unknown := set(self.normalisers) - {*self.scheme.normalisers, "box"}:
             known = [*self.scheme.normalisers, "box"]
             raise ConfigError(f"scheme {scheme} has no normaliser {sorted(unknown)}; it has {known}")
-        self.val_fraction, self.test_fraction, self.allow_partial = val_fraction, test_fraction, allow_partial
+        self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
+        self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
-        self.seed, self.split_seed = seed, split_seed
+        self.seed = seed
         self.annotations: dict[str, Annotations] = {}
 
     def prepare_data(self) -> None:
@@ -148,9 +150,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         """Validation samples; none with ``val_fraction`` 0.
 
         Raises:
-            DataError: ``val_fraction`` is less than half an image.
+            DataError: no image lies in ``val_fraction``.
         """
-        return self._loader(self.dataset("val")) if self.val_fraction else []
+        return self._loader(self.dataset("val")) if self.cut["val_fraction"] else []
 
     def test_dataloader(self) -> DataLoader:
         """The samples of the split that was asked for."""
@@ -173,31 +175,35 @@ class LandmarkDataModule(pl.LightningDataModule):
     def _read(self) -> dict[str, Annotations]:
         train = self.reader(self.root, "train", self.allow_partial)
         test = self.reader(self.root, "test", self.allow_partial)
-        test_fraction = 0.0 if test.records else self.test_fraction
-        records = sorted(train.records, key=self._rank)
-        images = list(dict.fromkeys(record.path for record in records))
-        last_test = round(test_fraction * len(images))
-        last_val = last_test + round(self.val_fraction * len(images))
-        held_out = dict.fromkeys(images[:last_test], "test") | dict.fromkeys(images[last_test:last_val], "val")
+        if test.records:
+            self.cut["test_fraction"] = 0.0
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
-        for record in records:
-            parts[held_out.get(record.path, "train")].append(record)
+        for record in sorted(train.records, key=self._place):
+            parts[self._side(record)].append(record)
 
-        def expected(split: Split, fraction: float) -> int:
-            complete = len(records) == train.expected  # then it is known, several faces in an image included
-            return len(parts[split]) if complete else round(fraction * train.expected)
+        def expected(split: Split) -> int:
+            complete = len(train.records) == train.expected  # then it is known, several faces in an image included
+            return len(parts[split]) if complete else round(self.cut[f"{split}_fraction"] * train.expected)
 
-        if test_fraction:
-            log.warning("%s: no official test face on disk; %d training images are held out", self.name, last_test)
-            test = Annotations(parts["test"], expected("test", test_fraction))
-        val = Annotations(parts["val"], expected("val", self.val_fraction))
-        rest = train.expected - val.expected - (test.expected if test_fraction else 0)
+        if self.cut["test_fraction"]:
+            log.warning(
+                "%s: no official test face on disk; %d training faces are held out", self.name, len(parts["test"])
+            )
+            test = Annotations(parts["test"], expected("test"))
+        val = Annotations(parts["val"], expected("val"))
+        rest = train.expected - val.expected - (test.expected if self.cut["test_fraction"] else 0)
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
-    def _rank(self, record: Record) -> tuple[str, str]:
-        """A place in an order that neither the order on disk nor missing images change."""
+    def _side(self, record: Record) -> Split:
+        place, _ = self._place(record)
+        if place < self.cut["val_fraction"]:
+            return "val"
+        return "test" if place >= 1 - self.cut["test_fraction"] else "train"
+
+    def _place(self, record: Record) -> tuple[float, str]:
         name = record.path.relative_to(self.root).with_suffix("").as_posix()
-        return hashlib.sha256(f"{self.split_seed}/{name}".encode()).hexdigest(), name
+        digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48, name
 
 
 def per_device(batch_size: int, devices: int) -> int:

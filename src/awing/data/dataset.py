@@ -149,8 +149,8 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
 def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
     """Decode an image and warp it once; black outside the image.
 
-    A JPEG that shrinks to a half or less is decoded at a half, a quarter or an eighth: faster, and averaged instead
-    of aliased.
+    An image that shrinks to a half or less is first averaged over 2 x 2, 4 x 4 or 8 x 8 px, so that it does not alias;
+    a JPEG is decoded at that size at once, which is faster.
 
     Args:
         record: Its image is read.
@@ -162,9 +162,9 @@ def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
     """
     data = _read_bytes(record.path)
     zoom = np.hypot(matrix[0, 0], matrix[1, 0])
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie, and only a JPEG shrinks block by block
-    reduction = next(r for r in REDUCED if r == 1 or (is_jpeg and zoom * r <= 1))
-    image = _decode(record.path, data, reduction)
+    reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
+    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
+    image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
     reduced = matrix @ shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
     low, high = -0.5, size - 0.5
     corners = apply(np.linalg.inv(reduced), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
@@ -175,6 +175,14 @@ def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
             f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
     return warp(image, reduced, size)
+
+
+def _shrink(image: Image, factor: int) -> Image:
+    if factor == 1:
+        return image
+    height, width = image.shape[:2]
+    whole = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
+    return cv2.resize(whole, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
