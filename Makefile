@@ -37,6 +37,7 @@ typecheck: $(STAMP) ## check the types
 	$(BIN)/mypy
 
 notebooks: $(STAMP) ## run the notebooks in place
+	@test -n "$(wildcard notebooks/*.ipynb)" || { echo "notebooks/ holds none yet"; exit 1; }
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
 clean: ## remove .venv and caches; runs and data stay

@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from awing import cli, engine
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-@hydra.main(config_path="../conf", config_name="evaluate", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    engine.evaluate(cfg, Path(HydraConfig.get().runtime.output_dir))
+    from awing import cli, engine  # here: worker processes read this file too, and do without
+
+    engine.evaluate(cfg, cli.output_folder(cfg))
 
 
 if __name__ == "__main__":
-    cli.run(main, "evaluate")
+    from awing import cli
+
+    cli.run(main, CONF, "evaluate")

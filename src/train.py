@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from awing import cli, engine
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-@hydra.main(config_path="../conf", config_name="train", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    engine.fit(cfg, Path(HydraConfig.get().runtime.output_dir))
+    from awing import cli, engine  # here: worker processes read this file too, and do without
+
+    engine.fit(cfg, cli.output_folder(cfg))
 
 
 if __name__ == "__main__":
-    cli.run(main, "train")
+    from awing import cli
+
+    cli.run(main, CONF, "train")

@@ -1,11 +1,13 @@
 """The entry points through a shell, as a user calls them."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -16,8 +18,9 @@ SMALL = [
 ]  # fmt: skip
 
 
-def call(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+def call(script: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HYDRA_FULL_ERROR")}
+    environment |= variables
     command = [sys.executable, str(ROOT / "src" / script), *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
 
@@ -27,11 +30,64 @@ def test_a_sweep_runs_each_value_in_its_own_folder(rendered, tmp_path):
         "train.py", "-m", "loss.omega=10,12", *SMALL, f"paths.data_dir={rendered}", f"paths.runs_dir={tmp_path}"
     )
     assert done.returncode == 0, done.stderr
-    configs = sorted(tmp_path.glob("synthetic/sweep_*/*/config.yaml"))
+    configs = sorted(tmp_path.glob("synthetic/*/*/config.yaml"))
     assert [yaml.safe_load(file.read_text())["loss"]["omega"] for file in configs] == [10, 12]
     for file in configs:
         assert json.loads((file.parent / "test" / "metrics.json").read_text())["subsets"]["full"]["count"] == 8
         assert (file.parent / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_two_processes_train_and_give_the_numbers_of_one(rendered, tmp_path):
+    """Ten test faces over two processes and batches of two a process: the last batch is padded."""
+    two = ["trainer.devices=2", "+trainer.strategy=ddp"]
+    data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
+    trained = call("train.py", *SMALL[:-3], *data, *two, f"output={tmp_path / 'run'}", "trainer.max_epochs=2")
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
+    common = [checkpoint, *data, "trainer=cpu", "data.num_workers=0", "data.batch_size=6"]
+    for name, extra in (("one", []), ("two", two)):
+        done = call("evaluate.py", *common, *extra, f"output={tmp_path / name}")
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two_, end = (json.loads((tmp_path / f / "metrics.json").read_text()) for f in ("one", "two", "run/test"))
+    assert one["subsets"]["full"]["count"] == 8
+    for subset, values in one["subsets"].items():
+        for other in (two_["subsets"][subset], end["subsets"][subset]):
+            assert other["count"] == values["count"]
+            assert other["nme"] == pytest.approx(values["nme"], rel=1e-6)
+    assert (tmp_path / "one" / "per_image.csv").read_text().count("\n") == 9
+    assert (tmp_path / "two" / "per_image.csv").read_text().count("\n") == 9
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
+        assert sum(bool(row["val/nme"]) for row in csv.DictReader(stream)) == 2  # one process writes
+
+
+def test_an_evaluation_of_several_splits_is_a_sweep_too(rendered, tmp_path):
+    data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
+    done = call("train.py", *SMALL[:-3], *data, f"output={tmp_path / 'run'}", "test=false")
+    assert done.returncode == 0, done.stderr
+    checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
+    splits = "dataset.split=train,val,test"
+    done = call("evaluate.py", "-m", checkpoint, splits, *data, "trainer=cpu", f"output={tmp_path / 'results'}")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads((tmp_path / "results" / f"{i}" / "metrics.json").read_text()) for i in range(3)]
+    assert [result["split"] for result in found] == ["train", "val", "test"]
+    assert [result["faces"].split(",")[0] for result in found] == [
+        "training faces", "cut from the training faces", "official test faces",
+    ]  # fmt: skip
+    assert sum(result["found"] for result in found) == 32
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "message"),
+    [
+        (["-m", "loss.omega=10,12", "trainer.devices=2"], {}, "one process with one device"),
+        ([], {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, "output=DIR"),
+        ([], {"WORLD_SIZE": "2"}, "output=DIR"),
+    ],
+)
+def test_processes_that_would_not_share_a_folder_are_refused(tmp_path, words, variables, message):
+    done = call("train.py", *words, *SMALL, f"paths.runs_dir={tmp_path}", "paths.data_dir=/nowhere", **variables)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_one():

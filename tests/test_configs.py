@@ -73,13 +73,23 @@ def test_the_defaults_are_the_papers_recipe(config):
         (["codec.heatmap_size=32"], "codec.heatmap_size=64"),
         (["codec.heatmap_size=60"], "must divide"),
         (["codec.input_size=200", "codec.heatmap_size=50"], "multiple of 64"),
-        (["codec.decoder=dark"], "decoder one of"),
+        (["codec.decoder=dark"], "decoder is one of"),
         (["loss.omega=0"], "omega"),
         (["loss.alpha=1.5"], "alpha"),
         (["model.boundary=false"], "boundary"),
         (["model.channels=12"], "multiple of 8"),
         (["dataset.scheme=wflw89"], "wflw98"),
         (["training.stack_weights=[1,1]"], "stack_weights"),
+        (["codec.scheme=ibug68"], r"codec\.scheme and dataset\.scheme must be the same, found ibug68 and wflw98"),
+        (
+            ["codec.boundary=true", "model.boundary=false", "model.boundary_coords=false"],
+            "model.boundary must be the same",
+        ),
+        (["dataset.input_size=128"], r"found 256 and 128"),
+        (["weight_map.threshold=0"], "threshold"),
+        (["weight_map.weight=-1"], "weight must be"),
+        (["optim.interval=epochs"], "Did you mean 'epoch'"),
+        (["codec.decoder=quater"], "Did you mean 'quarter'"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(config, unchecked, overrides, message):
@@ -91,12 +101,14 @@ def test_a_value_that_cannot_work_is_named(config, unchecked, overrides, message
     ("overrides", "message"),
     [
         (["data.batch_size=3", "trainer.accelerator=cpu", "trainer.devices=2"], "multiple of the 2 devices"),
-        (["dataset.crop=tight"], "provided"),
-        (["dataset.normalisers=[inter_oculer]"], "inter_ocular"),
+        (["dataset.crop=landmark"], "Did you mean 'landmarks'"),
+        (["dataset.normalisers=[inter_oculer]"], "Did you mean 'inter_ocular'"),
+        (["dataset.split=tests"], "Did you mean 'test'"),
+        (["seed=abc"], "seed is an integer, found 'abc'"),
         (["dataset.val_fraction=0.6", "dataset.test_fraction=0.5"], "fraction"),
     ],
 )
-def test_a_run_that_cannot_work_stops_before_reading_data(config, tmp_path, overrides, message):
+def test_a_run_that_cannot_work_stops_before_reading_data(config, unchecked, tmp_path, overrides, message):
     cfg = config("train", "paths.data_dir=/nowhere", f"output={tmp_path / 'run'}", *SMALL, *overrides)
     with pytest.raises(ConfigError, match=message):
         engine.fit(cfg, tmp_path / "run")

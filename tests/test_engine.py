@@ -2,14 +2,20 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from awing import engine
+from awing.checkpoint import Checkpoint
 from awing.data import read_wflw
-from awing.errors import AwingError, CheckpointError, ConfigError
+from awing.data.dataset import read_image
+from awing.errors import AwingError, CheckpointError, ConfigError, DataError
+from awing.evaluation import draw_faces
+from awing.losses import MSELoss
+from awing.regressor import LandmarkRegressor
 
 EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
 COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
@@ -93,6 +99,83 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(config, rendered, t
     assert rows[0] == rows[1]
 
 
+def test_a_finished_run_is_tested_once(finished, config, rendered):
+    before = (finished / "test" / "metrics.json").read_bytes()
+    with pytest.raises(ConfigError, match="tested once"):
+        run(config, rendered, finished, "resume=auto")
+    assert (finished / "test" / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["trainer.max_epochs=3"], "trainer.max_epochs: 2 before, 3 now"),  # the one-cycle schedule is of two
+        (["trainer.max_epochs=2", "loss.omega=12"], r"loss\.omega: 14\.0 before, 12 now"),
+        (["trainer.max_epochs=2", "callbacks=default"], r"callbacks\.average\.decay: 0\.999 before, None now"),
+    ],
+)
+def test_a_run_is_not_continued_as_another(config, rendered, tmp_path, changes, message):
+    run(config, rendered, tmp_path, "optim=adamw", "callbacks=ema", "test=false")
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        run(config, rendered, tmp_path, "optim=adamw", "callbacks=ema", "resume=auto", *changes)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_pictures_show_the_weights_that_were_validated(config, rendered, tmp_path):
+    settings = "callbacks=ema", "callbacks.average.decay=0.5", "optim=adamw", "test=false", "trainer.max_epochs=1"
+    run(config, rendered, tmp_path, *settings)
+    checkpoint = Checkpoint.read(tmp_path / "checkpoints" / "last.ckpt")  # holds the average
+    data = engine.build(config("train", *TINY, "dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}").dataset)
+    regressor = LandmarkRegressor(checkpoint.network(), checkpoint.codec(), MSELoss(), torch.ones_like, ["box"], [])
+    faces = data.dataset("val")
+    for name, picture in draw_faces(regressor, faces, range(len(faces))).items():
+        assert (read_image(tmp_path / "pictures" / f"{name}_epoch001.png") == picture).all()
+
+
+@pytest.mark.parametrize("logger", ["~logger", "logger.csv=null", "logger=tensorboard"])
+def test_a_run_needs_no_logger(config, rendered, tmp_path, logger):
+    run(config, rendered, tmp_path, "test=false", "trainer.max_epochs=1", logger)
+    assert (tmp_path / "metrics.csv").is_file() == (logger == "logger=tensorboard")
+
+
+def test_numbers_carry_what_they_depend_on(finished):
+    about = json.loads((finished / "test" / "metrics.json").read_text())
+    expected = {
+        "dataset": "synthetic", "split": "test", "faces": "official test faces", "seed": 0, "decoder": "quarter",
+        "precision": "32-true", "val_fraction": 0.1, "test_fraction": 0.0, "split_seed": 0,
+    }  # fmt: skip
+    assert about | expected == about
+    scores = [float(row["val/nme"]) for row in table(finished / "metrics.csv") if row["val/nme"]]
+    assert about["val_nme_best"] == pytest.approx(min(scores), rel=1e-5)
+    assert about["val_nme_last"] == pytest.approx(scores[-1], rel=1e-5)
+
+
+def test_a_face_that_was_trained_on_is_never_scored_as_held_out(finished, rendered, config, tmp_path):
+    """The run had official test faces and trained on all others; they are gone when it is evaluated."""
+    shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
+    next(tmp_path.rglob("list_98pt_rect_attr_test.txt")).unlink()
+    words = (
+        f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
+        f"paths.data_dir={tmp_path}", "dataset.allow_partial=true",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="no face in split test"):
+        engine.evaluate(config("evaluate", *words), tmp_path / "out")
+    for cut in ("dataset.test_fraction=0.3", "dataset.split_seed=1", "dataset.val_fraction=0.5"):
+        with pytest.raises(ConfigError, match="trained on would count as held out"):
+            engine.evaluate(config("evaluate", *words, cut), tmp_path / "out")
+
+
+def test_a_run_is_not_continued_where_the_cut_changed(config, rendered, tmp_path):
+    shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
+    official = next(tmp_path.rglob("list_98pt_rect_attr_test.txt"))
+    words = ("dataset.allow_partial=true", f"paths.data_dir={tmp_path}", "test=false")
+    run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=1")
+    official.rename(tmp_path / "hidden.txt")
+    with pytest.raises(ConfigError, match=r"test_fraction': 0\.0.*test_fraction': 0\.1"):
+        run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=2", "resume=auto")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_a_batch(config, rendered, tmp_path, name):
     cfg = config("train", f"experiment={name}", f"paths.data_dir={rendered}", "dataset.allow_partial=true")
@@ -151,6 +234,32 @@ def test_what_is_no_checkpoint_is_refused_by_name(config, tmp_path):
             engine.evaluate(config("evaluate", f"checkpoint={tmp_path / name}"), tmp_path / "out")
 
 
+def test_a_checkpoint_does_not_choose_what_code_runs(finished, rendered, config, tmp_path):
+    for section in ("codec", "model", "dataset", "loss", "optim", "trainer"):
+        state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+        state["awing"]["config"][section] |= {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
+        torch.save(state, tmp_path / "stranger.ckpt")
+        cfg = config(
+            "evaluate", f"checkpoint={tmp_path}/stranger.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
+            f"paths.data_dir={rendered}", "data.num_workers=0",
+        )  # fmt: skip
+        if section in ("codec", "model"):
+            with pytest.raises(CheckpointError, match=f"as its {section}, found os.mkdir"):
+                engine.evaluate(cfg, tmp_path / section)
+        else:
+            engine.evaluate(cfg, tmp_path / section)
+        assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("key", ["awing", "LandmarkDataModule", "state_dict", "global_step"])
+def test_a_checkpoint_without_a_part_is_refused(finished, config, tmp_path, key):
+    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    del state[key]
+    torch.save(state, tmp_path / "part.ckpt")
+    with pytest.raises(CheckpointError, match=r"part\.ckpt"):
+        engine.evaluate(config("evaluate", f"checkpoint={tmp_path / 'part.ckpt'}"), tmp_path / "out")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(config, rendered, tmp_path):
     with pytest.raises(AwingError, match="loss became"):
         run(config, rendered, tmp_path, "optim.optimizer.lr=1e30", "trainer.max_epochs=5")
@@ -162,8 +271,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(config, ren
 def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     overrides = ("test=false", "trainer.max_epochs=1", "logger=wandb", "logger.wandb.offline=true")
-    run(config, rendered, tmp_path / "wandb", *overrides)
-    pictures = list((tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/val/*.png"))
-    assert {p.name.split("_")[0] for p in pictures} == {"overlay", "heatmaps"}
+    run(config, rendered, tmp_path / "wandb", *overrides[1:])
+    pictures = list((tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/*/*.png"))
+    assert {f"{p.parent.name}/{p.name.split('_')[0]}" for p in pictures} == {"val/overlay", "val/heatmaps", "test/ced"}
     run(config, rendered, tmp_path / "tensorboard", "test=false", "trainer.max_epochs=1", "logger=tensorboard")
     assert list((tmp_path / "tensorboard" / "tensorboard").glob("events.out.*"))

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
+from awing.arrays import Image
 from awing.errors import AwingError
 from awing.evaluation import draw_faces
 from awing.plotting import save_picture
@@ -16,16 +17,18 @@ from awing.regressor import LandmarkRegressor
 class ValidationPictures(pl.Callback):
     """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that show images.
 
+    They show the weights that are validated: it stands before a weight averaging callback, which puts the others back.
+
     Args:
         folder: Where the PNG files go.
-        every_n_epochs: How often; the last epoch is always drawn.
+        every_n_epochs: How often; epoch ``max_epochs`` is always drawn.
         count: Number of faces.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 8) -> None:
         self.folder, self.every_n_epochs, self.count = Path(folder), every_n_epochs, count
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: LandmarkRegressor) -> None:  # type: ignore[override]
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: LandmarkRegressor) -> None:  # type: ignore[override]
         epoch = trainer.current_epoch + 1
         due = epoch == trainer.max_epochs or epoch % self.every_n_epochs == 0
         if trainer.sanity_checking or not trainer.is_global_zero or not due:
@@ -33,15 +36,20 @@ class ValidationPictures(pl.Callback):
         dataset = trainer.datamodule.dataset("val")  # type: ignore[attr-defined]
         for name, picture in draw_faces(pl_module, dataset, range(min(self.count, len(dataset)))).items():
             save_picture(self.folder / f"{name}_epoch{epoch:03d}.png", picture)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image(f"val/{name}", [picture], step=trainer.global_step)
-                elif isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
+            log_picture(trainer, f"val/{name}", picture)
+
+
+def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
+    """Give a picture to the loggers that show pictures."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
 
 class StopOnNonFinite(pl.Callback):
-    """Stop before a NaN or infinite loss reaches the weights, and keep the batch that made it.
+    """Stop when the loss is NaN or infinite, before a step is made with it, and keep the batch.
 
     Args:
         folder: Where ``nonfinite.pt`` goes: epoch, step and batch.
@@ -61,7 +69,7 @@ class StopOnNonFinite(pl.Callback):
         state = {"epoch": trainer.current_epoch, "step": trainer.global_step, "batch": self._batch}
         torch.save(state, file)
         raise AwingError(
-            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; the "
-            f"weights are still those of the step before, and the batch is in {file}. Lower optim.optimizer.lr, set "
-            "trainer.gradient_clip_val or look at the batch; resume=auto continues from the last checkpoint"
+            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; no step was "
+            f"made with it, and its batch is in {file}. Lower optim.optimizer.lr, set trainer.gradient_clip_val or "
+            "look at the batch"
         )

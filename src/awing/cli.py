@@ -3,26 +3,27 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from awing.errors import AwingError
-
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "conf"
+from awing.errors import AwingError, ConfigError, did_you_mean
 
 
-def run(main: Callable[[], None], config_name: str) -> None:
+def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     """Call a ``hydra.main`` function; print known errors with the nearest valid name and exit with 1.
 
     Set HYDRA_FULL_ERROR=1 for tracebacks.
     """
+    warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec.` is deprecated")  # Lightning's, not ours
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
@@ -32,25 +33,39 @@ def run(main: Callable[[], None], config_name: str) -> None:
     except AwingError as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {error}{_nearest(error, config_name)}")
+        sys.exit(f"error: {error}{_nearest(error, config_dir, config_name)}")
 
 
-def _nearest(error: Exception, config_name: str) -> str:
+def output_folder(cfg: DictConfig) -> Path:
+    """The folder of this job, the same for every process of it.
+
+    Raises:
+        ConfigError: a sweep job of several devices, or several tasks that would each name a folder of their own.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and cfg.trainer.devices != 1:
+        raise ConfigError(
+            "a sweep job is one process with one device: leave trainer.devices at 1, or train value by value without -m"
+        )
+    tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
+    if tasks > 1 and "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output:  # type: ignore[index, call-overload]
+        raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
+    return Path(hydra.runtime.output_dir)
+
+
+def _nearest(error: Exception, config_dir: Path, config_name: str) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        wrong, known = Path(str(error.missing_cfg_file)).name, list(error.options)
-    elif match := re.search(r"Could not override '([^']+)'", str(error)):
-        wrong, known = match[1], list(_keys(config_name))
-    else:
-        return ""
-    near = get_close_matches(wrong, known, n=1)
-    return f"\nDid you mean {near[0]!r}?" if near else ""
+        return did_you_mean(Path(str(error.missing_cfg_file)).name, error.options)
+    if match := re.search(r"Could not override '([^']+)'", str(error)):
+        return did_you_mean(match[1], _keys(config_dir, config_name))
+    return ""
 
 
-def _keys(config_name: str) -> Iterator[str]:
+def _keys(config_dir: Path, config_name: str) -> Iterator[str]:
     """Every dotted key of the configuration as it is with the group choices of the command line."""
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", word)]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+    with initialize_config_dir(str(config_dir), version_base="1.3"):
         cfg = compose(config_name, groups)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
+from awing.callbacks import log_picture
+from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
 from awing.data.datamodule import per_device
-from awing.errors import AwingError, CheckpointError, ConfigError
+from awing.data.dataset import read_image
+from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.evaluation import print_results, write_results
-from awing.regressor import CHECKPOINT_FORMAT, LandmarkRegressor
+from awing.losses import MSELoss
+from awing.regressor import LandmarkRegressor
 
 log = logging.getLogger(__name__)
 
@@ -35,65 +41,61 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
     """
+    if cfg.test and (output / "test" / "metrics.json").exists():
+        raise ConfigError(
+            f"{output} holds a finished run, tested once: choose another output, train on with test=false, or "
+            "evaluate its checkpoints with src/evaluate.py"
+        )
     resume = _resume_from(cfg, output)
-    with open_dict(cfg):
-        cfg.output = str(output)  # in a sweep, the job's own folder
+    if not isinstance(cfg.seed, int):
+        raise ConfigError(f"seed is an integer, found {cfg.seed!r}")
     pl.seed_everything(cfg.seed, workers=True)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
+    datamodule: LandmarkDataModule = build(cfg.dataset)
+    cfg.dataset.crop_scale = datamodule.crop_scale
+    with open_dict(cfg):
+        cfg.output = str(output)  # in a sweep, the job's own folder
     regressor = build_regressor(cfg)
+    if resume:
+        _check_same_run(resume, regressor.config)
+    if cfg.training.compile:
+        regressor.network.compile()
     trainer = _build_trainer(cfg, output)
     per_device(cfg.data.batch_size, trainer.world_size)
-    datamodule: LandmarkDataModule = build(cfg.dataset)
-    regressor.config["dataset"]["crop_scale"] = datamodule.crop_scale
-    output.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, output / "config.yaml", resolve=True)
-    if resume:
-        _keep_rows(trainer, output / "metrics.csv", _load(resume)["global_step"])
+    if trainer.is_global_zero:
+        output.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, output / "config.yaml", resolve=True)
+        if resume:
+            _keep_rows(trainer, output / "metrics.csv", resume.step)
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
             logger.log_hyperparams(regressor.config)
-    trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume, weights_only=True)
-    checkpoint = _best_or_last(output)
+    trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
     log.info("checkpoints and metrics are in %s", output)
-    if not cfg.test or trainer.interrupted:
+    if not cfg.test:
         return {}
-    load_weights(regressor, checkpoint)
-    return _test(cfg, trainer, regressor, datamodule, checkpoint, output / "test")
+    return _test(trainer, datamodule, Checkpoint.read(_best_or_last(output)), output / "test")
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """Evaluate a checkpoint on one split of one data set.
 
     Args:
-        cfg: Composed from ``conf/evaluate.yaml``. A null ``dataset.crop`` or ``dataset.crop_scale`` means the
-            checkpoint's.
+        cfg: Composed from ``conf/evaluate.yaml``. A null value means the checkpoint's.
         output: Where the results go; see :func:`awing.evaluation.write_results`.
 
     Raises:
         CheckpointError: the checkpoint is missing, broken, or of another landmark scheme.
+        ConfigError: ``output`` holds results already, or faces that were trained on would count as held out.
     """
     if (output / "metrics.json").exists():
         raise ConfigError(f"{output} holds an evaluation already: choose another output")
-    checkpoint = Path(cfg.checkpoint)
-    trained = OmegaConf.create(_load(checkpoint)["awing"]["config"])
-    if trained.dataset.scheme != cfg.dataset.scheme:
-        raise CheckpointError(
-            f"{checkpoint} predicts the scheme {trained.dataset.scheme}, but dataset {cfg.dataset.name} is annotated "
-            f"with {cfg.dataset.scheme}; choose a data set of {trained.dataset.scheme} or another checkpoint"
-        )
-    if cfg.dataset.crop in (None, trained.dataset.crop) and cfg.dataset.crop_scale is None:
-        cfg.dataset.crop_scale = trained.dataset.crop_scale
-    for key in ("crop", "input_size", "val_fraction", "test_fraction", "split_seed"):
-        if cfg.dataset[key] is None:
-            cfg.dataset[key] = trained.dataset[key]
-    trained.dataset = cfg.dataset
-    if cfg.decoder is not None:
-        trained.codec.decoder = cfg.decoder
-    regressor = build_regressor(trained)
-    load_weights(regressor, checkpoint)
+    checkpoint = Checkpoint.read(Path(cfg.checkpoint))
+    _adopt(cfg, checkpoint)
+    torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
     trainer: pl.Trainer = build(cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1)
     per_device(cfg.data.batch_size, trainer.world_size)
-    return _test(cfg, trainer, regressor, build(cfg.dataset), checkpoint, output)
+    return _test(trainer, build(cfg.dataset), checkpoint, output, cfg.decoder)
 
 
 def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
@@ -103,29 +105,18 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
         ConfigError: its parts do not fit together.
     """
     codec: HeatmapCodec = build(cfg.codec)
-    scheme = codec.scheme
-    if codec.stride != 4:
-        raise ConfigError(
-            f"codec.heatmap_size {codec.heatmap_size} does not fit codec.input_size {codec.input_size}: the network's "
-            f"maps are a quarter of its input; set codec.heatmap_size={codec.input_size // 4}"
-        )
-    smallest = 4 * 2**cfg.model.depth
-    if codec.input_size % smallest:
-        raise ConfigError(
-            f"codec.input_size {codec.input_size} must be a multiple of {smallest} for model.depth={cfg.model.depth}"
-        )
+    _check_fit(cfg, codec)
     weights = cfg.training.stack_weights
-    if weights is not None and len(weights) != cfg.model.stacks:
-        raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
-    network = build(cfg.model, num_landmarks=scheme.num_landmarks)
-    if cfg.training.compile:
-        network.compile()
-    config = {str(key): value for key, value in OmegaConf.to_object(cfg).items()}  # type: ignore[union-attr]
+    weight_map = build(cfg.weight_map)
+    try:
+        weight_map(torch.zeros(1, 1, 4, 4))  # it checks its constants when it is called
+    except ValueError as error:
+        raise ConfigError(f"weight_map: {error}") from None
     return LandmarkRegressor(
-        network=network,
+        network=build(cfg.model, num_landmarks=codec.scheme.num_landmarks),
         codec=codec,
         loss=build(cfg.loss),
-        weight_map=build(cfg.weight_map),
+        weight_map=weight_map,
         normalisers=list(cfg.dataset.normalisers),
         subsets=list(cfg.dataset.subsets),
         optimizer=build(cfg.optim.optimizer),
@@ -133,7 +124,7 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
         interval=cfg.optim.interval,
         stack_weights=None if weights is None else list(weights),
         boundary_weight=cfg.training.boundary_weight,
-        config=config,
+        config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]  # a mapping of strings
     )
 
 
@@ -154,66 +145,101 @@ def build(node: DictConfig | None, **kwargs: Any) -> Any:
         raise
 
 
-def load_weights(regressor: LandmarkRegressor, checkpoint: Path) -> None:
-    """Load the weights that a checkpoint would be used with: the average where the run kept one.
-
-    Raises:
-        CheckpointError: the file is missing, broken, or holds another network.
-    """
-    try:
-        regressor.load_state_dict(_load(checkpoint)["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} holds the weights of another network: {error}") from None
-
-
-def _load(checkpoint: Path) -> dict[str, Any]:
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{checkpoint}: expected a checkpoint file, found none")
-    try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{checkpoint} cannot be read as a checkpoint: {type(error).__name__}: {error}") from None
-    if not isinstance(state, dict) or "awing" not in state:
-        raise CheckpointError(f"{checkpoint} is not a checkpoint that this project wrote")
-    if state["awing"]["format"] != CHECKPOINT_FORMAT:
-        raise CheckpointError(
-            f"{checkpoint} has format {state['awing']['format']}; this version reads format {CHECKPOINT_FORMAT}"
-        )
-    return state
-
-
 def _test(
-    cfg: DictConfig,
     trainer: pl.Trainer,
-    regressor: LandmarkRegressor,
     datamodule: LandmarkDataModule,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     output: Path,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
+    validation = _validation_nme(trainer)
+    codec = checkpoint.codec(decoder)
+    regressor = LandmarkRegressor(
+        checkpoint.network(), codec, MSELoss(), torch.ones_like, datamodule.normalisers, datamodule.subsets
+    )  # no loss is computed in a test
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
-        "dataset": datamodule.name, "split": datamodule.split,
-        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale, "decoder": regressor.codec.decoder,
-        "checkpoint": str(checkpoint), "seed": cfg.seed,
+        "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
+        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
+        "decoder": codec.decoder, "precision": trainer.precision,
+        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
         "expected": annotations.expected, "found": len(annotations.records),
     }  # fmt: skip
     if trainer.is_global_zero:
-        regressor.cpu()
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
-        print_results(about, regressor.results)
-        for label, file in (
-            ("checkpoint", checkpoint),
-            ("metrics", output / "metrics.json"),
-            ("overlay", output / "overlay.png"),
-            ("heatmaps", output / "heatmaps.png"),
-        ):
-            print(f"{label:>10}: {file}")
+        log_picture(trainer, "test/ced", read_image(output / "ced.png"))
+        print_results(about, regressor.results, output)
     return {**about, "subsets": regressor.results}
 
 
+def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
+    """What a training that has just ended reached on the validation faces; nothing without one."""
+    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    best = next((saver.best_model_score for saver in savers if saver.monitor), None)
+    found = {"val_nme_best": best, "val_nme_last": trainer.callback_metrics.get("val/nme")}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
+    """Fill what ``conf/evaluate.yaml`` leaves open with the checkpoint's values."""
+    trained = checkpoint.config["dataset"]
+    if trained["scheme"] != cfg.dataset.scheme:
+        raise CheckpointError(
+            f"{checkpoint.path} predicts the scheme {trained['scheme']}, but dataset {cfg.dataset.name} is annotated "
+            f"with {cfg.dataset.scheme}; choose a data set of {trained['scheme']} or another checkpoint"
+        )
+    if cfg.dataset.crop in (None, trained["crop"]) and cfg.dataset.crop_scale is None:
+        cfg.dataset.crop_scale = trained["crop_scale"]
+    cfg.dataset.input_size = checkpoint.codec().input_size
+    for key, value in {"crop": trained["crop"], **checkpoint.cut}.items():
+        if cfg.dataset[key] is None:
+            cfg.dataset[key] = value
+    cut = {key: cfg.dataset[key] for key in checkpoint.cut}
+    if cfg.dataset.name == trained["name"] and cut != checkpoint.cut:
+        raise ConfigError(
+            f"{checkpoint.path} was trained on {trained['name']} with the cut {checkpoint.cut}; with {cut}, faces that "
+            "it was trained on would count as held out"
+        )
+    if cfg.trainer.precision is None:
+        cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
+
+
+def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
+    """Refuse parts that do not fit together.
+
+    Raises:
+        ConfigError: which parts, and what would fit.
+    """
+    if codec.stride != 4:
+        raise ConfigError(
+            f"codec.heatmap_size {codec.heatmap_size} does not fit codec.input_size {codec.input_size}: the network's "
+            f"maps are a quarter of its input; set codec.heatmap_size={codec.input_size // 4}"
+        )
+    smallest = 4 * 2**cfg.model.depth
+    if codec.input_size % smallest:
+        raise ConfigError(
+            f"codec.input_size {codec.input_size} must be a multiple of {smallest} for model.depth={cfg.model.depth}"
+        )
+    for one, other in (
+        ("codec.scheme", "dataset.scheme"),
+        ("codec.input_size", "dataset.input_size"),
+        ("codec.boundary", "model.boundary"),
+    ):
+        if OmegaConf.select(cfg, one) != OmegaConf.select(cfg, other):
+            found = f"{OmegaConf.select(cfg, one)} and {OmegaConf.select(cfg, other)}"
+            raise ConfigError(f"{one} and {other} must be the same, found {found}; set one and leave the other alone")
+    weights = cfg.training.stack_weights
+    if weights is not None and len(weights) != cfg.model.stacks:
+        raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
+    check_choice("optim.interval", cfg.optim.interval, ("epoch", "step"))
+
+
 def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
-    callbacks = {name: callback for name, callback in cfg.callbacks.items() if callback}
+    callbacks = {name: callback for name, callback in (cfg.get("callbacks") or {}).items() if callback}
+    loggers = [build(logger) for logger in (cfg.get("logger") or {}).values() if logger]
+    if not loggers:  # it refuses to run without one
+        callbacks.pop("learning_rate", None)
     validation = {}
     if not cfg.dataset.val_fraction:  # nothing to rank by: the last checkpoint is the result
         callbacks = {name: callback for name, callback in callbacks.items() if name not in ("best", "pictures")}
@@ -221,22 +247,53 @@ def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
     trainer: pl.Trainer = build(
         cfg.trainer,
         callbacks=[build(callback) for callback in callbacks.values()],
-        logger=[build(logger) for logger in cfg.logger.values()],
+        logger=loggers,
         default_root_dir=str(output),
         **validation,
     )
     return trainer
 
 
-def _resume_from(cfg: DictConfig, output: Path) -> Path | None:
+def _resume_from(cfg: DictConfig, output: Path) -> Checkpoint | None:
     last = output / "checkpoints" / "last.ckpt"
     if cfg.resume == "auto":
-        return last if last.is_file() else None
+        return Checkpoint.read(last) if last.is_file() else None
     if last.exists():
         raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
-    if cfg.resume is None:
-        return None
-    return Path(cfg.resume)
+    return Checkpoint.read(Path(cfg.resume)) if cfg.resume else None
+
+
+# what a run cannot change on the way and still be one run
+FIXED: tuple[str, ...] = (
+    "seed", "codec.", "model.", "loss.", "weight_map.", "optim.", "augment.", "training.stack", "training.boundary",
+    "data.batch_size", "dataset.scheme", "dataset.crop", "callbacks.average.",
+    "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val",
+)  # fmt: skip
+
+
+def _check_same_run(checkpoint: Checkpoint, config: dict[str, Any]) -> None:
+    """Refuse to continue a run as another one.
+
+    Raises:
+        ConfigError: the values that differ.
+    """
+    fixed = FIXED
+    if config["optim"]["interval"] == "step":  # the schedule is laid over the whole training
+        fixed += ("trainer.max_epochs", "trainer.max_steps")
+    before, now = _flat(checkpoint.config), _flat(config)
+    keys = [key for key in sorted(before | now) if key.startswith(fixed) and before.get(key) != now.get(key)]
+    if keys:
+        changes = "\n".join(f"  {key}: {before.get(key)} before, {now.get(key)} now" for key in keys)
+        raise ConfigError(
+            f"{checkpoint.path} is of another run; resume it with the same values, or start anew:\n{changes}"
+        )
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _best_or_last(output: Path) -> Path:

@@ -1,5 +1,8 @@
 """Errors that a user can act on: each says what was expected, what was found and what to do next."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class AwingError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -15,3 +18,28 @@ class DataError(AwingError):
 
 class CheckpointError(AwingError):
     """A checkpoint that cannot be read, or does not fit what it is used for."""
+
+
+def check_choice(what: str, found: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not known, with the nearest one that is.
+
+    Raises:
+        ConfigError: ``found`` is not among ``known``.
+
+    >>> check_choice("codec.decoder", "quater", ["argmax", "quarter"])
+    Traceback (most recent call last):
+    awing.errors.ConfigError: codec.decoder is one of argmax, quarter; found 'quater'. Did you mean 'quarter'?
+    """
+    known = list(known)
+    if found not in known:
+        raise ConfigError(f"{what} is one of {', '.join(known)}; found {found!r}.{did_you_mean(str(found), known)}")
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """A question that ends a message, or nothing where no name is near.
+
+    >>> did_you_mean("quater", ["argmax", "quarter"])
+    " Did you mean 'quarter'?"
+    """
+    near = get_close_matches(wrong, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

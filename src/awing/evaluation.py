@@ -32,7 +32,7 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     """
     output.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
-    index, nmes, membership = (values.cpu() for values in regressor.test_nme.per_image())
+    index, nmes, membership = (values.cpu() for values in regressor.per_image)
     names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
     with (output / "per_image.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -74,9 +74,10 @@ def draw_faces(
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
 
 
-def print_results(about: dict[str, Any], results: dict[str, Any]) -> None:
-    """Print one row per subset and normaliser."""
-    table = Table(title=f"{about['dataset']} {about['split']}, crop={about['crop']}, {about['found']} faces")
+def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
+    """Print one row per subset and normaliser, and where everything lies."""
+    title = f"{about['dataset']} {about['split']}: {about['found']} {about['faces']}, crop {about['crop']}"
+    table = Table(title=title)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
         table.add_column(column, justify="left" if column in ("subset", "normaliser") else "right")
     for subset, values in results.items():
@@ -88,4 +89,9 @@ def print_results(about: dict[str, Any], results: dict[str, Any]) -> None:
             )  # fmt: skip
     Console().print(table)
     if about["found"] != about["expected"]:
-        Console().print(f"[yellow]partial data: {about['found']} of {about['expected']} official faces[/yellow]")
+        print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
+    if "val_nme_last" in about:
+        print(f"validation NME: best {100 * about['val_nme_best']:.3f} %, last {100 * about['val_nme_last']:.3f} %")
+    print(f"checkpoint: {about['checkpoint']}")
+    for name in ("metrics.json", "overlay.png", "heatmaps.png"):
+        print(f"{name.split('.')[0]:>10}: {output / name}")

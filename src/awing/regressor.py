@@ -9,11 +9,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from awing.arrays import Batch
+from awing.checkpoint import FORMAT
 from awing.codec import HeatmapCodec
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME
-
-CHECKPOINT_FORMAT = 1
 
 
 class LandmarkRegressor(pl.LightningModule):
@@ -60,7 +59,8 @@ class LandmarkRegressor(pl.LightningModule):
         self.config = config or {}
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
-        self.results: dict[str, Any] = {}  # the test metrics of the last trainer.test
+        self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
+        self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
         """RGB crops -> the maps of every stack."""
@@ -103,7 +103,9 @@ class LandmarkRegressor(pl.LightningModule):
         self._score(self.test_nme, self(batch["image"])[-1], batch)
 
     def on_test_epoch_end(self) -> None:
-        self.results = self.test_nme.compute()
+        self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()
+        for name, nme in self.results["full"]["nme"].items():
+            self.log(f"test/nme_{name}", nme)
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None:
@@ -116,7 +118,7 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["awing"] = {"format": CHECKPOINT_FORMAT, "config": self.config}
+        checkpoint["awing"] = {"format": FORMAT, "config": self.config}
 
     def _score(self, metric: LandmarkNME, maps: Float[Tensor, "b c h w"], batch: Batch) -> None:
         points, _ = self.codec.decode(maps)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from awing.codec.boundary import boundary_map
 from awing.codec.decode import peak, quarter_shift, taylor_shift
-from awing.errors import ConfigError
+from awing.errors import ConfigError, check_choice
 from awing.schemes import Scheme, get_scheme
 
 Center = Literal["subpixel", "floor"]
@@ -67,11 +67,8 @@ class HeatmapCodec:
             raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
         if sigma <= 0 or boundary_sigma <= 0 or support < 1:
             raise ConfigError(f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive")
-        if center not in get_args(Center) or decoder not in get_args(Decoder):
-            raise ConfigError(
-                f"center is one of {get_args(Center)}, decoder one of {get_args(Decoder)}; "
-                f"found {center!r}, {decoder!r}"
-            )
+        check_choice("codec.center", center, get_args(Center))
+        check_choice("codec.decoder", decoder, get_args(Decoder))
         if boundary and not self.scheme.lines:
             raise ConfigError(f"scheme {self.scheme.name} has no boundary lines: set model.boundary=false")
         self.input_size, self.heatmap_size, self.stride = input_size, heatmap_size, input_size // heatmap_size

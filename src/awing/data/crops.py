@@ -11,7 +11,7 @@ import numpy as np
 
 from awing.arrays import Box, Matrix, Points
 from awing.data.records import Record
-from awing.errors import ConfigError, DataError
+from awing.errors import ConfigError, DataError, check_choice
 from awing.geometry import apply, crop_matrix
 
 Crop = Literal["provided", "landmarks", "official"]
@@ -40,8 +40,7 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     array([[127.5, 127.5],
            [129.5, 127.5]])
     """
-    if crop not in get_args(Crop):
-        raise ConfigError(f"dataset.crop is one of {get_args(Crop)}, found {crop!r}")
+    check_choice("dataset.crop", crop, get_args(Crop))
     if crop == "landmarks":
         return crop_matrix(landmark_box(record), size, scale)
     if record.box is None:
@@ -50,7 +49,7 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         return crop_matrix(record.box, size, scale)
     if scale != 1:
         raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
-    return _official_matrix(record.box, record.points, size)
+    return _official_matrix(record.box, record.points[record.labelled], size)
 
 
 def landmark_box(record: Record) -> Box:

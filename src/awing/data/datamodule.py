@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import pytorch_lightning as pl
@@ -15,7 +15,7 @@ from awing.data.augment import Augmentation
 from awing.data.crops import Crop
 from awing.data.dataset import EpochSampler, LandmarkDataset
 from awing.data.records import Annotations, Record
-from awing.errors import ConfigError, DataError
+from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
 
 Split = Literal["train", "val", "test"]
@@ -87,20 +87,19 @@ class LandmarkDataModule(pl.LightningDataModule):
             raise ConfigError(
                 f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
             )
-        if split not in ("train", "val", "test"):
-            raise ConfigError(f"dataset.split is train, val or test; found {split!r}")
+        check_choice("dataset.split", split, get_args(Split))
         self.name, self.root, self.reader, self.prepare = name, Path(root), reader, prepare
         self.scheme = get_scheme(scheme)
-        if crop not in crop_scales:
-            raise ConfigError(f"dataset {name} can be cropped by {list(crop_scales)}; found dataset.crop={crop}")
+        check_choice(f"dataset.crop of {name}", crop, crop_scales)
         self.input_size, self.crop = input_size, crop
         self.crop_scale = crop_scales[crop] if crop_scale is None else crop_scale
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {crop_scale}")
         self.normalisers, self.subsets, self.split = list(normalisers), list(subsets), split
-        if unknown := set(self.normalisers) - {*self.scheme.normalisers, "box"}:
-            known = [*self.scheme.normalisers, "box"]
-            raise ConfigError(f"scheme {scheme} has no normaliser {sorted(unknown)}; it has {known}")
+        if not self.normalisers:
+            raise ConfigError(f"dataset.normalisers of {name} is empty: expected at least one normaliser")
+        for normaliser in self.normalisers:
+            check_choice(f"a normaliser of {scheme}", normaliser, [*self.scheme.normalisers, "box"])
         self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
@@ -135,6 +134,29 @@ class LandmarkDataModule(pl.LightningDataModule):
             self.augmentation if augmented else None, self.seed,
         )  # fmt: skip
 
+    def origin(self, split: Split) -> str:
+        """Where the faces of a split come from, in words for results."""
+        if split == "test" and not self.cut["test_fraction"]:
+            return "official test faces"
+        return (
+            "training faces"
+            if split == "train"
+            else f"cut from the training faces, split_seed {self.cut['split_seed']}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the cut."""
+        return dict(self.cut)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare a resumed run's cut with this one.
+
+        Raises:
+            ConfigError: they differ: training would go on with faces that were held out, or the other way round.
+        """
+        if state_dict != self.cut:
+            raise ConfigError(f"the checkpoint was trained with the cut {state_dict}, the data now give {self.cut}")
+
     def train_dataloader(self) -> DataLoader:
         """Augmented, shuffled training samples.
 
@@ -157,6 +179,12 @@ class LandmarkDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         """The samples of the split that was asked for."""
         return self._loader(self.dataset(self.split))
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """As Lightning does; on Apple's GPUs, which have no float64, in float32."""
+        if device.type == "mps":
+            batch["matrix"], batch["normalisers"] = batch["matrix"].float(), batch["normalisers"].float()
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1

@@ -1,8 +1,6 @@
 """Landmark schemes: the facts of each annotation as data, checked when they are imported."""
 
-from difflib import get_close_matches
-
-from awing.errors import ConfigError
+from awing.errors import check_choice
 from awing.schemes.builtin import AFLW19, COFW29, IBUG68, LSP14, WFLW98
 from awing.schemes.scheme import Scheme
 
@@ -18,10 +16,7 @@ def get_scheme(name: str) -> Scheme:
     >>> get_scheme("ibug68").num_landmarks
     68
     """
-    if name not in SCHEMES:
-        near = get_close_matches(name, SCHEMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ConfigError(f"no landmark scheme {name!r}{hint} Known: {', '.join(SCHEMES)}.")
+    check_choice("the landmark scheme", name, SCHEMES)
     return SCHEMES[name]
 
 

@@ -1,0 +1,91 @@
+"""Checkpoints of training runs, read as data and never as code."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from awing.codec import HeatmapCodec
+from awing.errors import CheckpointError
+from awing.models import StackedHourglass
+
+FORMAT = 1
+TARGETS = {HeatmapCodec: "awing.codec.HeatmapCodec", StackedHourglass: "awing.models.StackedHourglass"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run saved: the values that it was configured with, its cut of the data, and weights.
+
+    Args:
+        path: The file.
+        config: The composed configuration, plain values.
+        cut: :attr:`awing.data.LandmarkDataModule.cut`: which faces were held out.
+        step: Optimizer steps that were made.
+        state_dict: Weights that the checkpoint would be used with: the average where the run kept one.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    cut: dict[str, float]
+    step: int
+    state_dict: dict[str, Tensor]
+
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """Read a file.
+
+        Raises:
+            CheckpointError: it is missing, broken, of another format, or holds more than plain data.
+        """
+        if not path.is_file():
+            raise CheckpointError(f"{path}: expected a checkpoint file, found none")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
+            raise CheckpointError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from None
+        if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
+            raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
+        if state["awing"].get("format") != FORMAT:
+            raise CheckpointError(f"{path} has format {state['awing'].get('format')}; this version reads {FORMAT}")
+        try:
+            cut = {key: state["LandmarkDataModule"][key] for key in ("val_fraction", "test_fraction", "split_seed")}
+            return cls(path, state["awing"]["config"], cut, state["global_step"], state["state_dict"])
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
+
+    def codec(self, decoder: str | None = None) -> HeatmapCodec:
+        """The codec of the run, with another decoder if one is named.
+
+        Raises:
+            CheckpointError: the values are no codec's; or an unknown decoder.
+        """
+        return self._made(HeatmapCodec, "codec", **({"decoder": decoder} if decoder else {}))
+
+    def network(self) -> StackedHourglass:
+        """The network with its weights, on the CPU, in evaluation mode.
+
+        Raises:
+            CheckpointError: the file holds another network's weights, or none of ours.
+        """
+        network = self._made(StackedHourglass, "model", num_landmarks=self.codec().scheme.num_landmarks)
+        weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.path} holds the weights of another network: {error}") from None
+        return network.eval()
+
+    def _made(self, kind: type[T], section: str, **changes: Any) -> T:
+        """Only this class, whatever the file names as ``_target_``: a file must not choose what code runs."""
+        values = dict(self.config[section])
+        target = values.pop("_target_", None)
+        if target != TARGETS[kind]:
+            raise CheckpointError(f"{self.path}: expected {TARGETS[kind]} as its {section}, found {target}")
+        try:
+            return kind(**(values | changes))
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.path}: its {section} cannot be made: {error}") from None
