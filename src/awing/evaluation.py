@@ -42,9 +42,9 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
             writer.writerow([i, dataset.records[i].path.as_posix(), tags, *errors])
     primary = nmes[:, 0]
     curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
-    curves = {name: values for name, values in curves.items() if len(values)}
+    curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}
     save_ced(output / "ced.png", curves, CED_LIMIT, f"{about['dataset']} {about['split']}, {names[0]}")
-    worst = primary.argsort(descending=True)[:16]
+    worst = primary.nan_to_num(-1).argsort(descending=True)[:16]
     captions = [f"{100 * primary[i]:.2f} %" for i in worst]
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
     for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from awing.data import Augmentation, LandmarkDataset, Record
 from awing.data.dataset import EpochSampler, normaliser, read_crop, read_image
 from awing.errors import DataError
-from awing.geometry import apply, augmentation_matrix, crop_matrix
+from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 from awing.schemes import get_scheme
 
 COFW = get_scheme("cofw29")
@@ -234,6 +234,13 @@ def test_a_box_outside_the_image_is_refused_by_name(tmp_path, extension, side, m
     with pytest.raises(DataError, match=rf"a\.{extension}: the face's box lies outside the image of 121 x 90 px"):
         crop(touching + away * margin)
     assert crop(touching - away * margin).any()
+
+
+def test_a_face_that_an_augmentation_moves_out_of_its_image_is_no_mistake(tmp_path):
+    save_image(tmp_path / "a.png", texture(40, 40))
+    matrix = crop_matrix(np.array([38.0, 0.0, 70.0, 32.0]), 32)  # a strip of the image
+    assert read_crop(face(tmp_path / "a.png"), matrix, 32).any()
+    assert not read_crop(face(tmp_path / "a.png"), matrix, 32, moved=shift(-5, 0)).any()
 
 
 # Samples

@@ -77,16 +77,16 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         epoch, index = key
         record, matrix = self.records[index], self.matrices[index]
         points, labelled = record.points, record.labelled
-        if self.augmentation is not None:
+        if self.augmentation is None:
+            crop = read_crop(record, matrix, self.size)
+        else:
             rng = np.random.default_rng([self.seed, epoch, index])
             draw = self.augmentation.draw(self.size, rng)
-            matrix = draw.matrix @ matrix
             if draw.flip:
                 points = points[self.scheme.flip_permutation]
                 labelled = labelled[self.scheme.flip_permutation]
-        crop = read_crop(record, matrix, self.size)
-        if self.augmentation is not None:
-            crop = self.augmentation.paint(crop, rng)
+            crop = self.augmentation.paint(read_crop(record, matrix, self.size, draw.matrix), rng)
+            matrix = draw.matrix @ matrix
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
             "points": torch.from_numpy(apply(matrix, points)).float(),
@@ -146,7 +146,7 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
     return scheme.normaliser(name, record.points, record.labelled)
 
 
-def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
+def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
     """Decode an image and warp it once; black outside the image.
 
     An image that shrinks to a half or less is first averaged over 2 x 2, 4 x 4 or 8 x 8 px, so that it does not alias;
@@ -156,25 +156,29 @@ def read_crop(record: Record, matrix: Matrix, size: int) -> Image:
         record: Its image is read.
         matrix: Source px -> crop px.
         size: Side of the crop, px.
+        moved: Crop px -> crop px, an augmentation; the warp is of both matrices at once.
 
     Raises:
-        DataError: the file cannot be read as an image, or the crop lies wholly outside it.
+        DataError: the file cannot be read as an image, or the crop lies wholly outside it before it is moved.
     """
     data = _read_bytes(record.path)
-    zoom = np.hypot(matrix[0, 0], matrix[1, 0])
+    whole = matrix if moved is None else moved @ matrix
+    zoom = np.hypot(whole[0, 0], whole[1, 0])
     reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
     is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
     image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
-    reduced = matrix @ shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
+    to_source = shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
     low, high = -0.5, size - 0.5
-    corners = apply(np.linalg.inv(reduced), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
+    corners = (
+        apply(np.linalg.inv(matrix @ to_source), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
+    )
     height, width = image.shape[:2]
     if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
         height, width = read_image(record.path).shape[:2]
         raise DataError(
             f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
-    return warp(image, reduced, size)
+    return warp(image, whole @ to_source, size)
 
 
 def _shrink(image: Image, factor: int) -> Image:
