@@ -28,7 +28,20 @@ def overlay(
     side: int = 320,
     caption: str = "",
 ) -> Image:
-    """Draw predicted points and lines in green, annotated points in red, on an enlarged crop."""
+    """Draw predicted points and lines in green, annotated points in red, on an enlarged crop.
+
+    Args:
+        crop: A square RGB picture.
+        predicted, annotated: (K, 2) points in crop px; points that are not finite are left out.
+        lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
+        side: Side of the result, px.
+        caption: Text at the top.
+
+    >>> crop = np.zeros((64, 64, 3), np.uint8)
+    >>> picture = overlay(crop, np.array([[31.5, 31.5]]), side=128)
+    >>> picture.shape, picture[64, 64].tolist()  # green in the middle
+    ((128, 128, 3), [70, 255, 90])
+    """
     zoom = side / crop.shape[0]
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
 
@@ -47,7 +60,17 @@ def overlay(
 
 
 def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
-    """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side."""
+    """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side.
+
+    Args:
+        crop: A square RGB picture.
+        maps: (C, h, w), shown from 0 (black) to 1 (white).
+        boundary: Whether the last map is the boundary.
+        side: Side of a panel, px.
+
+    >>> heatmaps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
+    (320, 960, 3)
+    """
     landmark_maps = maps[:-1] if boundary else maps
     panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), _heat(landmark_maps.max(0), side)]
     if boundary:
@@ -56,7 +79,11 @@ def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side
 
 
 def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
-    """Pictures of one size in rows, black where the last row is not full."""
+    """Pictures of one size in rows, black where the last row is not full.
+
+    >>> grid([np.zeros((10, 20, 3), np.uint8)] * 5, columns=4).shape
+    (20, 80, 3)
+    """
     columns = min(columns, len(pictures))
     blank = np.zeros_like(pictures[0])
     cells = [*pictures, *[blank] * (-len(pictures) % columns)]
@@ -71,7 +98,14 @@ def save_picture(path: Path, picture: Image) -> None:
 
 
 def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float, title: str) -> None:
-    """Cumulative error distribution (paper 7.2), one curve per subset."""
+    """Cumulative error distribution (paper 7.2), one curve per subset.
+
+    Args:
+        path: Where the picture goes.
+        errors: Subset -> NME of each of its images, fractions.
+        limit: Where the axis of the NME ends.
+        title: What data they are of, and what they are divided by.
+    """
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
