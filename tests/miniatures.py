@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 
 def wflw_line(points: np.ndarray, box: Sequence[int], flags: Sequence[int], name: str) -> str:
@@ -31,3 +32,21 @@ def save_image(path: Path, image: np.ndarray, *options: int) -> None:
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, pixels, list(options))[1].tobytes())
+
+
+def texture(height: int, width: int, sigma: float = 3, seed: int = 0) -> np.ndarray:
+    """Smooth colour noise over the whole range."""
+    noise = np.random.default_rng(seed).normal(size=(height, width, 3))
+    smooth = gaussian_filter(noise, (sigma, sigma, 0))
+    return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+
+
+def face(path: Path, points=None, box=None, scheme=None, **kwargs):
+    """A record with every landmark labelled, of 29 points unless a scheme is named."""
+    from awing.data import Record  # not before the tests' shape checks are in place
+    from awing.schemes import get_scheme
+
+    scheme = scheme or get_scheme("cofw29")
+    k = scheme.num_landmarks
+    points = np.random.default_rng(0).uniform(10, 40, (k, 2)) if points is None else points
+    return Record(path, points, np.ones(k, dtype=bool), None if box is None else np.array(box, float), **kwargs)

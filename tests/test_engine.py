@@ -11,7 +11,7 @@ import torch
 from awing import engine
 from awing.checkpoint import Checkpoint
 from awing.data import read_wflw
-from awing.data.dataset import read_image
+from awing.data.images import read_image
 from awing.errors import AwingError, CheckpointError, ConfigError, DataError
 from awing.evaluation import draw_faces
 from awing.losses import MSELoss

@@ -19,7 +19,7 @@ from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
 from awing.data.datamodule import per_device
-from awing.data.dataset import read_image
+from awing.data.images import read_image
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.evaluation import print_results, write_results
 from awing.losses import MSELoss

@@ -215,13 +215,10 @@ def test_a_scheme_does_not_change() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        (
-            "wflw",
-            "no landmark scheme 'wflw'; did you mean 'wflw98'? Known: wflw98, ibug68, cofw29, aflw19, lsp14.",
-        ),
-        ("ibug86", "no landmark scheme 'ibug86'; did you mean 'ibug68'? Known"),
-        ("AFLW19", "no landmark scheme 'AFLW19'"),
-        ("mediapipe", "no landmark scheme 'mediapipe'. Known: wflw98"),
+        ("wflw", "one of wflw98, ibug68, cofw29, aflw19, lsp14; found 'wflw'. Did you mean 'wflw98'?"),
+        ("ibug86", "found 'ibug86'. Did you mean 'ibug68'?"),
+        ("AFLW19", "found 'AFLW19'. Did you mean 'aflw19'?"),
+        ("mediapipe", "found 'mediapipe'."),
     ],
 )
 def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:

@@ -1,29 +1,21 @@
-"""From a record to a sample: one decode, one warp."""
+"""From a record to a sample that depends on (seed, epoch, index) alone."""
 
-import os
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch.utils.data import Dataset, Sampler
 
-from awing.arrays import Image, Matrix
 from awing.data.augment import Augmentation
 from awing.data.crops import Crop, record_matrix
+from awing.data.images import read_crop
 from awing.data.records import Record
 from awing.errors import DataError
-from awing.geometry import apply, shift, warp, zoom_by
+from awing.geometry import apply
 from awing.schemes import Scheme
 
 Key = tuple[int, int]  # (epoch, index)
-REDUCED = {  # by how much OpenCV shrinks a JPEG while it decodes it
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
-}
 
 
 class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
@@ -144,72 +136,3 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
     if name == "box":
         return float("nan") if record.box is None else float(np.sqrt(np.prod(record.box[2:] - record.box[:2])))
     return scheme.normaliser(name, record.points, record.labelled)
-
-
-def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
-    """Decode an image and warp it once; black outside the image.
-
-    An image that shrinks to a half or less is first averaged over 2 x 2, 4 x 4 or 8 x 8 px, so that it does not alias;
-    a JPEG is decoded at that size at once, which is faster.
-
-    Args:
-        record: Its image is read.
-        matrix: Source px -> crop px.
-        size: Side of the crop, px.
-        moved: Crop px -> crop px, an augmentation; the warp is of both matrices at once.
-
-    Raises:
-        DataError: the file cannot be read as an image, or the crop lies wholly outside it before it is moved.
-    """
-    data = _read_bytes(record.path)
-    whole = matrix if moved is None else moved @ matrix
-    zoom = np.hypot(whole[0, 0], whole[1, 0])
-    reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
-    image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
-    to_source = shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
-    low, high = -0.5, size - 0.5
-    corners = (
-        apply(np.linalg.inv(matrix @ to_source), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
-    )
-    height, width = image.shape[:2]
-    if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
-        height, width = read_image(record.path).shape[:2]
-        raise DataError(
-            f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
-        )
-    return warp(image, whole @ to_source, size)
-
-
-def _shrink(image: Image, factor: int) -> Image:
-    if factor == 1:
-        return image
-    height, width = image.shape[:2]
-    whole = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
-    return cv2.resize(whole, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-
-
-def read_image(path: str | os.PathLike[str]) -> Image:
-    """Decode an image file to RGB as its pixels are stored: annotations know nothing of EXIF orientation.
-
-    Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
-
-    Raises:
-        DataError: the file is missing, truncated or no image.
-    """
-    return _decode(path, _read_bytes(path))
-
-
-def _read_bytes(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
-        return np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
-
-
-def _decode(path: str | os.PathLike[str], data: np.ndarray, reduction: int = 1) -> Image:
-    # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
-    image = cv2.imdecode(data, REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    if image is None:
-        raise DataError(f"{path}: expected an image, but the file cannot be decoded; is it truncated?")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -20,6 +20,8 @@ class Record:
         labelled: (K,) whether a landmark is annotated; the others' coordinates mean nothing.
         box: x0, y0, x1, y1 of the box that the data set provides, or None.
         subsets: Names of the subsets that the face belongs to.
+        occluded: (K,) whether a landmark is annotated as hidden; None where the data set does not say.
+        entry: Name of the image inside ``path`` where that is a file of many (HDF5).
 
     >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
     >>> face.box is None, "blur" in face.subsets
@@ -31,6 +33,8 @@ class Record:
     labelled: Mask
     box: Box | None = None
     subsets: frozenset[str] = frozenset()
+    occluded: Mask | None = None
+    entry: str = ""
 
 
 @dataclass(frozen=True)

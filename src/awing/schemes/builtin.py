@@ -113,4 +113,8 @@ LSP14 = Scheme(
     ),
     flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
     normalisers={"torso": ((9,), (2,))},
+    groups={
+        "head": (12, 13), "shoulder": (8, 9), "elbow": (7, 10), "wrist": (6, 11),
+        "hip": (2, 3), "knee": (1, 4), "ankle": (0, 5),
+    },
 )  # fmt: skip

@@ -20,6 +20,7 @@ class Scheme:
         flip_pairs: Pairs of landmarks that exchange their identities when the image is mirrored.
         lines: Boundary lines, each a path through landmarks (paper section 5).
         normalisers: Name -> two groups of landmarks; the distance between their means divides an error.
+        groups: Name -> the joints whose PCK is reported together; none for faces.
 
     Raises:
         ValueError: an index out of range, a landmark in two pairs, or a line that is no line of the scheme
@@ -36,10 +37,11 @@ class Scheme:
     flip_pairs: tuple[tuple[int, int], ...]
     lines: tuple[Indices, ...] = ()
     normalisers: Mapping[str, tuple[Indices, Indices]] = field(default_factory=dict)
+    groups: Mapping[str, Indices] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ends = [group for pair in self.normalisers.values() for group in pair]
-        used = [i for group in (*self.flip_pairs, *self.lines, *ends) for i in group]
+        used = [i for group in (*self.flip_pairs, *self.lines, *ends, *self.groups.values()) for i in group]
         if bad := sorted({i for i in used if not 0 <= i < self.num_landmarks}):
             raise ValueError(f"scheme {self.name}: indices {bad} are outside 0..{self.num_landmarks - 1}")
         if len(set(self.names)) != len(self.names):
