@@ -224,4 +224,4 @@ def test_a_scheme_does_not_change() -> None:
 def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         get_scheme(name)
-    assert str(caught.value).startswith(hint)
+    assert str(caught.value).endswith(hint)
