@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## make .venv with the pinned versions
 
-train: $(STAMP) ## train on rendered faces, about 5 minutes on 2 CPU cores
+train: $(STAMP) ## train on rendered faces, 2 to 5 minutes on 2 CPU cores
 	$(BIN)/python src/train.py experiment=quickstart
 
 test: $(STAMP) ## run the fast tests

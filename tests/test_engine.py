@@ -73,6 +73,18 @@ def test_evaluation_gives_the_numbers_of_the_end_of_training(finished, rendered,
     assert mean == pytest.approx(evaluated["subsets"]["full"]["nme"]["inter_ocular"], rel=1e-9)
 
 
+def test_the_error_grows_as_the_boxes_move(finished, rendered, config, tmp_path):
+    cfg = config(
+        "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
+        f"paths.data_dir={rendered}", "data.num_workers=0", "box_jitter={shift: [0, 0.5], scale: [1, 8]}",
+    )  # fmt: skip
+    result = engine.evaluate(cfg, tmp_path)["subsets"]["full"]["nme"]["inter_ocular"]
+    rows = {(row["kind"], row["amount"]): float(row["inter_ocular"]) for row in table(tmp_path / "box_jitter.csv")}
+    assert rows["shift", "0"] == rows["scale", "1"] == pytest.approx(result, rel=1e-9)
+    assert rows["shift", "0.5"] != result and rows["scale", "8"] > result
+    assert (tmp_path / "box_jitter.png").stat().st_size > 0
+
+
 def test_the_validation_metric_is_that_of_an_evaluation(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/last.ckpt", "dataset=synthetic", "dataset.split=val", *COUNTS,

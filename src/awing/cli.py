@@ -43,7 +43,7 @@ def output_folder(cfg: DictConfig) -> Path:
         ConfigError: a sweep job of several devices, or several tasks that would each name a folder of their own.
     """
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and cfg.trainer.devices != 1:
+    if hydra.mode == RunMode.MULTIRUN and OmegaConf.select(cfg, "trainer.devices", default=1) != 1:
         raise ConfigError(
             "a sweep job is one process with one device: leave trainer.devices at 1, or train value by value without -m"
         )

@@ -14,15 +14,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
+from awing import preparation
 from awing.callbacks import log_picture
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
+from awing.data.crops import BoxJitter
 from awing.data.datamodule import per_device
 from awing.data.images import read_image
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.evaluation import print_results, write_results
 from awing.losses import MSELoss
+from awing.plotting import save_box_jitter
 from awing.regressor import LandmarkRegressor
 
 log = logging.getLogger(__name__)
@@ -95,7 +98,37 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
     trainer: pl.Trainer = build(cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1)
     per_device(cfg.data.batch_size, trainer.world_size)
-    return _test(trainer, build(cfg.dataset), checkpoint, output, cfg.decoder)
+    datamodule: LandmarkDataModule = build(cfg.dataset)
+    results = _test(trainer, datamodule, checkpoint, output, cfg.decoder)
+    if cfg.box_jitter:
+        _box_jitter(cfg, trainer, datamodule, checkpoint, output)
+    return results
+
+
+def prepare(cfg: DictConfig, output: Path) -> bool:
+    """Verify, cache or show a data set.
+
+    Args:
+        cfg: Composed from ``conf/prepare.yaml``.
+        output: Gets ``verify.json`` or the sheets.
+
+    Returns:
+        Whether the data set is sound, as far as it was looked at.
+
+    Raises:
+        ConfigError: an unknown action.
+        DataError: the data set is incomplete or broken; "verify" reports it instead.
+    """
+    check_choice("action", cfg.action, ("verify", "cache", "show"))
+    data: LandmarkDataModule = build(cfg.dataset)
+    data.prepare_data()
+    if cfg.action == "verify":
+        return not preparation.verify(data, output, cfg.workers)["problems"]
+    if cfg.action == "cache":
+        preparation.cache(data, cfg.workers)
+    else:
+        preparation.show(data, build(cfg.codec), output)
+    return True
 
 
 def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
@@ -153,16 +186,13 @@ def _test(
     decoder: str | None = None,
 ) -> dict[str, Any]:
     validation = _validation_nme(trainer)
-    codec = checkpoint.codec(decoder)
-    regressor = LandmarkRegressor(
-        checkpoint.network(), codec, MSELoss(), torch.ones_like, datamodule.normalisers, datamodule.subsets
-    )  # no loss is computed in a test
+    regressor = _for_testing(checkpoint, datamodule, decoder)
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
-        "decoder": codec.decoder, "precision": trainer.precision,
+        "decoder": regressor.codec.decoder, "precision": trainer.precision,
         "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
         "expected": annotations.expected, "found": len(annotations.records),
     }  # fmt: skip
@@ -171,6 +201,37 @@ def _test(
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
     return {**about, "subsets": regressor.results}
+
+
+def _box_jitter(
+    cfg: DictConfig, trainer: pl.Trainer, datamodule: LandmarkDataModule, checkpoint: Checkpoint, output: Path
+) -> None:
+    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
+    regressor = _for_testing(checkpoint, datamodule, cfg.decoder)
+    rows = []
+    for kind, amounts in cfg.box_jitter.items():
+        check_choice("box_jitter", str(kind), ("shift", "scale"))
+        for amount in amounts:
+            datamodule.jitter = BoxJitter(**{str(kind): amount})
+            trainer.test(regressor, datamodule=datamodule, verbose=False)
+            rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
+    datamodule.jitter = None
+    if trainer.is_global_zero:
+        with (output / "box_jitter.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        save_box_jitter(
+            output / "box_jitter.png", rows, f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
+        )
+        print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
+
+
+def _for_testing(checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None) -> LandmarkRegressor:
+    return LandmarkRegressor(
+        checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
+        datamodule.normalisers, datamodule.subsets,
+    )  # fmt: skip
 
 
 def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -113,6 +114,29 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """NME as boxes move and grow: a panel each, a curve a normaliser.
+
+    Args:
+        path: Where the picture goes.
+        rows: ``{"kind": "shift" or "scale", "amount": number, normaliser: NME as a fraction, ...}``.
+        title: What was evaluated.
+    """
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    figure, panels = plt.subplots(1, len(kinds), figsize=(5 * len(kinds), 4), squeeze=False, layout="constrained")
+    labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
+    for axes, kind in zip(panels[0], kinds, strict=True):
+        chosen = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["amount"])
+        for name in [key for key in chosen[0] if key not in ("kind", "amount")]:
+            axes.plot([r["amount"] for r in chosen], [100 * r[name] for r in chosen], marker="o", label=name)
+        axes.set(xlabel=labels[kind], ylabel="NME (%)", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -84,6 +84,9 @@ class LandmarkRegressor(pl.LightningModule):
         losses = [f * self.loss(output, target, weight) for f, output in zip(factors, outputs, strict=True)]
         return torch.stack(losses).sum()
 
+    def on_validation_epoch_start(self) -> None:
+        self.val_nme.reset()
+
     def validation_step(self, batch: Batch, _: int) -> None:
         outputs = self(batch["image"])
         self.log("val/loss", self.heatmap_loss(outputs, batch), batch_size=len(batch["index"]), sync_dist=True)
@@ -97,7 +100,9 @@ class LandmarkRegressor(pl.LightningModule):
             self.log(f"val/nme_{other}", full["nme"][other])
         self.log("val/fr_10", full["fr"][name]["0.10"])
         self.log("val/auc_10", full["auc"][name]["0.10"])
-        self.val_nme.reset()
+
+    def on_test_epoch_start(self) -> None:
+        self.test_nme.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
         self._score(self.test_nme, self(batch["image"])[-1], batch)

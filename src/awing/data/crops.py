@@ -5,6 +5,7 @@
 * ``official``: what the authors' WFLW evaluation did, steered by ground truth; only for checking their weights.
 """
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from awing.arrays import Box, Matrix, Points
 from awing.data.records import Record
 from awing.errors import ConfigError, DataError, check_choice
-from awing.geometry import apply, crop_matrix
+from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 
 Crop = Literal["provided", "landmarks", "official"]
 
@@ -50,6 +51,39 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     if scale != 1:
         raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
     return _official_matrix(record.box, record.points[record.labelled], size)
+
+
+@dataclass(frozen=True)
+class BoxJitter:
+    """A box that lies elsewhere or has another size: how much a detector may err.
+
+    Args:
+        shift: How far the box moves, in sides of the box; each face's direction is drawn once.
+        scale: Factor of its size, positive.
+        seed: Of the directions.
+
+    >>> face_px = np.array([[63.5, 63.5]])  # the centre of a crop of 128 px whose box is 100 px
+    >>> apply(BoxJitter(scale=2.0)(np.eye(3), 100, 128, index=0), face_px)
+    array([[63.5, 63.5]])
+    >>> round(float(np.linalg.norm(apply(BoxJitter(shift=0.1)(np.eye(3), 100, 128, index=0), face_px) - face_px)), 6)
+    10.0
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.shift < np.inf and 0 < self.scale < np.inf):
+            raise ConfigError(f"a box moves by at least 0 and grows by more than 0, found {self.shift}, {self.scale}")
+
+    def __call__(self, matrix: Matrix, box: float, size: int, index: int) -> Matrix:
+        """Source px -> crop px of the other box, from the true box's; ``box`` is its side in crop px."""
+        angle = np.random.default_rng([self.seed, index]).uniform(0, 2 * np.pi)
+        dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
+        resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
+        moved: Matrix = resized @ shift(-dx, -dy) @ matrix
+        return moved
 
 
 def landmark_box(record: Record) -> Box:

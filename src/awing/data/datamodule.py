@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from awing.data.augment import Augmentation
-from awing.data.crops import Crop
+from awing.data.cache import CropCache
+from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import EpochSampler, LandmarkDataset
+from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
@@ -53,6 +55,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         seed: Of the training order and the augmentation.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         prepare: Writes the data set where it can be made; called once before reading.
+        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face; None is none.
+        label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces; None is none.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -81,6 +85,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         seed: int = 0,
         split_seed: int = 0,
         prepare: Callable[[Path], None] | None = None,
+        cache: str | None = None,
+        label_noise: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
@@ -104,6 +110,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
         self.seed = seed
+        self.label_noise = LabelNoise(**label_noise) if label_noise else None
+        self.cache = CropCache(Path(cache), input_size, augmentation.reach) if cache and augmentation else None
+        self.jitter: BoxJitter | None = None
         self.annotations: dict[str, Annotations] = {}
 
     def prepare_data(self) -> None:
@@ -129,10 +138,12 @@ class LandmarkDataModule(pl.LightningDataModule):
         if not records:
             cut = f", or cut it from the training images with dataset.{split}_fraction=0.1" if split != "train" else ""
             raise DataError(f"{self.name} in {self.root}: no face in split {split}. Put its files there{cut}")
-        return LandmarkDataset(
+        settings = (
             records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
-            self.augmentation if augmented else None, self.seed,
         )  # fmt: skip
+        if augmented:
+            return LandmarkDataset(*settings, self.augmentation, self.seed, self.cache, self.label_noise)
+        return LandmarkDataset(*settings, jitter=self.jitter)
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""

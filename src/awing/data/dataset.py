@@ -8,8 +8,10 @@ import torch.distributed as dist
 from torch.utils.data import Dataset, Sampler
 
 from awing.data.augment import Augmentation
-from awing.data.crops import Crop, record_matrix
+from awing.data.cache import CropCache
+from awing.data.crops import BoxJitter, Crop, record_matrix
 from awing.data.images import read_crop
+from awing.data.noise import LabelNoise
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply
@@ -33,6 +35,9 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         subsets: Names of the subsets whose membership a sample carries.
         augmentation: None for evaluation.
         seed: Of the augmentation.
+        cache: Where to look for the pixels first; of training samples.
+        noise: Moves points; of training samples. Crops stay where the true points put them.
+        jitter: Moves boxes; of evaluation.
 
     Raises:
         ConfigError: an unknown crop.
@@ -50,9 +55,17 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         subsets: Sequence[str],
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        cache: CropCache | None = None,
+        noise: LabelNoise | None = None,
+        jitter: BoxJitter | None = None,
     ) -> None:
         self.records, self.scheme, self.size = records, scheme, size
         self.matrices = [record_matrix(record, crop, crop_scale, size) for record in records]
+        if jitter:
+            self.matrices = [jitter(m, size / crop_scale, size, i) for i, m in enumerate(self.matrices)]
+        faces = zip(records, self.matrices, strict=True)
+        self.pictures = [cache.picture(r, m) if cache else (r, np.eye(3)) for r, m in faces]
+        self.points = [noise(record, scheme) if noise else record.points for record in records]
         self.normalisers = np.array([[normaliser(r, scheme, name) for name in normalisers] for r in records])
         self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
         self.augmentation, self.seed = augmentation, seed
@@ -67,17 +80,17 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, key: Key) -> dict[str, torch.Tensor]:
         epoch, index = key
-        record, matrix = self.records[index], self.matrices[index]
-        points, labelled = record.points, record.labelled
+        points, labelled, matrix = self.points[index], self.records[index].labelled, self.matrices[index]
+        picture, view = self.pictures[index]
         if self.augmentation is None:
-            crop = read_crop(record, matrix, self.size)
+            crop = read_crop(picture, matrix @ view, self.size)
         else:
             rng = np.random.default_rng([self.seed, epoch, index])
             draw = self.augmentation.draw(self.size, rng)
             if draw.flip:
                 points = points[self.scheme.flip_permutation]
                 labelled = labelled[self.scheme.flip_permutation]
-            crop = self.augmentation.paint(read_crop(record, matrix, self.size, draw.matrix), rng)
+            crop = self.augmentation.paint(read_crop(picture, matrix @ view, self.size, draw.matrix), rng)
             matrix = draw.matrix @ matrix
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),

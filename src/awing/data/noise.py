@@ -1,0 +1,61 @@
+"""Training labels that are wrong on purpose (paper 10.4.2)."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from awing.arrays import Points
+from awing.data.records import Record
+from awing.errors import ConfigError
+from awing.schemes import Scheme
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """Move some points of every face by a fixed distance at a random angle (paper 10.4.2).
+
+    What is drawn depends on the seed and the face's annotation alone, so it is the same in every epoch, and whatever
+    else is on disk.
+
+    Args:
+        share: P, the share of a face's points that move, in [0, 1].
+        distance: S, how far, as a share of the normaliser; at least 0.
+        normaliser: The scheme's distance that S is a share of.
+        seed: Of the draws.
+
+    Raises:
+        ConfigError: a share or distance out of range.
+
+    >>> from pathlib import Path
+    >>> from awing.schemes import get_scheme
+    >>> points = np.arange(196.0).reshape(98, 2)
+    >>> face = Record(Path("a.jpg"), points, np.ones(98, dtype=bool))
+    >>> moved = LabelNoise(share=0.5, distance=0.1)(face, get_scheme("wflw98")) - points
+    >>> lengths = np.linalg.norm(moved, axis=1)  # points 60 and 72 are 24 * sqrt(2) px apart
+    >>> int((lengths > 0).sum()), lengths.max().round(3) == (2.4 * np.sqrt(2)).round(3)
+    (49, np.True_)
+    """
+
+    share: float
+    distance: float
+    normaliser: str = "inter_ocular"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.share <= 1 and 0 <= self.distance < np.inf):
+            raise ConfigError(
+                f"label noise needs a share in [0, 1] and a distance of at least 0, found {self.share}, {self.distance}"
+            )
+
+    def __call__(self, record: Record, scheme: Scheme) -> Points:
+        """The points of a face, some of them moved; in source px."""
+        digest = hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()
+        rng = np.random.default_rng(list(digest))
+        count = len(record.points)
+        chosen = rng.permutation(count)[: round(self.share * count)]
+        angle = rng.uniform(0, 2 * np.pi, len(chosen))
+        length = self.distance * scheme.normaliser(self.normaliser, record.points, record.labelled)
+        points: Points = record.points.copy()
+        points[chosen] += length * np.stack([np.cos(angle), np.sin(angle)], -1)
+        return points

@@ -1,0 +1,195 @@
+"""Look at a data set before it is trusted: verify it, cache its crops, show what training sees."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch.utils.data import default_collate
+
+from awing.arrays import Image
+from awing.codec import HeatmapCodec
+from awing.data import LandmarkDataModule, LandmarkDataset, Record
+from awing.data.crops import landmark_box
+from awing.data.images import read_image
+from awing.errors import ConfigError, DataError
+from awing.plotting import heatmaps, overlay, save_picture
+
+SHOWN = 20  # problems of a kind on the screen; verify.json has all
+
+
+def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
+    """Check every face and image of a data set, and write ``verify.json``.
+
+    Checked: faces found against expected; every image decodes; labelled points are finite and near their image; the
+    provided box holds its face; no picture is in two splits, by a hash of its pixels.
+
+    Args:
+        data: The data set, with the cut that training would use.
+        output: Gets ``verify.json``.
+        workers: Threads that decode.
+
+    Returns:
+        ``{"dataset", "root", "splits": {split: {"expected", "found"}}, "images", "problems": {kind: [text]}}``; with
+        no problem the data set is sound.
+    """
+    problems: dict[str, list[str]] = defaultdict(list)
+    for split in ("train", "test"):
+        try:
+            data.reader(data.root, split, data.allow_partial)
+        except DataError as error:
+            problems["annotations"].append(str(error))
+    data.allow_partial = True
+    with suppress(DataError):  # broken, not only incomplete: then there is nothing more to look at
+        data.setup()
+    faces: dict[tuple[Path, str], list[tuple[str, Record]]] = defaultdict(list)
+    for split, annotations in data.annotations.items():
+        for record in annotations.records:
+            faces[record.path, record.entry].append((split, record))
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    names_of: dict[str, list[str]] = defaultdict(list)
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(_look_at, faces.values())
+        for (path, entry), (digest, said) in zip(faces, track(found, "Verifying", len(faces)), strict=True):
+            for kind, text in said:
+                problems[kind].append(text)
+            splits_of[digest] |= {split for split, _ in faces[path, entry]}
+            names_of[digest].append(f"{path}{':' * bool(entry)}{entry}")
+    for digest, splits in splits_of.items():
+        if digest and len(splits) > 1:
+            problems["in two splits"].append(f"{' = '.join(names_of[digest])}: {', '.join(sorted(splits))}")
+    report = {
+        "dataset": data.name,
+        "root": str(data.root),
+        "splits": {s: {"expected": a.expected, "found": len(a.records)} for s, a in data.annotations.items()},
+        "images": len(faces),
+        "problems": dict(problems),
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
+    _print_report(report, output / "verify.json")
+    return report
+
+
+def cache(data: LandmarkDataModule, workers: int) -> None:
+    """Write the crops that training reads; see :class:`awing.data.cache.CropCache`.
+
+    Raises:
+        ConfigError: the data set names no cache folder.
+        DataError: a picture cannot be read.
+    """
+    if data.cache is None:
+        raise ConfigError("dataset.cache is null: name the folder for the crops")
+    faces = data.dataset("train")
+    with ThreadPoolExecutor(workers) as pool:
+        written = pool.map(data.cache.write, faces.records, faces.matrices)
+        count = sum(track(written, "Caching", len(faces)))
+    size = sum(file.stat().st_size for file in data.cache.folder.glob("*.jpg")) / 1e6
+    print(f"{count} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which training")
+    print(
+        "with the same crop and augmentation reads by itself; the others' pictures are hardly larger than it would be"
+    )
+
+
+def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int = 6, draws: int = 3) -> list[Path]:
+    """Draw a sheet per split and subset: points, lines and target maps of a crop, then augmented crops.
+
+    Args:
+        data: The data set.
+        codec: Draws the maps.
+        output: Gets ``<split>_<subset>.png``.
+        count: Faces of a sheet.
+        draws: Augmented crops of a face.
+
+    Returns:
+        The files.
+    """
+    data.setup()
+    files = []
+    for split, annotations in data.annotations.items():
+        if not annotations.records:
+            continue
+        plain, augmented = data.dataset(split), data.dataset(split, augmented=True)  # type: ignore[arg-type]
+        for subset in ("full", *data.subsets):
+            member = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)][:count]
+            if member:
+                rows = [_sheet_row(plain, augmented, codec, i, draws) for i in member]
+                files.append(output / f"{split}_{subset}.png")
+                save_picture(files[-1], np.concatenate(rows, 0))
+    print(*files, sep="\n")
+    return files
+
+
+def _look_at(faces: Sequence[tuple[str, Record]]) -> tuple[str, list[tuple[str, str]]]:
+    """The hash of an image's pixels, and (kind, text) of what is wrong with it or its faces."""
+    try:
+        image = read_image(faces[0][1].path)
+    except DataError as error:
+        return "", [("unreadable images", str(error))]
+    height, width = image.shape[:2]
+    doubts = [doubt for _, record in faces for doubt in _doubts(record, width, height)]
+    return hashlib.sha256(image.tobytes() + bytes(str(image.shape), "ascii")).hexdigest(), doubts
+
+
+def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]]:
+    points = record.points[record.labelled]
+    if not len(points) or not np.isfinite(points).all():
+        yield "implausible points", f"{record.path}: expected finite labelled points, found {len(points)}"
+        return
+    inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
+    if inside < len(points) / 2:
+        yield "implausible points", f"{record.path}: {inside} of {len(points)} points lie in its {width} x {height} px"
+    if record.box is None:
+        return
+    low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
+    margin = 0.1 * (high - low)
+    held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
+    if held < 0.8 * len(points):
+        yield "boxes beside their face", f"{record.path}: {held} of {len(points)} points lie in or near its box {box}"
+    elif (high - low).max() > 4 * np.ptp(landmark_box(record).reshape(2, 2), axis=0).max():
+        yield "boxes beside their face", f"{record.path}: its box {box} is over 4 times as large as its face"
+
+
+def _sheet_row(plain: LandmarkDataset, augmented: LandmarkDataset, codec: HeatmapCodec, i: int, draws: int) -> Image:
+    side = 224
+    lines = plain.scheme.lines
+
+    def drawn(sample: dict[str, torch.Tensor]) -> Image:
+        points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
+        return overlay(_pixels(sample), points, None, lines, side)
+
+    batch = default_collate([plain[0, i]])
+    maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
+    panels = [drawn(plain[0, i]), heatmaps(_pixels(plain[0, i]), maps, codec.boundary, side)]
+    return np.concatenate([*panels, *(drawn(augmented[epoch, i]) for epoch in range(draws))], 1)
+
+
+def _pixels(sample: dict[str, torch.Tensor]) -> Image:
+    return np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
+
+
+def _print_report(report: dict[str, Any], file: Path) -> None:
+    console = Console()
+    table = Table(title=f"{report['dataset']} in {report['root']}")
+    for column in ("split", "expected", "found"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, counts in report["splits"].items():
+        table.add_row(split, str(counts["expected"]), str(counts["found"]))
+    console.print(table)
+    for kind, texts in report["problems"].items():
+        console.print(f"[bold red]{kind}[/bold red]: {len(texts)}")
+        for text in texts[:SHOWN]:
+            console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+        if len(texts) > SHOWN:
+            console.print(f"  ... and {len(texts) - SHOWN} more")
+    console.print("no problem found" if not report["problems"] else "the data set is not sound, or not complete")
+    print(f"report: {file}")

@@ -1,0 +1,23 @@
+"""Verify, cache or show a data set: ``python src/prepare.py dataset=wflw action=verify``."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    from awing import cli, engine
+
+    if not engine.prepare(cfg, cli.output_folder(cfg)):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    from awing import cli
+
+    cli.run(main, CONF, "prepare")

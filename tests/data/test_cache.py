@@ -1,0 +1,114 @@
+"""Cached crops: found when nothing changed, close to the picture's own, and never used to evaluate."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from miniatures import face, save_image, texture
+
+from awing.data import Augmentation, LandmarkDataset
+from awing.data.cache import CropCache
+from awing.data.crops import record_matrix
+from awing.errors import DataError
+from awing.geometry import apply
+from awing.schemes import get_scheme
+
+PAPER = Augmentation(rotation=50, translation=25, scale=0.15, flip=0.5)
+SIZE = 64
+
+
+def cached(folder: Path) -> CropCache:
+    return CropCache(folder / "cache", SIZE, PAPER.reach)
+
+
+def dataset(records, cache=None) -> LandmarkDataset:
+    return LandmarkDataset(records, get_scheme("cofw29"), SIZE, "provided", 1.0, ["box"], [], PAPER, cache=cache)
+
+
+def photograph(folder: Path, side: int, box: list[float], name: str = "a.jpg"):
+    detail = max(3, (box[2] - box[0]) / 24)  # what a face's crop can show
+    save_image(folder / name, texture(side, side + 40, sigma=detail), cv2.IMWRITE_JPEG_QUALITY, 95)
+    return face(folder / name, points=np.random.default_rng(0).uniform(box[0], box[2], (29, 2)), box=box)
+
+
+@pytest.mark.parametrize("side", [40, 100, 300, 700])  # the face from smaller than its crop to eleven times as large
+def test_a_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
+    """The bound that the README states: points equal, pixels 2 grey levels apart on average."""
+    record = photograph(tmp_path, 4 * side + 100, [side, side, 2 * side, 2 * side])
+    cache, plain = cached(tmp_path), dataset([record])
+    assert cache.write(record, plain.matrices[0])
+    with_cache = dataset([record], cache)
+    assert with_cache.pictures[0][0].path.parent == tmp_path / "cache"
+    for epoch in range(12):
+        one, other = plain[epoch, 0], with_cache[epoch, 0]
+        for key in ("points", "labelled", "matrix", "normalisers"):
+            assert (one[key] == other[key]).all(), key
+        difference = (one["image"].float() - other["image"].float()).abs()
+        assert difference.mean() < 2, (epoch, difference.mean())
+        assert difference.flatten().quantile(0.99) < 12
+
+
+def test_the_reach_covers_every_augmented_crop():
+    rng = np.random.default_rng(0)
+    corners = np.array([[-0.5, -0.5], [-0.5, SIZE - 0.5], [SIZE - 0.5, -0.5], [SIZE - 0.5, SIZE - 0.5]])
+    for augmentation in (PAPER, Augmentation(rotation=20, translation=5, scale=0.3), Augmentation(0, 0, 0, 0)):
+        far = [
+            np.abs(apply(np.linalg.inv(augmentation.draw(SIZE, rng).matrix), corners) - (SIZE - 1) / 2).max()
+            for _ in range(3000)
+        ]
+        assert 0.85 * augmentation.reach * SIZE < max(far) <= augmentation.reach * SIZE + 1e-9
+
+
+def test_a_picture_that_changed_is_read_itself_and_replaces_its_file(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    cache = cached(tmp_path)
+    matrix = record_matrix(record, "provided", 1.0, SIZE)
+    assert cache.picture(record, matrix)[0] is record
+    assert cache.write(record, matrix)
+    (before,) = (tmp_path / "cache").iterdir()
+    assert cache.picture(record, matrix)[0].path == before
+    save_image(record.path, np.full((940, 900, 3), 200, np.uint8))
+    os.utime(record.path, ns=(1, 1))
+    assert cache.picture(record, matrix)[0] is record
+    assert cache.write(record, matrix)
+    (after,) = (tmp_path / "cache").iterdir()
+    assert after != before and abs(cv2.imread(str(after)).mean() - 200) < 1
+
+
+def test_other_settings_are_other_files(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    matrix = record_matrix(record, "provided", 1.0, SIZE)
+    assert cached(tmp_path).write(record, matrix)
+    wider = record_matrix(record, "provided", 1.25, SIZE)
+    assert cached(tmp_path).picture(record, wider)[0] is record
+    assert CropCache(tmp_path / "cache", SIZE, PAPER.reach + 0.1).picture(record, matrix)[0] is record
+    double = record_matrix(record, "provided", 1.0, 2 * SIZE)
+    assert CropCache(tmp_path / "cache", 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
+
+
+def test_what_saves_nothing_is_not_cached(tmp_path):
+    record = photograph(tmp_path, 120, [30, 30, 90, 90])  # all of the picture may be seen
+    assert not cached(tmp_path).write(record, record_matrix(record, "provided", 1.0, SIZE))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    record = face(tmp_path / "gone.jpg", box=[0, 0, 10, 10])
+    with pytest.raises(DataError, match=r"gone\.jpg"):
+        cached(tmp_path).write(record, record_matrix(record, "provided", 1.0, SIZE))
+
+
+def test_training_reads_the_cache_and_evaluation_does_not(rendered, config, tmp_path):
+    overrides = "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8"
+    words = (*overrides, f"paths.data_dir={rendered}", f"dataset.cache={tmp_path / 'cache'}", "codec.input_size=32")
+    data = instantiate(config("train", *words, "codec.heatmap_size=8").dataset)
+    plain = data.dataset("train")
+    written = [data.cache.write(r, m) for r, m in zip(plain.records, plain.matrices, strict=True)]
+    assert all(written)
+    pictures = {split: data.dataset(split, augmented).pictures for split, augmented in
+                (("train", True), ("val", False), ("test", False))}  # fmt: skip
+    assert all(record.path.parent == tmp_path / "cache" for record, _ in pictures["train"])
+    assert all(record.path.parent != tmp_path / "cache" for s in ("val", "test") for record, _ in pictures[s])

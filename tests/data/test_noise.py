@@ -1,0 +1,64 @@
+"""Label noise: as many points, as far, as asked; the same in every epoch; never where faces are scored."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from miniatures import face
+
+from awing import engine
+from awing.data.noise import LabelNoise
+from awing.errors import ConfigError
+from awing.schemes import get_scheme
+
+WFLW = get_scheme("wflw98")
+
+
+@pytest.mark.parametrize(("share", "distance"), [(0.1, 0.1), (0.2, 0.2), (0.3, 0.3), (1.0, 0.05), (0.0, 0.5)])
+def test_the_share_moves_by_the_distance_at_any_angle(share, distance):
+    angles = []
+    for seed in range(40):
+        points = np.random.default_rng(seed).uniform(0, 500, (98, 2))
+        record = face(Path("a.jpg"), points=points, scheme=WFLW)
+        moved = LabelNoise(share, distance)(record, WFLW) - points
+        length = np.hypot(*moved.T)
+        eyes = np.hypot(*(points[60] - points[72]))
+        assert (length > 0).sum() == round(share * 98)
+        np.testing.assert_allclose(length[length > 0], distance * eyes)
+        angles.extend(np.arctan2(moved[:, 1], moved[:, 0])[length > 0])
+    if share:
+        quarters = np.histogram(angles, bins=4, range=(-np.pi, np.pi))[0]
+        assert (np.abs(quarters - len(angles) / 4) < 4 * np.sqrt(len(angles) / 4)).all()
+
+
+def test_the_draw_depends_on_the_seed_and_the_face_alone():
+    points = np.random.default_rng(0).uniform(0, 9, (2, 98, 2))
+    one, other = (face(Path("a.jpg"), points=p, scheme=WFLW) for p in points)
+    noise, reseeded = LabelNoise(0.5, 0.1), LabelNoise(0.5, 0.1, seed=1)
+    np.testing.assert_array_equal(noise(one, WFLW), LabelNoise(0.5, 0.1)(one, WFLW))
+    chosen = [(n(r, WFLW) != r.points).any(1) for n, r in ((noise, one), (noise, other), (reseeded, one))]
+    assert (chosen[0] != chosen[1]).any() and (chosen[0] != chosen[2]).any()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("values", [(1.1, 0.1), (-0.1, 0.1), (0.1, -1), (float("nan"), 0.1)])
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ConfigError, match="label noise"):
+        LabelNoise(*values)
+
+
+def test_only_training_labels_are_moved_and_crops_stay(rendered, config):
+    words = (
+        "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8",
+        f"paths.data_dir={rendered}", "dataset.crop=landmarks",
+    )  # fmt: skip
+    plain = instantiate(config("train", *words).dataset)
+    noisy = instantiate(config("train", *words, "dataset.label_noise={share: 0.3, distance: 0.3}").dataset)
+    for split, augmented in (("train", True), ("val", False), ("test", False)):
+        one, other = plain.dataset(split, augmented), noisy.dataset(split, augmented)
+        assert all((a == b).all() for a, b in zip(one.matrices, other.matrices, strict=True))
+        moved = [(a != b).any(1).sum() for a, b in zip(one.points, other.points, strict=True)]
+        assert set(moved) == {29 if split == "train" else 0}
+    with pytest.raises(ConfigError, match="'share'"):
+        engine.build(config("train", *words, "dataset.label_noise={shares: 0.3}").dataset)

@@ -1,0 +1,127 @@
+"""Verifying, caching and showing a data set."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniatures import save_image, wflw_line
+
+from awing import engine
+from awing.data.images import read_image
+from awing.errors import ConfigError
+
+COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
+ANNOTATIONS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.txt"
+
+
+@pytest.fixture
+def faces(rendered, tmp_path) -> Path:
+    """A copy of the rendered faces that a test may break."""
+    shutil.copytree(rendered / "synthetic", tmp_path / "data" / "synthetic")
+    return tmp_path / "data" / "synthetic"
+
+
+def prepare(config, root: Path, action: str, *words: str) -> tuple[bool, Path]:
+    output = root.parents[1] / action
+    overrides = "dataset=synthetic", *COUNTS, f"paths.data_dir={root.parent}", f"action={action}", *words
+    return engine.prepare(config("prepare", *overrides), output), output
+
+
+def problems(config, root: Path) -> dict[str, list[str]]:
+    sound, output = prepare(config, root, "verify")
+    report = json.loads((output / "verify.json").read_text())
+    assert sound == (not report["problems"])
+    return report["problems"]
+
+
+def lines(root: Path, split: str) -> list[str]:
+    return (root / ANNOTATIONS.format(split)).read_text().splitlines()
+
+
+def rewrite(root: Path, split: str, number: int, **changes: object) -> str:
+    """Change points, box or name of one line; returns its image's name."""
+    content = lines(root, split)
+    words = content[number].split()
+    values = {
+        "points": np.array(words[:196], float).reshape(98, 2),
+        "box": words[196:200],
+        "name": words[206],
+    } | changes
+    content[number] = wflw_line(values["points"], values["box"], words[200:206], values["name"])
+    (root / ANNOTATIONS.format(split)).write_text("\n".join(content) + "\n")
+    return words[206]
+
+
+def test_a_sound_set_has_no_problem(config, faces):
+    assert problems(config, faces) == {}
+
+
+def test_every_kind_of_problem_is_found_and_named(config, faces):
+    images = faces / "WFLW_images"
+    broken = rewrite(faces, "train", 0)
+    (images / broken).write_bytes((images / broken).read_bytes()[:2000])
+    beside = rewrite(faces, "train", 1, box=[0, 0, 20, 20])
+    large = rewrite(faces, "test", 0, box=[-2000, -2000, 2500, 2500])
+    away = rewrite(
+        faces, "train", 2, points=np.random.default_rng(0).uniform(400, 500, (98, 2)), box=[400, 400, 500, 500]
+    )
+    twin = lines(faces, "test")[1].split()[206]
+    original = lines(faces, "train")[3].split()[206]
+    shutil.copy(images / original, images / twin)
+    found = problems(config, faces)
+    assert {kind: len(texts) for kind, texts in found.items()} == {
+        "unreadable images": 1, "boxes beside their face": 2, "implausible points": 1, "in two splits": 1,
+    }  # fmt: skip
+    assert broken in found["unreadable images"][0]
+    assert beside in " ".join(found["boxes beside their face"]) and large in " ".join(found["boxes beside their face"])
+    assert away in found["implausible points"][0]
+    assert twin in found["in two splits"][0] and original in found["in two splits"][0]
+
+
+def test_both_incomplete_lists_are_reported_and_what_is_there_is_checked(config, faces):
+    for split in ("train", "test"):
+        content = lines(faces, split)
+        (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
+    found = problems(config, faces)["annotations"]
+    assert "expected 24 faces, found 22" in found[0] and "expected 8 faces, found 6" in found[1]
+    sound, output = prepare(config, faces, "verify", "dataset.allow_partial=true")
+    assert sound
+    counts = json.loads((output / "verify.json").read_text())["splits"]
+    assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
+
+
+def test_a_broken_line_is_reported_with_its_place(config, faces):
+    content = lines(faces, "train")
+    content[4] = "1 2 three"
+    (faces / ANNOTATIONS.format("train")).write_text("\n".join(content) + "\n")
+    (text,) = problems(config, faces)["annotations"]
+    assert "list_98pt_rect_attr_train.txt:5: expected 207 columns, found 3" in text
+
+
+def test_the_cache_is_written_where_training_looks(config, faces, capsys):
+    large = faces / "WFLW_images" / lines(faces, "train")[0].split()[206]
+    picture = read_image(large)
+    save_image(large, np.pad(picture, ((0, 800), (0, 800), (0, 0))))
+    words = ("codec.input_size=64", "codec.heatmap_size=16")
+    assert prepare(config, faces, "cache", *words)[0]
+    assert "of 2" in capsys.readouterr().out
+    files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
+    data = engine.build(config("train", "dataset=synthetic", *COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
+    used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
+    assert files and set(files) <= set(used)
+
+
+def test_sheets_show_every_split_and_subset(config, faces):
+    sound, output = prepare(config, faces, "show", "codec.input_size=64", "codec.heatmap_size=16")
+    assert sound
+    names = {file.stem for file in output.glob("*.png")}
+    assert {"train_full", "val_full", "test_full", "train_pose"} <= names
+    sheet = read_image(output / "train_full.png")
+    assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
+
+
+def test_an_unknown_action_is_refused(config, faces):
+    with pytest.raises(ConfigError, match="Did you mean 'verify'"):
+        prepare(config, faces, "verfy")
