@@ -83,7 +83,7 @@ def zoom_by(factor: float) -> Matrix:
     >>> apply(zoom_by(2), np.array([[3.0, 4.0]]))
     array([[6., 8.]])
     """
-    return np.diag([factor, factor, 1.0])
+    return np.array([[factor, 0.0, 0.0], [0.0, factor, 0.0], [0.0, 0.0, 1.0]])
 
 
 def apply(matrix: Matrix, points: Points) -> Points:

@@ -78,11 +78,13 @@ class Augmentation:
         return Draw(matrix, flip)
 
     def paint(self, crop: Image, rng: np.random.Generator) -> Image:
-        """Apply the photometric transforms to a copy of the crop.
+        """Apply the photometric transforms to the crop; the array that is passed in may be returned.
 
         All of them draw from ``rng`` in turn, so that they fire independently; albumentations' own seeding gives each
         the same stream, and then all fire or none.
         """
+        if not self.photometric.transforms:
+            return crop
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         painted: Image = self.photometric(image=crop)["image"]
         return painted

@@ -12,8 +12,7 @@ from awing.data.images import read_crop, read_image
 from awing.data.records import Record
 from awing.geometry import apply, crop_matrix, shift
 
-FINER = 1.25  # cached px per crop px: what an augmentation enlarges by 15 % is still averaged, not stretched
-QUALITY = 95  # of the JPEGs, without chroma subsampling
+QUALITY = 92  # of the JPEGs
 
 
 class CropCache:
@@ -21,7 +20,9 @@ class CropCache:
 
     A file is found by its face (name, crop, settings) and by its picture's size and time of change: a picture that
     changed is read itself until the cache is written again. Where a face is smaller than its crop the file holds the
-    picture's own pixels; otherwise it is resampled once, to 1.25 px a crop px. Evaluation never reads the cache.
+    picture's own pixels; otherwise it is resampled once, to the crop's resolution. A sample's points are then exactly
+    those of an uncached one, and its pixels differ by one or two grey levels of 255 on average, three or four where the
+    picture is all fine detail. Evaluation never reads the cache.
 
     Args:
         folder: Where the files are.
@@ -62,13 +63,11 @@ class CropCache:
         if side * side > 0.7 * height * width:
             return False
         pixels = cv2.cvtColor(read_crop(record, np.linalg.inv(view), side), cv2.COLOR_RGB2BGR)
-        options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob(f"{file.name.split('-')[0]}-*.jpg"):
             stale.unlink()
         unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(cv2.imencode(".jpg", pixels, options)[1].tobytes())
+        unfinished.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
         unfinished.replace(file)
         return True
 
@@ -77,10 +76,10 @@ class CropCache:
         zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         half = (self.reach * self.size + 1) / zoom  # source px; one px more for the interpolation
         center = apply(np.linalg.inv(matrix), np.full((1, 2), (self.size - 1) / 2))[0]
-        if FINER * zoom >= 1:  # the picture's own pixels
+        if zoom >= 1:  # the picture's own pixels
             x, y = np.floor(center - half)
             return shift(x, y), int(np.ceil(2 * half)) + 1
-        side = int(np.ceil(2 * half * FINER * zoom))
+        side = int(np.ceil(2 * half * zoom))
         return np.linalg.inv(crop_matrix(np.concatenate([center - half, center + half]), side)), side
 
     def _file(self, record: Record, view: Matrix) -> Path | None:

@@ -59,7 +59,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         noise: LabelNoise | None = None,
         jitter: BoxJitter | None = None,
     ) -> None:
-        self.records, self.scheme, self.size = records, scheme, size
+        self.records, self.scheme, self.size, self.mirrored = records, scheme, size, scheme.flip_permutation
         self.matrices = [record_matrix(record, crop, crop_scale, size) for record in records]
         if jitter:
             self.matrices = [jitter(m, size / crop_scale, size, i) for i, m in enumerate(self.matrices)]
@@ -88,8 +88,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
             rng = np.random.default_rng([self.seed, epoch, index])
             draw = self.augmentation.draw(self.size, rng)
             if draw.flip:
-                points = points[self.scheme.flip_permutation]
-                labelled = labelled[self.scheme.flip_permutation]
+                points, labelled = points[self.mirrored], labelled[self.mirrored]
             crop = self.augmentation.paint(read_crop(picture, matrix @ view, self.size, draw.matrix), rng)
             matrix = draw.matrix @ matrix
         return {

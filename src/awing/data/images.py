@@ -33,13 +33,8 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
     Raises:
         DataError: the file cannot be read as an image, or the crop lies wholly outside it before it is moved.
     """
-    data = _read_bytes(record.path)
     whole = matrix if moved is None else moved @ matrix
-    zoom = np.hypot(whole[0, 0], whole[1, 0])
-    reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
-    image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
-    to_source = shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
+    image, to_source = decode_for(record, whole)
     low, high = -0.5, size - 0.5
     corners = (
         apply(np.linalg.inv(matrix @ to_source), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
@@ -51,6 +46,24 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
             f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
     return warp(image, whole @ to_source, size)
+
+
+def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:
+    """Decode an image as small as a crop permits.
+
+    Args:
+        record: Its image is read.
+        matrix: Source px -> crop px; only its zoom matters.
+
+    Returns:
+        The image, shrunk by 1, 2, 4 or 8, and the matrix from its px to source px.
+    """
+    data = _read_bytes(record.path)
+    zoom = np.hypot(matrix[0, 0], matrix[1, 0])
+    reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
+    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
+    image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
+    return image, shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
 
 
 def _shrink(image: Image, factor: int) -> Image:
