@@ -119,8 +119,8 @@ def test_joints_are_trained_and_evaluated_without_boundary(config):
     cfg = config("train", "dataset=lsp")
     assert (cfg.model.boundary, cfg.model.boundary_coords, cfg.codec.boundary) == (False, False, False)
     assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["torso"])
-    data = engine.build(config("evaluate", "dataset=lsp", "checkpoint=a.ckpt", "dataset.crop=provided").dataset)
-    assert data.scheme.name == "lsp14"
+    cfg = config("evaluate", "dataset=lsp", "checkpoint=a.ckpt")
+    assert (cfg.dataset.scheme, cfg.dataset.crop, cfg.dataset.val_fraction) == ("lsp14", None, None)
 
 
 def test_every_experiment_says_its_command():

@@ -19,8 +19,8 @@ class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
 
     The loss is the sum over stacks of ``mean(loss(pred, target) * weight_map(target) * labelled)``; the mean divides by
-    the number of map elements, a constant. A test of joints also gives their PCK, where the
-    scheme has groups of them and "torso" is a normaliser.
+    the number of map elements, a constant. A test of joints also gives their PCK, where
+    the scheme has groups of them and "torso" is a normaliser.
 
     Args:
         network: Image in [0, 1] -> one stack of maps per hourglass.
