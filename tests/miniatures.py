@@ -1,10 +1,11 @@
 """Small data sets in the official layouts, for the tests that read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.io import savemat
 from scipy.ndimage import gaussian_filter
 
 
@@ -39,6 +40,38 @@ def texture(height: int, width: int, sigma: float = 3, seed: int = 0) -> np.ndar
     noise = np.random.default_rng(seed).normal(size=(height, width, 3))
     smooth = gaussian_filter(noise, (sigma, sigma, 0))
     return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+
+
+def write_joints(root: Path, lsp: np.ndarray, lspet: np.ndarray) -> None:
+    """Both official containers, from (images, 14, 3) joints: x, y and the flag of each file."""
+    for folder, axes, joints in (("lsp_dataset", (2, 1, 0), lsp), ("lspet_dataset", (1, 2, 0), lspet)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        savemat(root / folder / "joints.mat", {"joints": joints.transpose(axes)}, do_compression=True)
+
+
+def write_people(root: Path, lsp: int, lspet: int) -> None:
+    """LSP in its layout, of noise; every other person of LSPET has no left shoulder."""
+    rng = np.random.default_rng(0)
+    joints = rng.uniform((0, 0, 0), (120, 90, 0), (lsp + lspet, 14, 3))
+    joints[:, 9, :2], joints[:, 2, :2] = (-60, -60), (180, 150)  # 0.2 of this torso is half an image
+    joints[::3, 7, 2] = 1
+    joints[lsp:, :, 2] = 1
+    joints[lsp::2, 9] = (-300, -200, 0)
+    write_joints(root, joints[:lsp], joints[lsp:])
+    names = [f"lsp_dataset/images/im{i + 1:04d}.jpg" for i in range(lsp)]
+    names += [f"lspet_dataset/images/im{i + 1:05d}.jpg" for i in range(lspet)]
+    for name in names:
+        save_image(root / name, rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+
+
+def write_boxes(file: Path, boxes: Mapping[str, Sequence[float]]) -> None:
+    """300-W's official boxes: a cell array of structs; the numbers as they stand there, 1-based."""
+    cells = np.empty((1, len(boxes)), dtype=object)
+    for i, (name, box) in enumerate(boxes.items()):
+        tight = np.array([[1.0, 2.0, 30.0, 40.0]])
+        cells[0, i] = {"imgName": name, "bb_detector": np.array([box], dtype=float), "bb_ground_truth": tight}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    savemat(file, {"bounding_boxes": cells})
 
 
 def face(path: Path, points=None, box=None, scheme=None, **kwargs):

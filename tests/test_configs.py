@@ -90,6 +90,7 @@ def test_the_defaults_are_the_papers_recipe(config):
         (["weight_map.weight=-1"], "weight must be"),
         (["optim.interval=epochs"], "Did you mean 'epoch'"),
         (["codec.decoder=quater"], "Did you mean 'quarter'"),
+        (["dataset=lsp", "model.boundary=true"], "lsp14 has no boundary lines: set model.boundary=false"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(config, unchecked, overrides, message):
@@ -112,6 +113,14 @@ def test_a_run_that_cannot_work_stops_before_reading_data(config, unchecked, tmp
     cfg = config("train", "paths.data_dir=/nowhere", f"output={tmp_path / 'run'}", *SMALL, *overrides)
     with pytest.raises(ConfigError, match=message):
         engine.fit(cfg, tmp_path / "run")
+
+
+def test_joints_are_trained_and_evaluated_without_boundary(config):
+    cfg = config("train", "dataset=lsp")
+    assert (cfg.model.boundary, cfg.model.boundary_coords, cfg.codec.boundary) == (False, False, False)
+    assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["torso"])
+    cfg = config("evaluate", "dataset=lsp", "checkpoint=a.ckpt")
+    assert (cfg.dataset.scheme, cfg.dataset.crop, cfg.dataset.val_fraction) == ("lsp14", None, None)
 
 
 def test_every_experiment_says_its_command():

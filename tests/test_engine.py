@@ -5,8 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from miniatures import write_people
 
 from awing import engine
 from awing.checkpoint import Checkpoint
@@ -14,6 +16,7 @@ from awing.data import read_wflw
 from awing.data.images import read_image
 from awing.errors import AwingError, CheckpointError, ConfigError, DataError
 from awing.evaluation import draw_faces
+from awing.geometry import apply
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 
@@ -216,6 +219,40 @@ def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
     )  # fmt: skip
     assert results["found"] == 80
     assert results["subsets"]["full"]["nme"]["inter_ocular"] < 0.03
+
+
+LSP = ["dataset=lsp", "+dataset.reader.expected={lsp_dataset:8,lspet_dataset:16}", "dataset.val_fraction=0.4"]
+
+
+def test_joints_are_scored_by_pck_too(config, tmp_path, capsys):
+    write_people(tmp_path / "lsp", 8, 16)
+    results = run(config, tmp_path, tmp_path / "run", *LSP, "trainer.max_epochs=1")
+    assert json.loads((tmp_path / "run" / "test" / "metrics.json").read_text()) == results
+    pck = results["subsets"]["full"]["pck"]
+    assert "PCK %, within 0.2 of the torso" in capsys.readouterr().out
+    words = [f"paths.data_dir={tmp_path}", "trainer=cpu", "data.num_workers=0", *LSP]
+    cfg = config("train", *TINY, *words)
+    faces = engine.build(cfg.dataset).dataset("test")
+    checkpoint = Checkpoint.read(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    regressor = LandmarkRegressor(checkpoint.network(), checkpoint.codec(), MSELoss(), torch.ones_like, ["torso"], [])
+    regressor.eval()
+    found = []
+    for i, record in enumerate(faces.records):
+        with torch.no_grad():
+            points, _ = regressor.codec.decode(regressor(faces[(0, i)]["image"][None])[-1])
+        source = apply(np.linalg.inv(faces.matrices[i]), points[0].numpy().astype(float))
+        torso = np.hypot(*(record.points[9] - record.points[2]))
+        found.append(np.hypot(*(source - record.points).T) <= 0.2 * torso)
+    groups = {name: np.mean(np.array(found)[:, list(joints)]) for name, joints in faces.scheme.groups.items()}
+    assert list(pck) == [*groups, "mean"]
+    assert pck == pytest.approx(groups | {"mean": np.mean(list(groups.values()))})
+    assert 0 < pck["mean"] < 1
+
+    cfg = config("evaluate", f"checkpoint={checkpoint.path}", "dataset.split=val", *words[:-1])
+    evaluated = engine.evaluate(cfg, tmp_path / "val")  # of people without a labelled torso too: not counted
+    rows = table(tmp_path / "val" / "per_image.csv")
+    scored = [row for row in rows if row["nme_torso"] != "nan"]
+    assert evaluated["subsets"]["full"]["count"] == len(scored) < len(rows) == evaluated["found"]
 
 
 def test_a_checkpoint_of_another_scheme_is_refused(finished, rendered, config, tmp_path):

@@ -75,7 +75,7 @@ def draw_faces(
 
 
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
-    """Print one row per subset and normaliser, and where everything lies."""
+    """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {about['found']} {about['faces']}, crop {about['crop']}"
     table = Table(title=title)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
@@ -88,6 +88,10 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
                 f"{100 * fr['0.08']:.2f}", f"{100 * fr['0.10']:.2f}", f"{auc['0.08']:.4f}", f"{auc['0.10']:.4f}",
             )  # fmt: skip
     Console().print(table)
+    if pck := results["full"].get("pck"):
+        joints = Table(*pck, title="PCK %, within 0.2 of the torso")
+        joints.add_row(*(f"{100 * share:.1f}" for share in pck.values()))
+        Console().print(joints)
     if about["found"] != about["expected"]:
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
     if "val_nme_last" in about:

@@ -12,14 +12,15 @@ from awing.arrays import Batch
 from awing.checkpoint import FORMAT
 from awing.codec import HeatmapCodec
 from awing.losses import HeatmapLoss
-from awing.metrics import LandmarkNME
+from awing.metrics import LandmarkNME, PercentCorrectKeypoints
 
 
 class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
 
     The loss is the sum over stacks of ``mean(loss(pred, target) * weight_map(target) * labelled)``; the mean divides by
-    the number of map elements, a constant.
+    the number of map elements, a constant. A test of joints also gives their PCK, where
+    the scheme has groups of them and "torso" is a normaliser.
 
     Args:
         network: Image in [0, 1] -> one stack of maps per hourglass.
@@ -59,6 +60,8 @@ class LandmarkRegressor(pl.LightningModule):
         self.config = config or {}
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
+        groups = codec.scheme.groups
+        self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
 
@@ -105,10 +108,12 @@ class LandmarkRegressor(pl.LightningModule):
         self.test_nme.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self._score(self.test_nme, self(batch["image"])[-1], batch)
+        self._score(self.test_nme, self(batch["image"])[-1], batch, self.test_pck)
 
     def on_test_epoch_end(self) -> None:
         self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()
+        if self.test_pck is not None:
+            self.results["full"]["pck"] = self.test_pck.compute()
         for name, nme in self.results["full"]["nme"].items():
             self.log(f"test/nme_{name}", nme)
 
@@ -125,13 +130,20 @@ class LandmarkRegressor(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["awing"] = {"format": FORMAT, "config": self.config}
 
-    def _score(self, metric: LandmarkNME, maps: Float[Tensor, "b c h w"], batch: Batch) -> None:
-        points, _ = self.codec.decode(maps)
+    def _score(
+        self,
+        metric: LandmarkNME,
+        maps: Float[Tensor, "b c h w"],
+        batch: Batch,
+        pck: PercentCorrectKeypoints | None = None,
+    ) -> None:
         inverse = torch.linalg.inv(batch["matrix"])
-        metric.update(
-            to_source(inverse, points), to_source(inverse, batch["points"]),
-            batch["labelled"], batch["normalisers"], batch["index"], batch["subsets"],
-        )  # fmt: skip
+        points, target = (to_source(inverse, p) for p in (self.codec.decode(maps)[0], batch["points"]))
+        labelled, norms, index = batch["labelled"], batch["normalisers"], batch["index"]
+        metric.update(points, target, labelled, norms, index, batch["subsets"])
+        if pck is not None:
+            torso = norms[:, metric.normalisers.index("torso")]
+            pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], index)
 
 
 def to_source(inverse: Float[Tensor, "b 3 3"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:

@@ -67,6 +67,8 @@ def test_the_provided_crop_never_depends_on_the_landmarks(one, other, labelled):
     [
         ("wflw", {"provided": 1.1, "landmarks": 1.25, "official": 1.0}),
         ("300w", {"landmarks": 1.25, "provided": 1.0}),
+        ("300w_private", {"landmarks": 1.25}),
+        ("lsp", {"provided": 1.0, "landmarks": 1.25}),
     ],
 )
 def test_the_usual_scales(config, dataset, usual):

@@ -170,6 +170,24 @@ def test_scored_faces_need_positive_normalisers_and_training_faces_do_not(name):
     assert len(LandmarkDataset(*arguments, augmentation=Augmentation())) == 1
 
 
+def test_a_scored_face_may_lack_a_normaliser_that_is_not_labelled_but_not_all_of_them_may():
+    full, part = face(Path("a.jpg")), face(Path("b.jpg"))
+    part.labelled[8] = False
+    arguments = COFW, 64, "landmarks", 1.25, ["inter_ocular", "inter_pupil"], []
+    values = LandmarkDataset([full, part], *arguments).normalisers
+    assert np.isnan(values).tolist() == [[False, False], [True, False]]
+    with pytest.raises(DataError, match="none of 2 faces has the landmarks of inter_ocular, inter_pupil labelled"):
+        LandmarkDataset([part, part], *arguments)
+    assert len(LandmarkDataset([part, part], *arguments, augmentation=Augmentation())) == 2
+
+
+def test_a_normaliser_that_is_infinite_is_refused():
+    points = np.random.default_rng(0).uniform(0, 9, (29, 2))
+    points[8] = np.inf
+    with pytest.raises(DataError, match=r"must be positive, found {'inter_ocular': inf}"):
+        LandmarkDataset([face(Path("a.jpg"), points, (0, 0, 9, 9))], COFW, 64, "provided", 1.0, ["inter_ocular"], [])
+
+
 # The sampler
 
 

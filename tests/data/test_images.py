@@ -11,7 +11,7 @@ from miniatures import face, save_image, texture
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from awing.data.images import read_crop, read_image
+from awing.data.images import image_size, read_crop, read_image
 from awing.errors import DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 
@@ -29,6 +29,7 @@ def test_exif_orientation_is_ignored(tmp_path):
         assert image.getexif()[0x0112] == 6  # what is written is a tag
     assert cv2.imread(str(tmp_path / "turned.jpg")).shape == (100, 60, 3)  # that others obey
     np.testing.assert_array_equal(read_image(tmp_path / "turned.jpg"), read_image(tmp_path / "plain.jpg"))
+    assert image_size(tmp_path / "turned.jpg") == (100, 60)
     matrix = crop_matrix(np.array([0.0, 0.0, 100.0, 60.0]), 32)  # decoded at a half
     crops = [read_crop(face(tmp_path / f"{name}.jpg"), matrix, 32) for name in ("turned", "plain")]
     np.testing.assert_array_equal(*crops)
@@ -65,6 +66,33 @@ def test_grey_images_become_three_equal_channels(tmp_path, extension):
 def test_unusual_pngs_become_eight_bit_rgb(tmp_path, pixels):
     (tmp_path / "a.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     assert (read_image(tmp_path / "a.png") == (30, 20, 10)).all()
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "bmp"])
+def test_the_head_of_a_file_tells_its_size(tmp_path, extension):
+    file = tmp_path / f"a.{extension}"
+    save_image(file, texture(31, 57))
+    assert image_size(file) == (57, 31)
+    file.write_bytes(file.read_bytes()[:700])  # the pixels are not needed
+    assert image_size(file) == (57, 31)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no picture\n" * 50, b"\xff\xd8\xff"])
+def test_the_size_of_what_is_no_image_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "a.jpg"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.jpg: expected an image, but its size cannot be read"):
+        image_size(file)
+
+
+def test_a_head_that_promises_too_many_pixels_is_refused(tmp_path):
+    save_image(tmp_path / "a.bmp", texture(4, 4))
+    head = bytearray((tmp_path / "a.bmp").read_bytes())
+    head[18:26] = (60000).to_bytes(4, "little") * 2
+    (tmp_path / "a.bmp").write_bytes(head)
+    with pytest.raises(DataError, match=r"a\.bmp: .*size cannot be read"):
+        image_size(tmp_path / "a.bmp")
 
 
 def broken_files() -> dict[str, bytes | None]:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from miniatures import pts_text
+from miniatures import pts_text, write_boxes
+from scipy.io import savemat
 
-from awing.data import read_300w
-from awing.data.w300 import read_pts
+from awing.data import LandmarkDataModule, read_300w, read_300w_private
+from awing.data.crops import record_matrix
+from awing.data.w300 import read_boxes, read_pts
 from awing.errors import DataError
 
 POINTS = np.random.default_rng(0).uniform(1, 500, (68, 2)).round(6)  # 1-based, as a .pts holds them
@@ -44,10 +46,15 @@ def test_the_real_faces_read_as_numpy_reads_them(real_data):
         np.testing.assert_array_equal(record.points, one_based - 1)
 
 
-def test_a_real_png_of_the_private_set_has_points_of_the_same_format(real_data):
-    folder = real_data / "samples/300w_private/01_Indoor"
-    for file in folder.glob("*.pts"):
-        assert read_pts(file, 68).shape == (68, 2)
+def test_the_real_faces_of_the_private_set_read_as_numpy_reads_them(real_data):
+    root = real_data / "samples/300w_private"
+    annotations = read_300w_private(root, "test", allow_partial=True, train_root=str(real_data / "300w"))
+    assert annotations.expected == 600
+    assert [record.path.name for record in annotations.records] == ["indoor_020.png", "indoor_029.png"]
+    for record in annotations.records:
+        one_based = np.loadtxt(record.path.with_suffix(".pts"), skiprows=3, comments="}")
+        np.testing.assert_array_equal(record.points, one_based - 1)
+        assert record.box is None and record.subsets == {"indoor"}
 
 
 def test_real_data_are_incomplete_and_refused_by_default(real_data):
@@ -117,6 +124,147 @@ def test_of_two_images_the_official_png_is_taken(tmp_path):
 def test_faces_come_in_the_order_of_their_names_whatever_the_order_on_disk(tmp_path):
     put(tmp_path / "afw", *(f"{i}.{e}" for i in "52413" for e in ("pts", "jpg")))
     assert [r.path.stem for r in partial(tmp_path)] == list("12345")
+
+
+# The private test set
+
+PRIVATE_FOLDERS = {"01_Indoor": "indoor", "02_Outdoor": "outdoor"}
+
+
+def private(root: Path, split: str = "test", allow_partial: bool = False):
+    return read_300w_private(root / "300w_private", split, allow_partial, train_root=str(root / "300w"))
+
+
+@pytest.mark.parametrize("inside", ["", "300W"])
+def test_the_private_test_set_lies_in_its_folder_or_in_the_archives(tmp_path, inside):
+    root = tmp_path / "300w_private" / inside
+    for folder, subset in PRIVATE_FOLDERS.items():
+        put(root / folder, *(f"{subset}_{i:03d}.{e}" for i in range(1, 301) for e in ("pts", "png")))
+    annotations = private(tmp_path)
+    assert len(annotations.records) == annotations.expected == 600
+    assert all(r.subsets == {PRIVATE_FOLDERS[r.path.parent.name]} and r.box is None for r in annotations.records)
+    (root / "02_Outdoor/outdoor_007.png").unlink()
+    with pytest.raises(DataError, match=rf"in {root} is not complete:\n  02_Outdoor/outdoor_007\.png \(or .jpg\) is"):
+        private(tmp_path)
+    assert len(private(tmp_path, allow_partial=True).records) == 599
+
+
+def test_the_private_test_set_is_trained_for_on_300w(tmp_path):
+    put(tmp_path / "300w/afw", "a.pts", "a.jpg")
+    annotations = private(tmp_path, "train", allow_partial=True)
+    assert ([r.path for r in annotations.records], annotations.expected) == ([tmp_path / "300w/afw/a.jpg"], 3148)
+    with pytest.raises(DataError, match=rf"300-W in {tmp_path / '300w'} is not complete"):
+        private(tmp_path, "train")
+
+
+def test_training_images_beside_the_root_are_cut_as_well(tmp_path):
+    put(tmp_path / "300w/afw", *(f"{i}.{e}" for i in range(40) for e in ("pts", "jpg")))
+    put(tmp_path / "300w_private/01_Indoor", "indoor_001.pts", "indoor_001.png")
+
+    def reader(root, split, allow_partial):
+        return private(tmp_path, split, allow_partial)
+
+    data = LandmarkDataModule(
+        name="300w_private", scheme="ibug68", root=str(tmp_path / "300w_private"), reader=reader, input_size=64,
+        crop="landmarks", crop_scales={"landmarks": 1.25}, normalisers=["inter_ocular"], val_fraction=0.25,
+        allow_partial=True,
+    )  # fmt: skip
+    data.setup()
+    found = {split: {r.path.name for r in annotations.records} for split, annotations in data.annotations.items()}
+    assert found["train"] | found["val"] == {f"{i}.jpg" for i in range(40)} and not found["train"] & found["val"]
+    assert 3 <= len(found["val"]) <= 20 and found["test"] == {"indoor_001.png"}
+
+
+# Official boxes
+
+BOX = (11, 21, 111, 141.5)  # as it stands in the file, 1-based
+
+
+@pytest.mark.parametrize("place", ["", "Bounding Boxes"])
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("afw", "bounding_boxes_afw.mat"),
+        ("helen/trainset", "bounding_boxes_helen_trainset.mat"),
+        ("lfpw/trainset", "bounding_boxes_lfpw_trainset.mat"),
+        ("helen/testset", "bounding_boxes_helen_testset.mat"),
+        ("lfpw/testset", "bounding_boxes_lfpw_testset.mat"),
+        ("ibug", "bounding_boxes_ibug.mat"),
+    ],
+)
+def test_the_box_of_a_face_is_the_detectors(tmp_path, place, folder, file):
+    split = "train" if folder in ("afw", "helen/trainset", "lfpw/trainset") else "test"
+    put(tmp_path / folder, *(f"{stem}.{e}" for stem in ("image 10_1", "b.2") for e in ("pts", "jpg")))
+    write_boxes(tmp_path / place / file, {"b.2.png": (1, 1, 9, 9), "image 10_1.jpg": BOX, "other.jpg": BOX})
+    boxes = {record.path.stem: record.box.tolist() for record in partial(tmp_path, split)}
+    assert boxes == {"image 10_1": [10, 20, 110, 140.5], "b.2": [0, 0, 8, 8]}
+
+
+def test_a_box_crops(tmp_path):
+    put(tmp_path / "afw", "a.pts", "a.jpg")
+    write_boxes(tmp_path / "bounding_boxes_afw.mat", {"a.jpg": BOX})
+    matrix = record_matrix(partial(tmp_path)[0], "provided", 1.0, 241)
+    # a square of 120.5 around (60, 80.25), two crop px to a source px
+    np.testing.assert_allclose(matrix, [[2, 0, 120 - 2 * 60], [0, 2, 120 - 2 * 80.25], [0, 0, 1]])
+
+
+def test_without_the_boxes_the_crop_says_which_file_and_from_where(tmp_path):
+    put(tmp_path / "helen/testset", "a.pts", "a.jpg")
+    (record,) = partial(tmp_path, "test")
+    assert record.box is None
+    with pytest.raises(DataError) as caught:
+        record_matrix(record, "provided", 1.0, 256)
+    for part in (
+        "a.jpg: crop=provided needs a provided box",
+        f"the official boxes, bounding_boxes_helen_testset.mat, are not in {tmp_path}",
+        "https://ibug.doc.ic.ac.uk/resources/300-W/",
+        "crop=landmarks",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_face_that_its_file_of_boxes_lacks_makes_the_set_incomplete(tmp_path):
+    put(tmp_path / "afw", "a.pts", "a.jpg", "b.pts", "b.jpg")
+    write_boxes(tmp_path / "bounding_boxes_afw.mat", {"a.jpg": BOX})
+    with pytest.raises(DataError, match=r"  afw/b: bounding_boxes_afw\.mat has no box of it\n"):
+        read_300w(tmp_path, "train")
+    a, b = partial(tmp_path)
+    assert a.box is not None and b.box is None
+    with pytest.raises(DataError, match=r"b\.jpg: .*\(bounding_boxes_afw\.mat has no box of it\)"):
+        record_matrix(b, "provided", 1.0, 256)
+
+
+def cell(**fields):
+    cells = np.empty((1, 2), dtype=object)
+    good = {"imgName": "a.jpg", "bb_detector": np.array([BOX]), "bb_ground_truth": np.array([BOX])}
+    cells[0, 0], cells[0, 1] = good, {name: value for name, value in (good | fields).items() if value is not None}
+    return cells
+
+
+BROKEN_BOXES = {
+    "no name": (cell(imgName=None), "entry 2: expected a struct with imgName and bb_detector"),
+    "no detector": (cell(bb_detector=None), "entry 2: expected a struct with imgName and bb_detector"),
+    "empty name": (cell(imgName=np.zeros((0, 0))), "entry 2: expected a struct"),
+    "text": (cell(bb_detector="left"), "entry 2: expected a struct"),
+    "three numbers": (
+        cell(bb_detector=np.ones((1, 3))),
+        r"entry 2, a\.jpg: expected a box x0 y0 x1 y1, found \[1.0, 1",
+    ),
+    "flat": (cell(bb_detector=np.array([[5, 5, 5, 9]])), r"entry 2, a\.jpg: .*found \[5\.0, 5\.0, 5\.0, 9\.0\]"),
+    "NaN": (cell(bb_detector=np.array([[np.nan, 5, 5, 9]])), r"entry 2, a\.jpg: .*found \[nan"),
+    "numbers": (np.ones((3, 4)), "entry 1: expected a struct"),
+    "characters": (np.array(["abc"]), "entry 1: expected a struct"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_BOXES)
+def test_a_broken_file_of_boxes_is_named_with_its_entry(tmp_path, case):
+    content, message = BROKEN_BOXES[case]
+    put(tmp_path / "afw", "a.pts", "a.jpg")
+    savemat(tmp_path / "bounding_boxes_afw.mat", {"bounding_boxes": content})
+    with pytest.raises(DataError, match=message) as caught:
+        partial(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'bounding_boxes_afw.mat'}: ")
 
 
 # .pts files
@@ -226,3 +374,29 @@ def test_fuzz_one_line(file, number, line):
 @given(content=st.binary(max_size=300))
 def test_fuzz_noise(file, content):
     check(file, content)
+
+
+@pytest.fixture(scope="module")
+def boxes_file(tmp_path_factory) -> tuple[Path, bytes]:
+    file = tmp_path_factory.mktemp("boxes") / "bounding_boxes_afw.mat"
+    write_boxes(file, {f"{i}.jpg": BOX for i in range(3)})
+    return file, file.read_bytes()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    bits=st.lists(st.tuples(st.floats(0, 0.9999), st.integers(0, 7)), max_size=4),
+    end=st.one_of(st.just(1.0), st.floats(0, 1)),
+)
+def test_fuzz_a_file_of_boxes(boxes_file, bits, end):
+    file, good = boxes_file
+    content = bytearray(good)
+    for place, bit in bits:
+        content[int(place * len(content))] ^= 1 << bit
+    file.write_bytes(content[: round(end * len(content))])
+    try:
+        boxes = read_boxes(file)
+    except DataError as error:
+        assert str(error).startswith(f"{file}: ")
+        return
+    assert all(np.isfinite(box).all() and (box[2:] > box[:2]).all() for box in boxes.values())

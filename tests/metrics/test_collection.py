@@ -141,6 +141,36 @@ def test_per_image_rows(faces):
     torch.testing.assert_close(nmes[:, 1], expected, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("column", [0, 1])
+def test_an_image_whose_normaliser_is_not_labelled_is_not_counted(faces, column):
+    norms = faces["norms"].clone()
+    norms[[2, 7], column] = torch.nan
+    metric = landmark_metric({**faces, "norms": norms}, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]])
+    rest = [i for i in range(11) if i not in (2, 7)]
+    assert metric.compute() == landmark_metric(faces, [rest]).compute()
+    _, nmes, _ = metric.per_image()
+    assert nmes[:, column].isnan().nonzero().ravel().tolist() == [2, 5, 7]
+    assert nmes[:, 1 - column].isnan().nonzero().ravel().tolist() == [5]
+
+
+def test_no_normaliser_at_all_is_an_error(faces):
+    with pytest.raises(ValueError, match="expected a labelled landmark and a normaliser, found none in 11 images"):
+        landmark_metric({**faces, "norms": torch.full((11, 2), torch.nan).double()}, [list(range(11))]).compute()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, torch.inf])
+def test_a_normaliser_that_is_wrong_is_refused(faces, value):
+    norms = faces["norms"].clone()
+    norms[3, 1] = value
+    with pytest.raises(ValueError, match="positive and finite"):
+        landmark_metric({**faces, "norms": norms}, [list(range(11))])
+
+
+def test_the_pure_function_takes_no_missing_normaliser(faces):
+    with pytest.raises(ValueError, match="positive and finite"):
+        nme(faces["pred"], faces["target"], torch.full((11,), torch.nan).double(), faces["labelled"])
+
+
 def test_a_subset_called_full_is_taken_as_given(faces):
     metric = LandmarkNME(["inter_ocular"], ["common", "full"])
     part = {**take(faces, [0, 1, 2, 3]), "norms": faces["norms"][:4, :1]}

@@ -3,9 +3,10 @@
 from awing.data.augment import Augmentation
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.dataset import LandmarkDataset
+from awing.data.lsp import read_lsp
 from awing.data.records import Annotations, Record
 from awing.data.synthetic import write_dataset
-from awing.data.w300 import read_300w
+from awing.data.w300 import read_300w, read_300w_private
 from awing.data.wflw import read_wflw
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "LandmarkDataset",
     "Record",
     "read_300w",
+    "read_300w_private",
+    "read_lsp",
     "read_wflw",
     "write_dataset",
 ]

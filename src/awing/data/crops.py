@@ -45,7 +45,8 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     if crop == "landmarks":
         return crop_matrix(landmark_box(record), size, scale)
     if record.box is None:
-        raise DataError(f"{record.path}: crop={crop} needs a provided box and there is none; use crop=landmarks")
+        why = f" ({record.no_box})" if record.no_box else ""
+        raise DataError(f"{record.path}: crop={crop} needs a provided box and there is none{why}; use crop=landmarks")
     if crop == "provided":
         return crop_matrix(record.box, size, scale)
     if scale != 1:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,7 +31,7 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     Validation faces are cut from the official training split. Test faces are the official ones; where none of them is
     on disk, and ``allow_partial`` permits it, they are cut from the training split too. Both cuts go by image, never by
-    face: a hash of ``split_seed`` and the image's name (below ``root``, without extension) puts it somewhere in [0, 1);
+    face: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it somewhere in [0, 1);
     the lower end is validation, the upper end test. So an image's side depends on nothing but its name: not on the
     order on disk, nor on which other images or official test faces are there. :attr:`cut` says what was cut, and is
     kept in checkpoints.
@@ -240,7 +241,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         return "test" if place >= 1 - self.cut["test_fraction"] else "train"
 
     def _place(self, record: Record) -> tuple[float, str]:
-        name = record.path.relative_to(self.root).with_suffix("").as_posix()
+        path = Path(os.path.relpath(record.path, self.root))  # training images may lie beside the root
+        name = path.with_suffix("").as_posix()
         digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name
 

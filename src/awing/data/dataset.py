@@ -1,5 +1,6 @@
 """From a record to a sample that depends on (seed, epoch, index) alone."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 
     Raises:
         ConfigError: an unknown crop.
-        DataError: a face lacks what the crop needs, or, without augmentation, a normaliser is not positive.
+        DataError: a face lacks what the crop needs; without augmentation, a normaliser is not positive, or NaN (its
+            landmarks are not labelled, so the face is not scored) in all faces.
     """
 
     def __init__(
@@ -70,10 +72,13 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
         self.augmentation, self.seed = augmentation, seed
         if augmentation is None:  # these faces will be scored
-            for record, values in zip(records, self.normalisers, strict=True):
-                if not (values > 0).all():
-                    found = dict(zip(normalisers, values.tolist(), strict=True))
+            for record, values in zip(records, self.normalisers.tolist(), strict=True):
+                found = dict(zip(normalisers, values, strict=True))
+                no_box = "box" in found and record.box is None
+                if no_box or not all(0 < value < math.inf or math.isnan(value) for value in values):
                     raise DataError(f"{record.path}: a normaliser must be positive, found {found}")
+            if records and np.isnan(self.normalisers).any(1).all():
+                raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(normalisers)} labelled")
 
     def __len__(self) -> int:
         return len(self.records)

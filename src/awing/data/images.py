@@ -4,6 +4,7 @@ import os
 
 import cv2
 import numpy as np
+from PIL import Image as ImageFile
 
 from awing.arrays import Image, Matrix
 from awing.data.records import Record
@@ -83,6 +84,19 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         DataError: the file is missing, truncated or no image.
     """
     return _decode(path, _read_bytes(path))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of an image as its pixels are stored, from the head of the file alone.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        with ImageFile.open(path) as file:
+            return int(file.width), int(file.height)
+    except (OSError, ImageFile.DecompressionBombError) as error:
+        raise DataError(f"{path}: expected an image, but its size cannot be read: {error}") from None
 
 
 def _read_bytes(path: str | os.PathLike[str]) -> np.ndarray:

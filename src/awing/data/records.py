@@ -22,6 +22,7 @@ class Record:
         subsets: Names of the subsets that the face belongs to.
         occluded: (K,) whether a landmark is annotated as hidden; None where the data set does not say.
         entry: Name of the image inside ``path`` where that is a file of many (HDF5).
+        no_box: Why there is no box and where to get it, for the message of a crop that needs one.
 
     >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
     >>> face.box is None, "blur" in face.subsets
@@ -35,6 +36,7 @@ class Record:
     subsets: frozenset[str] = frozenset()
     occluded: Mask | None = None
     entry: str = ""
+    no_box: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from awing.metrics.per_image import PerImageMetric
 class LandmarkNME(PerImageMetric):
     """Normalised mean error, failure rate and area under the error curve, of a data set and its subsets.
 
-    An image without a labelled landmark has no error: it is in no result and no count.
+    An image without a labelled landmark, or without a normaliser (NaN: the landmarks that it is measured between are
+    not labelled), has no error: it is in no result and no count.
 
     Args:
         normalisers: names of the normalisers, in the order of `norms`' columns.
@@ -76,12 +77,12 @@ class LandmarkNME(PerImageMetric):
             pred: predicted landmarks, in the pixels of the same image as `target`.
             target: ground-truth landmarks.
             labelled: which landmarks count.
-            norms: the normalisers in those pixels.
+            norms: the normalisers in those pixels; NaN where there is none.
             index: the images' indices in the data set.
             subsets: whether the image belongs to each subset.
 
         Raises:
-            ValueError: the shapes do not fit, or a normaliser is not positive and finite.
+            ValueError: the shapes do not fit, or a normaliser is zero, negative or infinite.
         """
         shapes = [tuple(norms.shape), tuple(index.shape), tuple(subsets.shape)]
         b = len(pred)
@@ -89,18 +90,20 @@ class LandmarkNME(PerImageMetric):
         if shapes != expected:
             raise ValueError(f"expected norms, index and subsets of shapes {expected}, found {shapes}")
         self.index.append(index)
-        self.nmes.append(torch.stack([nme(pred, target, norm, labelled) for norm in norms.unbind(1)], dim=1))
+        scored = [labelled & ~norm.isnan()[:, None] for norm in norms.unbind(1)]
+        errors = [nme(pred, target, *pair) for pair in zip(norms.unbind(1), scored, strict=True)]
+        self.nmes.append(torch.stack(errors, dim=1))
         self.membership.append(subsets)
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """The results of every subset that has an image with a labelled landmark.
+        """The results of every subset that has an image with an error.
 
         Returns:
             `{subset: {"count": images, "nme": {normaliser: mean}, "fr": {normaliser: {"0.08": ...}},
             "auc": {normaliser: {"0.08": ...}}}}`, all but the count fractions.
 
         Raises:
-            ValueError: no image with a labelled landmark was added.
+            ValueError: no image with a labelled landmark and its normalisers was added.
         """
         _, nmes, membership = self._distinct()
         scored = ~nmes.isnan().any(1)
@@ -110,14 +113,14 @@ class LandmarkNME(PerImageMetric):
         chosen = {name: nmes[member & scored] for name, member in members.items()}
         results = {name: self._summary(errors) for name, errors in chosen.items() if len(errors)}
         if not results:
-            raise ValueError(f"expected a labelled landmark, found none in {len(nmes)} images")
+            raise ValueError(f"expected a labelled landmark and a normaliser, found none in {len(nmes)} images")
         return results
 
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
         """Every image once, in the order of its index; in distributed runs all processes must call it.
 
         Returns:
-            The indices, the errors (a column a normaliser, NaN without a labelled landmark) and whether the
+            The indices, the errors (a column a normaliser, NaN where there is none) and whether the
             image belongs to each subset.
         """
         with self.sync_context():
