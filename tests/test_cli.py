@@ -97,6 +97,20 @@ def test_an_unknown_key_is_answered_with_the_nearest_one():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [["losss=awing"], ["losss=awing", "dataset=300w"]])
+def test_an_unknown_group_is_answered_with_the_nearest_one(words):
+    done = call("train.py", *words)
+    assert done.returncode == 1
+    assert "Did you mean 'loss'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_group_that_an_entry_point_lacks_is_refused_in_a_sentence():
+    done = call("evaluate.py", "experiment=quickstart", "checkpoint=x")
+    assert done.returncode == 1
+    assert "experiment" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_an_unknown_choice_is_answered_with_the_nearest_one():
     done = call("train.py", "dataset=wflv")
     assert done.returncode == 1

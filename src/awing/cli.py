@@ -66,7 +66,10 @@ def _keys(config_dir: Path, config_name: str) -> Iterator[str]:
     groups = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", word)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
-        cfg = compose(config_name, groups)
+        try:
+            cfg = compose(config_name, groups)
+        except HydraException:  # one of them is what is wrong
+            cfg = compose(config_name)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:
         for key in map(str, node):

@@ -193,6 +193,7 @@ def _test(
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
         "decoder": regressor.codec.decoder, "precision": trainer.precision,
+        **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
         "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
         "expected": annotations.expected, "found": len(annotations.records),
     }  # fmt: skip

@@ -77,6 +77,7 @@ def draw_faces(
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {about['found']} {about['faces']}, crop {about['crop']}"
+    title += ", visible points only" * about.get("visible_only", False)
     table = Table(title=title)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
         table.add_column(column, justify="left" if column in ("subset", "normaliser") else "right")

@@ -132,7 +132,7 @@ def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int
 def _look_at(faces: Sequence[tuple[str, Record]]) -> tuple[str, list[tuple[str, str]]]:
     """The hash of an image's pixels, and (kind, text) of what is wrong with it or its faces."""
     try:
-        image = read_image(faces[0][1].path)
+        image = read_image(faces[0][1].path, faces[0][1].entry)
     except DataError as error:
         return "", [("unreadable images", str(error))]
     height, width = image.shape[:2]

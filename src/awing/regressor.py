@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from awing.arrays import Batch
 from awing.checkpoint import FORMAT
 from awing.codec import HeatmapCodec
+from awing.errors import ConfigError
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
 
@@ -106,6 +107,8 @@ class LandmarkRegressor(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         self.test_nme.reset()
+        if self.test_pck is not None:
+            self.test_pck.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
         self._score(self.test_nme, self(batch["image"])[-1], batch, self.test_pck)
@@ -123,9 +126,14 @@ class LandmarkRegressor(pl.LightningModule):
         optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        steps = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}
-        schedule = {"scheduler": self.scheduler(optimizer, **steps), "interval": self.interval}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        total = int(self.trainer.estimated_stepping_batches)
+        try:
+            scheduler = self.scheduler(optimizer, **({"total_steps": total} if self.interval == "step" else {}))
+        except ZeroDivisionError:  # a warm-up of exactly one step
+            raise ConfigError(
+                f"the schedule cannot be laid over {total} steps: set another trainer.max_epochs"
+            ) from None
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["awing"] = {"format": FORMAT, "config": self.config}

@@ -1,6 +1,8 @@
 """Data sets: official files -> records -> samples -> batches."""
 
+from awing.data.aflw import read_aflw
 from awing.data.augment import Augmentation
+from awing.data.cofw import read_cofw
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.dataset import LandmarkDataset
 from awing.data.lsp import read_lsp
@@ -17,6 +19,8 @@ __all__ = [
     "Record",
     "read_300w",
     "read_300w_private",
+    "read_aflw",
+    "read_cofw",
     "read_lsp",
     "read_wflw",
     "write_dataset",

@@ -55,11 +55,11 @@ class CropCache:
         view, side = self._view(matrix)
         file = self._file(record, view)
         if file is None:
-            read_image(record.path)  # says what is wrong with it
+            read_image(record.path, record.entry)  # says what is wrong with it
             return False
         if file.exists():
             return True
-        height, width = read_image(record.path).shape[:2]
+        height, width = read_image(record.path, record.entry).shape[:2]
         if side * side > 0.7 * height * width:
             return False
         pixels = cv2.cvtColor(read_crop(record, np.linalg.inv(view), side), cv2.COLOR_RGB2BGR)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
-from awing.data.dataset import EpochSampler, LandmarkDataset
+from awing.data.dataset import BOX_NORMALISERS, EpochSampler, LandmarkDataset
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
@@ -58,6 +59,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         prepare: Writes the data set where it can be made; called once before reading.
         cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face; None is none.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces; None is none.
+        visible_only: Passed to the reader where the data set has the choice; None where it has not.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -88,6 +90,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         prepare: Callable[[Path], None] | None = None,
         cache: str | None = None,
         label_noise: Mapping[str, Any] | None = None,
+        visible_only: bool | None = None,
     ) -> None:
         super().__init__()
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
@@ -95,7 +98,8 @@ class LandmarkDataModule(pl.LightningDataModule):
                 f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
             )
         check_choice("dataset.split", split, get_args(Split))
-        self.name, self.root, self.reader, self.prepare = name, Path(root), reader, prepare
+        self.name, self.root, self.prepare, self.visible_only = name, Path(root), prepare, visible_only
+        self.reader = reader if visible_only is None else partial(reader, visible_only=visible_only)
         self.scheme = get_scheme(scheme)
         check_choice(f"dataset.crop of {name}", crop, crop_scales)
         self.input_size, self.crop = input_size, crop
@@ -106,7 +110,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         if not self.normalisers:
             raise ConfigError(f"dataset.normalisers of {name} is empty: expected at least one normaliser")
         for normaliser in self.normalisers:
-            check_choice(f"a normaliser of {scheme}", normaliser, [*self.scheme.normalisers, "box"])
+            check_choice(f"a normaliser of {scheme}", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
         self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
@@ -241,8 +245,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         return "test" if place >= 1 - self.cut["test_fraction"] else "train"
 
     def _place(self, record: Record) -> tuple[float, str]:
-        path = Path(os.path.relpath(record.path, self.root))  # training images may lie beside the root
-        name = path.with_suffix("").as_posix()
+        path = Path(os.path.relpath(record.path, self.root)).with_suffix("")
+        beside = path.parts[0] == ".."  # in another data set's folder: the name there, so that it has the same place
+        name = "/".join(path.parts[2:] if beside else path.parts) + record.entry
         digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name
 

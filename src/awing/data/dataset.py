@@ -19,6 +19,7 @@ from awing.geometry import apply
 from awing.schemes import Scheme
 
 Key = tuple[int, int]  # (epoch, index)
+BOX_NORMALISERS = ("box", "box_diagonal")
 
 
 class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
@@ -74,7 +75,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         if augmentation is None:  # these faces will be scored
             for record, values in zip(records, self.normalisers.tolist(), strict=True):
                 found = dict(zip(normalisers, values, strict=True))
-                no_box = "box" in found and record.box is None
+                no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
                 if no_box or not all(0 < value < math.inf or math.isnan(value) for value in values):
                     raise DataError(f"{record.path}: a normaliser must be positive, found {found}")
             if records and np.isnan(self.normalisers).any(1).all():
@@ -149,7 +150,11 @@ def _rank_and_world() -> tuple[int, int]:
 
 
 def normaliser(record: Record, scheme: Scheme, name: str) -> float:
-    """The distance in source px that divides this record's error; NaN where it is not annotated."""
-    if name == "box":
-        return float("nan") if record.box is None else float(np.sqrt(np.prod(record.box[2:] - record.box[:2])))
+    """The distance in source px that divides this record's error; NaN where it is not annotated.
+
+    "box" is the root of the provided box's area, "box_diagonal" its diagonal.
+    """
+    if name in BOX_NORMALISERS:
+        width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
+        return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
     return scheme.normaliser(name, record.points, record.labelled)

@@ -1,6 +1,8 @@
 """From an image file to a crop: one decode, one warp."""
 
 import os
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply, shift, warp, zoom_by
 
+MEGAPIXELS = 100  # no more of one image inside a file of many
 REDUCED = {  # by how much OpenCV shrinks a JPEG while it decodes it
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -42,7 +45,7 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
     )
     height, width = image.shape[:2]
     if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
-        height, width = read_image(record.path).shape[:2]
+        height, width = read_image(record.path, record.entry).shape[:2]
         raise DataError(
             f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
@@ -59,11 +62,14 @@ def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:
     Returns:
         The image, shrunk by 1, 2, 4 or 8, and the matrix from its px to source px.
     """
-    data = _read_bytes(record.path)
     zoom = np.hypot(matrix[0, 0], matrix[1, 0])
     reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # the name may lie
-    image = _decode(record.path, data, reduction) if is_jpeg else _shrink(_decode(record.path, data), reduction)
+    data = None if record.entry else _read_bytes(record.path)
+    if data is not None and data[:2].tobytes() == b"\xff\xd8":  # a JPEG, whatever its name says
+        image = _decode(record.path, data, reduction)
+    else:
+        whole = _read_entry(record.path, record.entry) if data is None else _decode(record.path, data)
+        image = _shrink(whole, reduction)
     return image, shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
 
 
@@ -75,15 +81,42 @@ def _shrink(image: Image, factor: int) -> Image:
     return cv2.resize(whole, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
+def read_image(path: str | os.PathLike[str], entry: str = "") -> Image:
     """Decode an image file to RGB as its pixels are stored: annotations know nothing of EXIF orientation.
 
     Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
 
+    Args:
+        path: The file.
+        entry: Name of the image in it, if it is an HDF5 file of many.
+
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return _decode(path, _read_bytes(path))
+    return _read_entry(path, entry) if entry else _decode(path, _read_bytes(path))
+
+
+def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
+    """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
+    try:
+        stored = _open(str(path), os.getpid())[entry]
+        shape = stored.shape
+        if stored.dtype != np.uint8 or len(shape) not in (2, 3) or shape[:-2] not in ((), (3,)) or 0 in shape:
+            raise ValueError(f"shape {shape}, {stored.dtype}")
+        if np.prod(shape[-2:]) > MEGAPIXELS * 1e6:
+            raise ValueError(f"shape {shape}: over {MEGAPIXELS} megapixels")
+        pixels = stored[()]
+    except (OSError, RuntimeError, KeyError, AttributeError, ValueError) as error:
+        raise DataError(f"{path}, {entry}: expected the uint8 pixels of an image, found {error}") from None
+    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *shape[-2:])).T)
+
+
+@lru_cache(maxsize=4)
+def _open(path: str, process: int) -> Any:
+    """One open file a process: a handle must not be shared with a forked one."""
+    import h5py  # in the train extra
+
+    return h5py.File(path)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

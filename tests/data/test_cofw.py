@@ -1,0 +1,207 @@
+"""The COFW reader: miniatures in the official HDF5 layout, with real pictures inside where there are some."""
+
+import json
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from miniatures import texture
+
+from awing.data import read_cofw
+from awing.data.crops import record_matrix
+from awing.data.images import read_crop, read_image
+from awing.errors import DataError
+
+ENDS = {"train": "Tr", "test": "T"}
+
+
+def write_cofw(root: Path, split: str, images, boxes, points, occluded) -> Path:
+    """As MATLAB 7.3 writes it: references to transposed images; every array with its axes reversed."""
+    end, file = ENDS[split], root / f"COFW_{split}_color.mat"
+    root.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, "w") as content:
+        cells = content.create_dataset(f"Is{end}", (1, len(images)), h5py.ref_dtype)
+        for i, image in enumerate(images):
+            stored = content.create_dataset(f"#refs#/image{i}", data=np.ascontiguousarray(image.T))
+            cells[0, i] = stored.ref
+        content[f"bboxes{end}"] = np.array(boxes, float).T
+        points = np.array(points, float)
+        phis = np.concatenate([points[:, :, 0], points[:, :, 1], np.array(occluded, float)], 1)
+        content[f"phis{end}"] = phis.T
+    return file
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Three training faces, one of them grey, and two test faces."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("test", 2)):
+        images = [texture(60 + 10 * i, 90, seed=i) for i in range(count)]
+        images[1] = images[1][..., 0]
+        points = rng.uniform(11, 51, (count, 29, 2))
+        write_cofw(tmp_path, split, images, [[11, 6, 40, 50]] * count, points, rng.integers(0, 2, (count, 29)))
+    return tmp_path
+
+
+def read(root: Path, split: str = "train", allow_partial: bool = False):
+    return read_cofw(root, split, allow_partial, {"train": 3, "test": 2})
+
+
+def test_points_boxes_and_occlusion_are_those_of_the_file_and_0_based(root):
+    annotations = read(root)
+    assert (len(annotations.records), annotations.expected) == (3, 3)
+    with h5py.File(root / "COFW_train_color.mat") as content:
+        phis = content["phisTr"][()]
+    for i, record in enumerate(annotations.records):
+        np.testing.assert_allclose(record.points[:, 0], phis[:29, i] - 1)
+        np.testing.assert_allclose(record.points[:, 1], phis[29:58, i] - 1)
+        np.testing.assert_array_equal(record.occluded, phis[58:, i] == 1)
+        assert record.labelled.all()
+        assert record.box.tolist() == [10, 5, 50, 55]
+
+
+def test_images_are_read_upright_in_colour_or_grey(root):
+    for i, record in enumerate(read(root).records):
+        expected = texture(60 + 10 * i, 90, seed=i)
+        if i == 1:
+            expected = np.repeat(expected[..., :1], 3, -1)
+        np.testing.assert_array_equal(read_image(record.path, record.entry), expected)
+
+
+def crops(records) -> list[np.ndarray]:
+    return [read_crop(r, record_matrix(r, "provided", 1.0, 32), 32) for r in records]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_read_with_handles_of_their_own(root, method):
+    records = read(root).records
+    here = crops(records)  # the file is open in this process before the others start
+    assert pickle.loads(pickle.dumps(records[0])).entry == records[0].entry
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        pieces = pool.map(_read_entry, [(str(r.path), r.entry) for r in records * 8])
+    for i, pixels in enumerate(pieces):
+        np.testing.assert_array_equal(pixels, read_image(records[i % 3].path, records[i % 3].entry))
+    assert all(crop.any() for crop in here)
+
+
+def _read_entry(name: tuple[str, str]) -> np.ndarray:
+    return read_image(*name)
+
+
+def test_the_real_pictures_carry_their_points_through_the_container(real_data, tmp_path):
+    """Points of an independent annotation file, 0-based there; the colour under a pupil is dark in the crop too."""
+    samples = real_data / "samples" / "cofw"
+    content = json.loads((samples / "test_cofw.json").read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    faces = content["annotations"]
+    images = [read_image(samples / names[a["image_id"]]) for a in faces]
+    points = np.array([np.reshape(a["keypoints"], (29, 3))[:, :2] for a in faces])
+    boxes = np.array([a["bbox"] for a in faces]) + (1, 1, 0, 0)  # noqa: RUF005
+    write_cofw(tmp_path, "test", images, boxes, points + 1, np.zeros((len(faces), 29)))
+    for record, image, expected in zip(read(tmp_path, "test").records, images, points, strict=True):
+        np.testing.assert_allclose(record.points, expected)
+        np.testing.assert_array_equal(read_image(record.path, record.entry), image)
+        x, y = expected[16:18].round().astype(int).T
+        assert (
+            image[y, x].mean() < image[expected[20, 1].round().astype(int), expected[20, 0].round().astype(int)].mean()
+        )
+
+
+def test_a_missing_file_or_another_number_of_faces_is_refused_unless_allowed(root):
+    with pytest.raises(DataError, match=r"(?s)expected 1345 faces, found 3.*data\.caltech\.edu"):
+        read_cofw(root, "train")
+    assert len(read_cofw(root, "train", allow_partial=True).records) == 3
+    (root / "COFW_test_color.mat").unlink()
+    with pytest.raises(DataError, match=r"COFW_test_color\.mat is missing"):
+        read(root, "test")
+    assert read(root, "test", allow_partial=True).records == []
+
+
+def change(root: Path, name: str, value) -> None:
+    with h5py.File(root / "COFW_train_color.mat", "r+") as content:
+        del content[name]
+        if value is not None:
+            content[name] = value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("phisTr", np.zeros((86, 3)), r"phisTr of shape \(87, faces\), found \(86, 3\)"),
+        ("phisTr", np.zeros((87, 2)), "3 images, 3 boxes and 2 annotations"),
+        ("phisTr", np.full((87, 3), np.nan), "face 1: expected 58 finite coordinates"),
+        ("phisTr", np.full((87, 3), 7.0), "29 flags 0 or 1"),
+        ("bboxesTr", np.zeros((4, 3)), "face 1: expected a box"),
+        ("bboxesTr", None, "bboxesTr"),
+        ("IsTr", None, "IsTr"),
+        ("IsTr", np.zeros((1, 3)), "face 1: expected a reference"),
+    ],
+)
+def test_a_broken_array_is_named(root, name, value, message):
+    change(root, name, value)
+    with pytest.raises(DataError, match=rf"(?s)COFW_train_color\.mat.*{message}"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros((2, 9, 9), np.uint8), r"shape \(2, 9, 9\)"),
+        (np.zeros((9, 9)), "float64"),
+        (np.zeros((3, 0, 9), np.uint8), r"\(3, 0, 9\)"),
+        (None, "image0"),
+    ],
+)
+def test_a_broken_image_is_named(root, value, message):
+    record = read(root).records[0]
+    change(root, "#refs#/image0", value)
+    with pytest.raises(DataError, match=rf"COFW_train_color\.mat, /#refs#/image0.*{message}"):
+        read_image(record.path, record.entry)
+
+
+def test_a_claim_of_a_billion_pixels_is_refused_without_reading_it(root):
+    record = read(root).records[0]
+    with h5py.File(root / "COFW_train_color.mat", "r+") as content:
+        del content["#refs#/image0"]
+        content.create_dataset("#refs#/image0", (3, 60000, 60000), np.uint8, chunks=(1, 100, 100))
+    with pytest.raises(DataError, match="megapixels"):
+        read_image(record.path, record.entry)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 7)), max_size=3))
+def test_fuzz_a_damaged_file_gives_faces_or_names_itself(tmp_path_factory, cut, flips):
+    folder = tmp_path_factory.mktemp("fuzz")
+    points = np.random.default_rng(0).uniform(5, 40, (2, 29, 2))
+    images = [texture(20, 30), texture(20, 30)[..., 0]]
+    file = write_cofw(folder, "train", images, [[1, 1, 20, 15]] * 2, points, np.zeros((2, 29)))
+    data = bytearray(file.read_bytes())
+    for place, bit in flips:
+        data[int(place * len(data))] ^= 1 << bit
+    file.write_bytes(data[: int(cut * len(data))] if cut < 0.9 else data)
+    try:
+        records = read_cofw(folder, "train", allow_partial=True).records
+        for record in records:
+            assert read_image(record.path, record.entry).ndim == 3
+    except DataError as error:
+        assert "COFW_train_color.mat" in str(error)
+
+
+def test_the_config_gives_batches(root, config, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cofw").symlink_to(root)
+    words = (
+        f"paths.data_dir={tmp_path / 'data'}", "dataset=cofw", "dataset.allow_partial=true", "dataset.val_fraction=0",
+        "data.batch_size=2", "data.num_workers=0", "codec.input_size=64",
+    )  # fmt: skip
+    data = instantiate(config("train", *words).dataset)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (2, 3, 64, 64) and batch["normalisers"].shape == (2, 2)
+    assert len(data.test_dataloader().dataset) == 2
