@@ -42,11 +42,14 @@ class Checkpoint:
             CheckpointError: it is missing, broken, of another format, or holds more than plain data.
         """
         if not path.is_file():
-            raise CheckpointError(f"{path}: expected a checkpoint file, found none")
+            raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
-            raise CheckpointError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from None
+            raise CheckpointError(
+                f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, no checkpoint, "
+                "or holds more than plain data"
+            ) from None
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
         if state["awing"].get("format") != FORMAT:

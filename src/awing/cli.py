@@ -23,7 +23,12 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
 
     Set HYDRA_FULL_ERROR=1 for tracebacks.
     """
-    warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec.` is deprecated")  # Lightning's, not ours
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own affair
+        "Experiment logs directory",  # a run's folder holds config.yaml before the CSV logger starts
+        "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
+    ):
+        warnings.filterwarnings("ignore", message=message)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
@@ -33,22 +38,25 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     except AwingError as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {error}{_nearest(error, config_dir, config_name)}")
+        sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
 
 
 def output_folder(cfg: DictConfig) -> Path:
     """The folder of this job, the same for every process of it.
 
     Raises:
-        ConfigError: a sweep job of several devices, or several tasks that would each name a folder of their own.
+        ConfigError: a sweep job of several devices; a folder of the moment for several tasks, or to resume in.
     """
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN and OmegaConf.select(cfg, "trainer.devices", default=1) != 1:
         raise ConfigError(
             "a sweep job is one process with one device: leave trainer.devices at 1, or train value by value without -m"
         )
+    of_now = "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output  # type: ignore[index, call-overload]
+    if of_now and cfg.get("resume") == "auto":
+        raise ConfigError("resume=auto needs the folder of the run: output=DIR")
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
-    if tasks > 1 and "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output:  # type: ignore[index, call-overload]
+    if tasks > 1 and of_now:
         raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
     return Path(hydra.runtime.output_dir)
 

@@ -46,8 +46,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """
     if cfg.test and (output / "test" / "metrics.json").exists():
         raise ConfigError(
-            f"{output} holds a finished run, tested once: choose another output, train on with test=false, or "
-            "evaluate its checkpoints with src/evaluate.py"
+            f"{output} holds a finished run, tested once: choose another output, or evaluate its checkpoints with "
+            "src/evaluate.py"
         )
     resume = _resume_from(cfg, output)
     if not isinstance(cfg.seed, int):
@@ -93,6 +93,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """
     if (output / "metrics.json").exists():
         raise ConfigError(f"{output} holds an evaluation already: choose another output")
+    if OmegaConf.is_missing(cfg, "checkpoint"):
+        raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(Path(cfg.checkpoint))
     _adopt(cfg, checkpoint)
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])

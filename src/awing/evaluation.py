@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import default_collate
@@ -76,11 +77,11 @@ def draw_faces(
 
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
-    title = f"{about['dataset']} {about['split']}: {about['found']} {about['faces']}, crop {about['crop']}"
+    title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
     title += ", visible points only" * about.get("visible_only", False)
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
-        table.add_column(column, justify="left" if column in ("subset", "normaliser") else "right")
+        table.add_column(column, no_wrap=True, justify="left" if column in ("subset", "normaliser") else "right")
     for subset, values in results.items():
         for name, nme in values["nme"].items():
             fr, auc = values["fr"][name], values["auc"][name]

@@ -92,9 +92,11 @@ def test_a_complete_test_split_needs_no_permission_and_an_incomplete_one_says_wh
     assert len(partial(tmp_path, "test")) == 687
 
 
-def test_nothing_on_disk_is_every_folder_missing(tmp_path):
-    with pytest.raises(DataError) as caught:
+def test_an_empty_folder_is_every_folder_missing_and_no_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere.*paths\.data_dir=DIR"):
         read_300w(tmp_path / "nowhere", "train")
+    with pytest.raises(DataError) as caught:
+        read_300w(tmp_path, "train")
     for folder, count in {"afw": 337, "helen/trainset": 2000, "lfpw/trainset": 811}.items():
         assert f"{folder}: expected {count} .pts files, found 0" in str(caught.value)
     annotations = read_300w(tmp_path / "nowhere", "train", allow_partial=True)

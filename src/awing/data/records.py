@@ -70,12 +70,15 @@ def check_complete(source: Source, root: Path, problems: Sequence[str], allow_pa
     """
     if not problems or allow_partial:
         return
+    get = f"Get it from {source.url} and unpack it so that {root} holds {source.layout}."
+    if not root.is_dir():
+        raise DataError(f"{source.title}: there is no folder {root}. Name another with paths.data_dir=DIR, or:\n{get}")
     shown = [f"  {problem}" for problem in problems[:12]]
     if len(problems) > 12:
         shown.append(f"  ... and {len(problems) - 12} more")
     raise DataError(
         f"{source.title} in {root} is not complete:\n" + "\n".join(shown) + "\n"
-        f"Get it from {source.url} and unpack it so that {root} holds {source.layout}.\n"
+        f"{get}\n"
         "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's)."
     )
 

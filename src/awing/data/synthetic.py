@@ -44,7 +44,10 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
         found = json.loads(complete.read_text())
         if found == settings:
             return
-        raise DataError(f"{root} holds faces of {found}, expected {settings}: name another folder or remove it")
+        raise DataError(
+            f"{root} holds faces of {found}, expected {settings}: name another folder with dataset.root, or "
+            "ask for those faces with dataset.reader.expected.train and .test"
+        )
     if root.exists() and any(root.iterdir()) and not unfinished.exists():
         raise DataError(f"{root} holds other files, expected rendered faces or nothing: name another folder")
     root.mkdir(parents=True, exist_ok=True)
