@@ -137,6 +137,11 @@ def test_a_run_is_not_continued_as_another(config, rendered, tmp_path, changes, 
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+def test_a_warm_up_of_one_step_is_refused_in_a_sentence(config, rendered, tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be laid over 20 steps: set another trainer\.max_epochs"):
+        run(config, rendered, tmp_path, "optim=adamw", "trainer.max_epochs=10", "trainer.limit_train_batches=2")
+
+
 def test_pictures_show_the_weights_that_were_validated(config, rendered, tmp_path):
     settings = "callbacks=ema", "callbacks.average.decay=0.5", "optim=adamw", "test=false", "trainer.max_epochs=1"
     run(config, rendered, tmp_path, *settings)

@@ -243,7 +243,7 @@ def test_a_complete_set_is_left_alone(written: Path) -> None:
 @pytest.mark.parametrize("other", [{"train": 5}, {"test": 7}, {"seed": 4}])
 def test_other_settings_are_refused_and_nothing_is_touched(written: Path, other: dict[str, int]) -> None:
     before = files(written)
-    with pytest.raises(DataError, match="name another folder with dataset.root"):
+    with pytest.raises(DataError, match=r"name another folder with dataset\.root"):
         write_dataset(written, **{"train": 4, "test": 6, "seed": 3} | other)
     assert files(written) == before
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.utils import instantiate
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from miniatures import pts_text, write_boxes
@@ -149,6 +150,23 @@ def test_the_private_test_set_lies_in_its_folder_or_in_the_archives(tmp_path, in
     with pytest.raises(DataError, match=rf"in {root} is not complete:\n  02_Outdoor/outdoor_007\.png \(or .jpg\) is"):
         private(tmp_path)
     assert len(private(tmp_path, allow_partial=True).records) == 599
+
+
+def test_the_private_sets_validation_faces_are_those_of_300w(tmp_path, config):
+    """So a network that trained on either is validated on faces that it has not seen."""
+    put(tmp_path / "300w/afw", *(f"{i}.{e}" for i in range(60) for e in ("pts", "jpg")))
+    held_out = []
+    for dataset in ("300w", "300w_private"):
+        words = (
+            f"dataset={dataset}",
+            f"paths.data_dir={tmp_path}",
+            "dataset.allow_partial=true",
+            "dataset.val_fraction=0.3",
+        )
+        data = instantiate(config("train", *words).dataset)
+        data.setup()
+        held_out.append({record.path.name for record in data.annotations["val"].records})
+    assert held_out[0] == held_out[1] and 5 < len(held_out[0]) < 40
 
 
 def test_the_private_test_set_is_trained_for_on_300w(tmp_path):
