@@ -79,14 +79,14 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
     title += ", visible points only" * about.get("visible_only", False)
-    table = Table(title=title, box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("subset", "normaliser") else "right")
     for subset, values in results.items():
         for name, nme in values["nme"].items():
             fr, auc = values["fr"][name], values["auc"][name]
             table.add_row(
-                subset, str(values["count"]), name, f"{100 * nme:.3f}",
+                subset, str(values["count"]), name, f"{100 * nme:.2f}",
                 f"{100 * fr['0.08']:.2f}", f"{100 * fr['0.10']:.2f}", f"{auc['0.08']:.4f}", f"{auc['0.10']:.4f}",
             )  # fmt: skip
     Console().print(table)
