@@ -31,7 +31,7 @@ def test_every_combination_builds_and_gives_a_finite_loss(config, dataset, loss,
     batch = {"points": torch.rand(2, k, 2) * 63, "labelled": torch.ones(2, k, dtype=torch.bool)}
     outputs = regressor(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
     assert len(outputs) == cfg.model.stacks
-    value = regressor.heatmap_loss(outputs, batch)
+    value = regressor.heatmap_loss(outputs, regressor.codec.encode(**batch), batch["labelled"])
     assert torch.isfinite(value) and value > 0
 
 

@@ -35,7 +35,8 @@ def test_the_loss_is_the_weighted_mean_over_all_elements_summed_over_stacks():
     labelled[0, 5] = False  # a jaw point: its map and that face's boundary leave the loss
     model = regressor(weight_map=dilated_weight_map, stack_weights=[0.25, 2.0], boundary_weight=3.0)
     faces = batch(labelled)
-    target = model.codec.encode(faces["points"], labelled).double().numpy()
+    maps = model.codec.encode(**faces)
+    target = maps.double().numpy()
     weight = dilated_weight_map(torch.from_numpy(target)).numpy()
     expected = 0.0
     for factor, prediction in ((0.25, 0.5), (2.0, 1.0)):
@@ -47,14 +48,15 @@ def test_the_loss_is_the_weighted_mean_over_all_elements_summed_over_stacks():
                 error = (prediction - target[face, channel]) ** 2 * weight[face, channel]
                 total += float(known) * scale * error.sum()
         expected += factor * total / target.size
-    value = model.heatmap_loss(model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), faces)
+    value = model.heatmap_loss(model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), maps, labelled)
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_labelled_gives_no_loss():
     model = regressor()
     faces = batch(torch.zeros(2, 68, dtype=torch.bool))
-    assert model.heatmap_loss(model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), faces) == 0
+    maps = model.codec.encode(**faces)
+    assert model.heatmap_loss(model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), maps, faces["labelled"]) == 0
 
 
 def test_points_go_back_to_the_source_through_the_inverse_matrix():
