@@ -15,7 +15,7 @@ CONF = ROOT / "conf"
 
 
 def names(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    return sorted(file.stem for file in (CONF / group).glob("[!_]*.yaml"))
 
 
 EVERY = list(product(names("dataset"), names("loss"), names("model"), names("weight_map")))
@@ -24,7 +24,9 @@ SMALL = ("model.channels=8", "model.depth=2")
 
 @pytest.mark.parametrize(("dataset", "loss", "model", "weight_map"), EVERY)
 def test_every_combination_builds_and_gives_a_finite_loss(config, dataset, loss, model, weight_map):
-    cfg = config("train", f"dataset={dataset}", f"loss={loss}", f"model={model}", f"weight_map={weight_map}", *SMALL)
+    own = ["dataset.scheme=ibug68", "dataset.normalisers=[box]"] if dataset == "custom" else []
+    groups = (f"dataset={dataset}", f"loss={loss}", f"model={model}", f"weight_map={weight_map}")
+    cfg = config("train", *groups, *own, *SMALL)
     cfg.codec.input_size, cfg.codec.heatmap_size = 64, 16
     regressor = engine.build_regressor(cfg)
     k = regressor.codec.scheme.num_landmarks
@@ -65,6 +67,18 @@ def test_the_defaults_are_the_papers_recipe(config):
     augment = cfg.augment
     assert (augment.rotation, augment.translation, augment.scale, augment.flip) == (50, 25, 0.15, 0.5)
     assert (cfg.dataset.crop, cfg.dataset.crop_scales.provided) == ("provided", 1.1)
+
+
+def test_the_methods_are_the_rows_of_table_7(config):
+    """AW = awing, WM = dilated, WM_base = base; B, C and CB as the paper abbreviates them."""
+    for name in names("method"):
+        cfg = config("train", f"method={name}")
+        parts = name.removesuffix("_base").split("_")
+        assert cfg.loss._target_.endswith("MSELoss" if parts[0] == "mse" else "AdaptiveWingLoss")
+        weights = "base_weight_map" if name.endswith("base") else "dilated_weight_map" if "wm" in parts else "ones_like"
+        assert cfg.weight_map._target_.endswith(f".{weights}")
+        found = {"b": cfg.model.boundary, "c": cfg.model.coord_conv, "cb": cfg.model.boundary_coords}
+        assert found == {part: part in parts for part in found}, name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from awing.evaluation import print_results, write_results
 from awing.losses import MSELoss
 from awing.plotting import save_box_jitter
 from awing.regressor import LandmarkRegressor
+from awing.schemes import SCHEMES, get_scheme
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,9 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         raise ConfigError(f"seed is an integer, found {cfg.seed!r}")
     pl.seed_everything(cfg.seed, workers=True)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
+    _keep_scheme(cfg)
     datamodule: LandmarkDataModule = build(cfg.dataset)
-    cfg.dataset.crop_scale = datamodule.crop_scale
+    cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
     with open_dict(cfg):
         cfg.output = str(output)  # in a sweep, the job's own folder
     regressor = build_regressor(cfg)
@@ -122,6 +125,7 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
         DataError: the data set is incomplete or broken; "verify" reports it instead.
     """
     check_choice("action", cfg.action, ("verify", "cache", "show"))
+    _keep_scheme(cfg)
     data: LandmarkDataModule = build(cfg.dataset)
     data.prepare_data()
     if cfg.action == "verify":
@@ -230,6 +234,20 @@ def _box_jitter(
         print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
 
 
+def _keep_scheme(cfg: DictConfig) -> None:
+    """Put the content of a scheme's file into the configuration, and so into checkpoints.
+
+    Raises:
+        ConfigError: no scheme is named, or the file is none.
+    """
+    if OmegaConf.is_missing(cfg.dataset, "scheme"):
+        raise ConfigError(
+            f"expected a landmark scheme: dataset.scheme=FILE.yaml, or one of {', '.join(SCHEMES)} by its name"
+        )
+    if OmegaConf.is_config(cfg.dataset.scheme) or cfg.dataset.scheme not in SCHEMES:
+        cfg.dataset.scheme = asdict(get_scheme(cfg.dataset.scheme))
+
+
 def _for_testing(checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None) -> LandmarkRegressor:
     return LandmarkRegressor(
         checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
@@ -247,11 +265,14 @@ def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
 
 def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     """Fill what ``conf/evaluate.yaml`` leaves open with the checkpoint's values."""
-    trained = checkpoint.config["dataset"]
-    if trained["scheme"] != cfg.dataset.scheme:
+    trained, scheme = checkpoint.config["dataset"], checkpoint.codec().scheme
+    if OmegaConf.is_missing(cfg.dataset, "scheme"):
+        cfg.dataset.scheme = asdict(scheme)
+    annotated = get_scheme(cfg.dataset.scheme)
+    if scheme.names != annotated.names:
         raise CheckpointError(
-            f"{checkpoint.path} predicts the scheme {trained['scheme']}, but dataset {cfg.dataset.name} is annotated "
-            f"with {cfg.dataset.scheme}; choose a data set of {trained['scheme']} or another checkpoint"
+            f"{checkpoint.path} predicts the scheme {scheme.name}, but dataset {cfg.dataset.name} is annotated "
+            f"with {annotated.name}; choose a data set of {scheme.name} or another checkpoint"
         )
     if cfg.dataset.crop in (None, trained["crop"]) and cfg.dataset.crop_scale is None:
         cfg.dataset.crop_scale = trained["crop_scale"]

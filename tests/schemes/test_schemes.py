@@ -215,7 +215,7 @@ def test_a_scheme_does_not_change() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("wflw", "one of wflw98, ibug68, cofw29, aflw19, lsp14; found 'wflw'. Did you mean 'wflw98'?"),
+        ("wflw", "one of wflw98, ibug68, cofw29, aflw19, lsp14, FILE.yaml; found 'wflw'. Did you mean 'wflw98'?"),
         ("ibug86", "found 'ibug86'. Did you mean 'ibug68'?"),
         ("AFLW19", "found 'AFLW19'. Did you mean 'aflw19'?"),
         ("mediapipe", "found 'mediapipe'."),

@@ -1,6 +1,7 @@
 """The codec: landmarks -> Gaussian maps and a boundary map, heatmaps -> landmarks."""
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,7 +27,7 @@ class HeatmapCodec:
     half a stride (``"argmax"``), a quarter of it (``"quarter"``), or 1e-4 of it (``"refined"``).
 
     Args:
-        scheme: A landmark scheme or its name.
+        scheme: A landmark scheme, or what :func:`awing.schemes.get_scheme` takes.
         input_size: Side of the crop, px.
         heatmap_size: Side of the maps, px; divides ``input_size``.
         boundary: Add the boundary map as the last channel.
@@ -52,7 +53,7 @@ class HeatmapCodec:
 
     def __init__(
         self,
-        scheme: Scheme | str,
+        scheme: Scheme | str | Mapping[str, Any],
         input_size: int = 256,
         heatmap_size: int = 64,
         boundary: bool = True,
@@ -62,7 +63,7 @@ class HeatmapCodec:
         boundary_sigma: float = 1.0,
         decoder: Decoder = "quarter",
     ) -> None:
-        self.scheme = get_scheme(scheme) if isinstance(scheme, str) else scheme
+        self.scheme = scheme if isinstance(scheme, Scheme) else get_scheme(scheme)
         if heatmap_size < 3 or input_size % heatmap_size:
             raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
         if sigma <= 0 or boundary_sigma <= 0 or support < 1:
@@ -70,7 +71,10 @@ class HeatmapCodec:
         check_choice("codec.center", center, get_args(Center))
         check_choice("codec.decoder", decoder, get_args(Decoder))
         if boundary and not self.scheme.lines:
-            raise ConfigError(f"scheme {self.scheme.name} has no boundary lines: set model.boundary=false")
+            raise ConfigError(
+                f"scheme {self.scheme.name} has no boundary lines: set model.boundary=false and "
+                "model.boundary_coords=false"
+            )
         self.input_size, self.heatmap_size, self.stride = input_size, heatmap_size, input_size // heatmap_size
         self.boundary, self.boundary_sigma = boundary, boundary_sigma
         self.sigma, self.support, self.center, self.decoder = sigma, support, center, decoder

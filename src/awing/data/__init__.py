@@ -3,6 +3,7 @@
 from awing.data.aflw import read_aflw
 from awing.data.augment import Augmentation
 from awing.data.cofw import read_cofw
+from awing.data.custom import read_custom
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.dataset import LandmarkDataset
 from awing.data.lsp import read_lsp
@@ -21,6 +22,7 @@ __all__ = [
     "read_300w_private",
     "read_aflw",
     "read_cofw",
+    "read_custom",
     "read_lsp",
     "read_wflw",
     "write_dataset",

@@ -46,7 +46,9 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         return crop_matrix(landmark_box(record), size, scale)
     if record.box is None:
         why = f" ({record.no_box})" if record.no_box else ""
-        raise DataError(f"{record.path}: crop={crop} needs a provided box and there is none{why}; use crop=landmarks")
+        raise DataError(
+            f"{record.path}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
+        )
     if crop == "provided":
         return crop_matrix(record.box, size, scale)
     if scale != 1:

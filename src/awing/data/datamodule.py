@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
-from awing.data.dataset import BOX_NORMALISERS, EpochSampler, LandmarkDataset
+from awing.data.dataset import EpochSampler, LandmarkDataset
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
+from awing.schemes.scheme import BOX_NORMALISERS
 
 Split = Literal["train", "val", "test"]
 Reader = Callable[..., Annotations]  # (root, split, allow_partial) -> one official split
@@ -39,14 +40,15 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     Args:
         name: The data set's name, for results.
-        scheme: Name of its landmark scheme.
+        scheme: Its landmark scheme; see :func:`awing.schemes.get_scheme`.
         root: Its folder.
         reader: Turns the official files into records.
         input_size: Side of the crop, px.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
         crop_scale: Side of the cropped square divided by the box's longer side; None takes the crop's usual one.
         crop_scales: The usual scale of each crop that the data set has.
-        normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints.
+        normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints. None: those
+            of the scheme, or the box where it has none.
         subsets: Subsets to report besides the whole.
         split: What :meth:`test_dataloader` gives.
         val_fraction, test_fraction: Shares of the training images that are held out, in [0, 1), below 1 together.
@@ -69,13 +71,13 @@ class LandmarkDataModule(pl.LightningDataModule):
     def __init__(
         self,
         name: str,
-        scheme: str,
+        scheme: str | Mapping[str, Any],
         root: str,
         reader: Reader,
         input_size: int,
         crop: Crop,
         crop_scales: Mapping[str, float],
-        normalisers: Sequence[str],
+        normalisers: Sequence[str] | None = None,
         crop_scale: float | None = None,
         subsets: Sequence[str] = (),
         split: Split = "test",
@@ -106,16 +108,22 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.crop_scale = crop_scales[crop] if crop_scale is None else crop_scale
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {crop_scale}")
+        if normalisers is None:
+            normalisers = list(self.scheme.normalisers) or ["box"]
         self.normalisers, self.subsets, self.split = list(normalisers), list(subsets), split
         if not self.normalisers:
             raise ConfigError(f"dataset.normalisers of {name} is empty: expected at least one normaliser")
         for normaliser in self.normalisers:
-            check_choice(f"a normaliser of {scheme}", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
+            check_choice(
+                f"a normaliser of {self.scheme.name}", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS]
+            )
         self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
         self.seed = seed
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
+        if self.label_noise:
+            check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
         self.cache = CropCache(Path(cache), input_size, augmentation.reach) if cache and augmentation else None
         self.jitter: BoxJitter | None = None
         self.annotations: dict[str, Annotations] = {}

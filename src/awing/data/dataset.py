@@ -17,9 +17,9 @@ from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply
 from awing.schemes import Scheme
+from awing.schemes.scheme import BOX_NORMALISERS
 
 Key = tuple[int, int]  # (epoch, index)
-BOX_NORMALISERS = ("box", "box_diagonal")
 
 
 class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):

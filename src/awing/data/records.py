@@ -49,7 +49,7 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from and which files its folder holds, for messages."""
+    """Where a data set comes from (nowhere: it is the user's own) and which files its folder holds, for messages."""
 
     title: str
     url: str
@@ -70,9 +70,13 @@ def check_complete(source: Source, root: Path, problems: Sequence[str], allow_pa
     """
     if not problems or allow_partial:
         return
-    get = f"Get it from {source.url} and unpack it so that {root} holds {source.layout}."
+    get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
+    get += f", so that {root} holds {source.layout}."
     if not root.is_dir():
-        raise DataError(f"{source.title}: there is no folder {root}. Name another with paths.data_dir=DIR, or:\n{get}")
+        raise DataError(
+            f"{source.title}: there is no folder {root}. Name another with paths.data_dir=DIR or dataset.root=DIR, "
+            f"or:\n{get}"
+        )
     shown = [f"  {problem}" for problem in problems[:12]]
     if len(problems) > 12:
         shown.append(f"  ... and {len(problems) - 12} more")

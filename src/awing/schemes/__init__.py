@@ -1,23 +1,36 @@
 """Landmark schemes: the facts of each annotation as data, checked when they are imported."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from awing.errors import check_choice
 from awing.schemes.builtin import AFLW19, COFW29, IBUG68, LSP14, WFLW98
+from awing.schemes.file import make_scheme, read_scheme
 from awing.schemes.scheme import Scheme
 
 SCHEMES = {scheme.name: scheme for scheme in (WFLW98, IBUG68, COFW29, AFLW19, LSP14)}
 
 
-def get_scheme(name: str) -> Scheme:
-    """Return a scheme by its name: ``wflw98``, ``ibug68``, ``cofw29``, ``aflw19`` or ``lsp14``.
+def get_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
+    """Return a scheme: ``wflw98``, ``ibug68``, ``cofw29``, ``aflw19`` or ``lsp14`` by its name, or one of your own.
+
+    Args:
+        scheme: A name; the path of a YAML file (it ends in .yaml or .yml), see :func:`read_scheme`; or the values of
+            one, as a checkpoint keeps them.
 
     Raises:
-        ConfigError: no scheme has this name; the nearest one is suggested.
+        ConfigError: no scheme has this name (the nearest one is suggested), or the file or values are no scheme.
 
     >>> get_scheme("ibug68").num_landmarks
     68
     """
-    check_choice("the landmark scheme", name, SCHEMES)
-    return SCHEMES[name]
+    if not isinstance(scheme, str):
+        return make_scheme(scheme, "the landmark scheme")
+    if scheme.endswith((".yaml", ".yml")):
+        return read_scheme(Path(scheme))
+    check_choice("the landmark scheme", scheme, [*SCHEMES, "FILE.yaml"])
+    return SCHEMES[scheme]
 
 
-__all__ = ["SCHEMES", "Scheme", "get_scheme"]
+__all__ = ["SCHEMES", "Scheme", "get_scheme", "read_scheme"]

@@ -8,6 +8,7 @@ import numpy as np
 from awing.arrays import Mask, Points
 
 Indices = tuple[int, ...]
+BOX_NORMALISERS = ("box", "box_diagonal")  # come from a record's box: no scheme has one of these names
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Scheme:
         groups: Name -> the joints whose PCK is reported together; none for faces.
 
     Raises:
-        ValueError: an index out of range, a landmark in two pairs, or a line that is no line of the scheme
-            any more after a flip.
+        ValueError: an index out of range, a landmark in two pairs, a line that is no line of the scheme any more
+            after a flip, or a normaliser or group that is empty or has a name that is taken.
 
     >>> from awing.schemes import get_scheme
     >>> scheme = get_scheme("wflw98")
@@ -51,8 +52,13 @@ class Scheme:
             raise ValueError(f"scheme {self.name}: a landmark stands in two flip pairs")
         if any(len(line) < 2 for line in self.lines):
             raise ValueError(f"scheme {self.name}: a boundary line needs at least two landmarks")
-        if not all(ends):
-            raise ValueError(f"scheme {self.name}: a normaliser needs landmarks at both ends")
+        if not all(ends) or not self.normalisers.keys().isdisjoint(BOX_NORMALISERS):
+            raise ValueError(
+                f"scheme {self.name}: a normaliser needs landmarks at both ends, and another name than "
+                f"{' or '.join(BOX_NORMALISERS)}"
+            )
+        if not all(self.groups.values()) or "mean" in self.groups:
+            raise ValueError(f'scheme {self.name}: a group needs landmarks, and another name than "mean"')
         flip = self.flip_permutation
         undirected = {min(line, line[::-1]) for line in self.lines}
         for line in self.lines:
