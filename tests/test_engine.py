@@ -305,6 +305,26 @@ def test_a_checkpoint_does_not_choose_what_code_runs(finished, rendered, config,
         assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("dataset", "crop"), ("dataset", "crop_scale"), ("dataset", "scheme"), ("codec", "scheme"),
+     ("codec", "input_size"), ("trainer", "precision"), ("cut", "val_fraction"), ("cut", "split_seed")],
+)  # fmt: skip
+def test_no_value_of_a_checkpoint_does_either(finished, rendered, config, tmp_path, section, key):
+    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    values = state["LandmarkDataModule"] if section == "cut" else state["awing"]["config"][section]
+    for i, value in enumerate([{"_target_": "os.mkdir", "path": str(tmp_path / "made")}, "${oc.env:HOME}"]):
+        values[key] = value
+        torch.save(state, tmp_path / "stranger.ckpt")
+        cfg = config(
+            "evaluate", f"checkpoint={tmp_path}/stranger.ckpt", "dataset=custom", f"dataset.root={rendered}/wflw",
+            "trainer=cpu",
+        )  # fmt: skip
+        with pytest.raises((CheckpointError, DataError)):  # none of these faces is there
+            engine.evaluate(cfg, tmp_path / str(i))
+        assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("key", ["awing", "LandmarkDataModule", "state_dict", "global_step"])
 def test_a_checkpoint_without_a_part_is_refused(finished, config, tmp_path, key):
     state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)

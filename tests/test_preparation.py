@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import save_image, wflw_line
+from miniatures import save_image, texture, wflw_line, write_joints
 
 from awing import engine
 from awing.data.images import read_image
@@ -56,6 +56,16 @@ def rewrite(root: Path, split: str, number: int, **changes: object) -> str:
 
 def test_a_sound_set_has_no_problem(config, faces):
     assert problems(config, faces) == {}
+
+
+def test_a_small_person_in_a_whole_image_is_no_problem(config, tmp_path):
+    """The provided box of LSP is the image."""
+    joints = np.random.default_rng(0).uniform((50, 40, 0), (60, 50, 0), (4, 14, 3))
+    write_joints(tmp_path / "lsp", joints, np.zeros((0, 14, 3)))
+    for i in range(4):
+        save_image(tmp_path / f"lsp/lsp_dataset/images/im{i + 1:04d}.jpg", texture(90, 120, seed=i))
+    words = "dataset=lsp", "+dataset.reader.expected={lsp_dataset: 4, lspet_dataset: 0}", f"paths.data_dir={tmp_path}"
+    assert engine.prepare(config("prepare", *words, "action=verify"), tmp_path / "report")
 
 
 def test_every_kind_of_problem_is_found_and_named(config, faces):

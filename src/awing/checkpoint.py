@@ -13,6 +13,11 @@ from awing.models import StackedHourglass
 
 FORMAT = 1
 TARGETS = {HeatmapCodec: "awing.codec.HeatmapCodec", StackedHourglass: "awing.models.StackedHourglass"}
+NUMBER = (int, float)
+KINDS = {  # what an evaluation takes over from a file of unknown origin must be no more than this
+    "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str,
+    "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
+}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -55,10 +60,17 @@ class Checkpoint:
         if state["awing"].get("format") != FORMAT:
             raise CheckpointError(f"{path} has format {state['awing'].get('format')}; this version reads {FORMAT}")
         try:
-            cut = {key: state["LandmarkDataModule"][key] for key in ("val_fraction", "test_fraction", "split_seed")}
-            return cls(path, state["awing"]["config"], cut, state["global_step"], state["state_dict"])
+            config, data = state["awing"]["config"], state["LandmarkDataModule"]
+            cut = {key: data[key] for key in ("val_fraction", "test_fraction", "split_seed")}
+            dataset = {key: config["dataset"][key] for key in ("name", "crop", "crop_scale")}
+            others = {"precision": config["trainer"]["precision"], "matmul_precision": config["matmul_precision"]}
+            checkpoint = cls(path, config, cut, state["global_step"], state["state_dict"])
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
+        for key, value in {**cut, **dataset, **others}.items():
+            if not isinstance(value, KINDS[key]) or "${" in str(value):
+                raise CheckpointError(f"{path}: expected a plain value as its {key}, found {str(value)[:80]!r}")
+        return checkpoint
 
     def codec(self, decoder: str | None = None) -> HeatmapCodec:
         """The codec of the run, with another decoder if one is named.

@@ -155,7 +155,10 @@ def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]
     held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
     if held < 0.8 * len(points):
         yield "boxes beside their face", f"{record.path}: {held} of {len(points)} points lie in or near its box {box}"
-    elif (high - low).max() > 4 * np.ptp(landmark_box(record).reshape(2, 2), axis=0).max():
+    elif (high - low).max() > 4 * np.ptp(landmark_box(record).reshape(2, 2), axis=0).max() and not np.array_equal(
+        record.box,
+        (-0.5, -0.5, width - 0.5, height - 0.5),  # the whole image, on purpose
+    ):
         yield "boxes beside their face", f"{record.path}: its box {box} is over 4 times as large as its face"
 
 

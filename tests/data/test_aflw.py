@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.utils import instantiate
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from miniatures import save_image, texture
 from scipy.io import savemat
 
@@ -132,6 +134,26 @@ def test_a_name_that_leaves_the_folder_is_refused(root):
     write(root, nameList=names)
     with pytest.raises(DataError, match="face 4: expected the name of a file below"):
         read(root)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_gives_faces_or_an_error_that_names_it(root, data):
+    file = root / "AFLWinfo_release.mat"
+    write(root)
+    damaged = bytearray(file.read_bytes())
+    if data.draw(st.booleans()):
+        del damaged[data.draw(st.integers(0, len(damaged))) :]
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(damaged)))
+        damaged[start : start + 4] = data.draw(st.binary(max_size=8))
+    file.write_bytes(bytes(damaged))
+    try:
+        records = read(root, allow_partial=True).records
+    except DataError as error:
+        assert "AFLWinfo_release.mat" in str(error)
+    else:
+        assert all(record.path.is_relative_to(root) and np.isfinite(record.points).all() for record in records)
 
 
 def test_the_config_gives_batches_and_names_the_choice(root, config):
