@@ -132,7 +132,7 @@ def test_a_run_that_cannot_work_stops_before_reading_data(config, unchecked, tmp
 def test_joints_are_trained_and_evaluated_without_boundary(config):
     cfg = config("train", "dataset=lsp")
     assert (cfg.model.boundary, cfg.model.boundary_coords, cfg.codec.boundary) == (False, False, False)
-    assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["torso"])
+    assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["box", "torso"])
     cfg = config("evaluate", "dataset=lsp", "checkpoint=a.ckpt")
     assert (cfg.dataset.scheme, cfg.dataset.crop, cfg.dataset.val_fraction) == ("lsp14", None, None)
 
