@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -201,7 +202,7 @@ def _test(
         "decoder": regressor.codec.decoder, "precision": trainer.precision,
         **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
         "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
-        "expected": annotations.expected, "found": len(annotations.records),
+        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
     if trainer.is_global_zero:
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
@@ -261,6 +262,15 @@ def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
     best = next((saver.best_model_score for saver in savers if saver.monitor), None)
     found = {"val_nme_best": best, "val_nme_last": trainer.callback_metrics.get("val/nme")}
     return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _commit() -> str | None:
+    """The commit of this code, "-dirty" where it was changed since; None outside a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:

@@ -183,6 +183,16 @@ def test_no_gradient_at_equality(dtype, alpha):
     assert torch.equal(slope, torch.zeros_like(slope))
 
 
+def test_the_slope_exactly_at_a_threshold_is_the_line_s():
+    """Both sides of the `where` that the code does not have must not both count there."""
+    at_theta = torch.tensor([0.5, -0.5], dtype=torch.float64, requires_grad=True)
+    adaptive_wing(at_theta, torch.zeros_like(at_theta)).sum().backward()
+    np.testing.assert_allclose(at_theta.grad, [11.121422, -11.121422], atol=1e-6)
+    at_omega = torch.tensor([10.0], dtype=torch.float64, requires_grad=True)
+    wing(at_omega, torch.zeros_like(at_omega), omega=10.0, epsilon=2.0).sum().backward()
+    np.testing.assert_allclose(at_omega.grad, [10 / 12])  # omega / (epsilon + d), the logarithm's
+
+
 def test_a_huge_error_keeps_the_slope_of_the_line():
     pred = torch.tensor([1e30, -1e30], requires_grad=True)
     (slope,) = torch.autograd.grad(adaptive_wing(pred, torch.zeros(2)).sum(), pred)

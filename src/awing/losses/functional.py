@@ -67,7 +67,7 @@ def adaptive_wing(
     curve = omega * torch.log1p((error.clamp(max=theta) / epsilon) ** power)
     at_theta = (theta / epsilon) ** power
     slope = omega * power * at_theta / (1 + at_theta) / theta
-    return curve + slope * (error - theta).clamp(min=0)
+    return curve + slope * (error - theta).relu()  # not clamp: at theta both clamps would pass their gradient
 
 
 def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0) -> Maps:
@@ -104,7 +104,7 @@ def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0)
     check_wing(omega, epsilon)
     pred, target = comparable(pred, target)
     error = (target - pred).abs()
-    return omega * torch.log1p(error.clamp(max=omega) / epsilon) + (error - omega).clamp(min=0)
+    return omega * torch.log1p(error.clamp(max=omega) / epsilon) + (error - omega).relu()
 
 
 def check_adaptive_wing(omega: float, theta: float, epsilon: float, alpha: float) -> None:
