@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from awing import engine
 from awing.errors import ConfigError
@@ -69,16 +71,41 @@ def test_the_defaults_are_the_papers_recipe(config):
     assert (cfg.dataset.crop, cfg.dataset.crop_scales.provided) == ("provided", 1.1)
 
 
-def test_the_methods_are_the_rows_of_table_7(config):
-    """AW = awing, WM = dilated, WM_base = base; B, C and CB as the paper abbreviates them."""
+TABLES = [name for name in names("experiment") if name.startswith("table") or name == "claims"]
+LOSSES = {"mse": "MSELoss", "aw": "AdaptiveWingLoss", "l1": "L1Loss", "wing": "WingLoss"}
+
+
+def test_the_methods_are_what_the_paper_abbreviates(config):
+    """AW = awing, WM = dilated, WM_base = base; B, C and CB as in Table 7."""
     for name in names("method"):
         cfg = config("train", f"method={name}")
         parts = name.removesuffix("_base").split("_")
-        assert cfg.loss._target_.endswith("MSELoss" if parts[0] == "mse" else "AdaptiveWingLoss")
+        assert cfg.loss._target_.endswith(f".{LOSSES[parts[0]]}")
         weights = "base_weight_map" if name.endswith("base") else "dilated_weight_map" if "wm" in parts else "ones_like"
         assert cfg.weight_map._target_.endswith(f".{weights}")
         found = {"b": cfg.model.boundary, "c": cfg.model.coord_conv, "cb": cfg.model.boundary_coords}
         assert found == {part: part in parts for part in found}, name
+        if "nonlinear" not in name:
+            assert cfg.report.row.lower().replace("+", "_") == name
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("scale", [[], ["scale=cpu", "dataset=synthetic"]])
+def test_every_job_of_every_table_builds(config, name, scale):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        sweeper = compose("train", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper
+    values = {key: str(words).split(",") for key, words in (sweeper.params or {}).items()}
+    jobs = [[f"{k}={v}" for k, v in zip(values, job, strict=True)] for job in product(*values.values())]
+    assert len(jobs) == {"table1": 2, "table5": 15, "table6": 5, "table7": 8, "table8": 2, "table10": 2, "table11": 4,
+                         "table12": 4, "claims": 4}.get(name, 1)  # fmt: skip
+    seen = []
+    for job in jobs:
+        cfg = config("train", f"experiment={name}", *scale, *job, *SMALL)
+        assert (cfg.name, cfg.report.table, cfg.report.scale) == (name, name, "cpu" if scale else "full")
+        parts = [cfg.dataset, cfg.loss, cfg.model, cfg.weight_map]
+        seen.append(OmegaConf.to_yaml(OmegaConf.create([OmegaConf.to_container(part, resolve=True) for part in parts])))
+        engine.build_regressor(cfg)
+    assert len(set(seen)) == len(jobs)  # no two of them are the same
 
 
 @pytest.mark.parametrize(
@@ -137,10 +164,14 @@ def test_joints_are_trained_and_evaluated_without_boundary(config):
     assert (cfg.dataset.scheme, cfg.dataset.crop, cfg.dataset.val_fraction) == ("lsp14", None, None)
 
 
-def test_every_experiment_says_its_command():
+def test_every_experiment_says_its_command_its_cost_and_what_was_measured():
     for file in (CONF / "experiment").glob("*.yaml"):
         head = [line for line in file.read_text().splitlines() if line.startswith("#")]
         assert any(f"experiment={file.stem}" in line for line in head), file
+        assert any("Measured:" in line for line in head) or file.stem == "modern", file
+    for name in TABLES:
+        text = (CONF / "experiment" / f"{name}.yaml").read_text()
+        assert "# Paper" in text and "# Cost" in text, name
 
 
 def test_environment_yml_installs_what_pip_installs():

@@ -25,7 +25,7 @@ from awing.data.crops import BoxJitter
 from awing.data.datamodule import per_device
 from awing.data.images import read_image
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
-from awing.evaluation import print_results, write_results
+from awing.evaluation import frames_per_second, print_results, write_results
 from awing.losses import MSELoss
 from awing.plotting import save_box_jitter
 from awing.regressor import LandmarkRegressor
@@ -81,7 +81,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     log.info("checkpoints and metrics are in %s", output)
     if not cfg.test:
         return {}
-    return _test(trainer, datamodule, Checkpoint.read(_best_or_last(output)), output / "test")
+    return _test(trainer, datamodule, Checkpoint.read(_best_or_last(output)), output / "test", fps=cfg.fps)
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     trainer: pl.Trainer = build(cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1)
     per_device(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
-    results = _test(trainer, datamodule, checkpoint, output, cfg.decoder)
+    results = _test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
     if cfg.box_jitter:
         _box_jitter(cfg, trainer, datamodule, checkpoint, output)
     return results
@@ -191,6 +191,7 @@ def _test(
     checkpoint: Checkpoint,
     output: Path,
     decoder: str | None = None,
+    fps: bool = False,
 ) -> dict[str, Any]:
     validation = _validation_nme(trainer)
     regressor = _for_testing(checkpoint, datamodule, decoder)
@@ -203,6 +204,7 @@ def _test(
         **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
         "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
+        **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
     }  # fmt: skip
     if trainer.is_global_zero:
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)

@@ -11,6 +11,7 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from torch.utils.benchmark import Timer
 from torch.utils.data import default_collate
 
 from awing.arrays import Image
@@ -75,6 +76,27 @@ def draw_faces(
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
 
 
+@torch.no_grad()
+def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> float:
+    """Crops a second, one at a time, from pixels on the device to points (paper 10.4.3, Table 12).
+
+    Args:
+        regressor: Its network and codec; left on ``device``.
+        device: Where it runs.
+
+    Returns:
+        The inverse of the median time, over at least two seconds after a warm-up.
+    """
+    size = regressor.codec.input_size
+    image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
+    timer = Timer(
+        "decode(model(image)[-1])",
+        globals={"model": regressor.eval().to(device), "decode": regressor.codec.decode, "image": image},
+        num_threads=torch.get_num_threads(),
+    )
+    return 1 / float(timer.blocked_autorange(min_run_time=2).median)
+
+
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
@@ -98,6 +120,8 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
     if "val_nme_last" in about:
         print(f"validation NME: best {100 * about['val_nme_best']:.3f} %, last {100 * about['val_nme_last']:.3f} %")
+    if about.get("fps"):
+        print(f"frames a second at batch 1: {about['fps']:.1f}")
     print(f"checkpoint: {about['checkpoint']}")
     for name in ("metrics.json", "overlay.png", "heatmaps.png"):
         print(f"{name.split('.')[0]:>10}: {output / name}")
