@@ -89,6 +89,16 @@ def test_other_settings_are_other_files(tmp_path):
     assert CropCache(tmp_path / "cache", 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
 
 
+def test_pictures_of_one_name_in_two_folders_have_a_file_each(tmp_path):
+    records = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        records.append(photograph(tmp_path / folder, 900, [300, 300, 600, 600]))
+    cache, matrix = cached(tmp_path), record_matrix(records[0], "provided", 1.0, SIZE)
+    assert all(cache.write(record, matrix) for record in records)
+    assert len({cache.picture(record, matrix)[0].path for record in records} & set((tmp_path / "cache").iterdir())) == 2
+
+
 def test_what_saves_nothing_is_not_cached(tmp_path):
     record = photograph(tmp_path, 120, [30, 30, 90, 90])  # all of the picture may be seen
     assert not cached(tmp_path).write(record, record_matrix(record, "provided", 1.0, SIZE))

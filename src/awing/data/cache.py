@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import cv2
@@ -65,8 +66,8 @@ class CropCache:
         pixels = cv2.cvtColor(read_crop(record, np.linalg.inv(view), side), cv2.COLOR_RGB2BGR)
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob(f"{file.name.split('-')[0]}-*.jpg"):
-            stale.unlink()
-        unfinished = file.with_suffix(f".{os.getpid()}")
+            stale.unlink(missing_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         unfinished.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
         unfinished.replace(file)
         return True
@@ -87,8 +88,8 @@ class CropCache:
             found = os.stat(record.path)
         except OSError:
             return None
-        face = f"{record.path.name}/{record.entry}/{view.round(3).tolist()}/{self.size}/{self.reach:.3f}"
-        state = f"{record.path.resolve()}/{found.st_size}/{found.st_mtime_ns}"
+        face = f"{record.path.resolve()}/{record.entry}/{view.round(3).tolist()}/{self.size}/{self.reach:.3f}"
+        state = f"{found.st_size}/{found.st_mtime_ns}"
         return self.folder / f"{_digest(face)}-{_digest(state)}.jpg"
 
 
