@@ -282,9 +282,7 @@ def test_a_broken_picture_ends_in_one_sentence(tmp_path, rendered, config, worke
         f"data.num_workers={workers}", "codec.input_size=64",
     )  # fmt: skip
     data = instantiate(config("train", *words).dataset)
-    with pytest.raises(
-        DataError, match=r"^/\S+\.jpg: expected an image, but the file cannot be decoded; is it truncated\?$"
-    ):
+    with pytest.raises(DataError, match=r"^/\S+\.jpg: expected an image, .* cannot be decoded; is it truncated\?$"):
         next(iter(data.train_dataloader()))
 
 

@@ -115,9 +115,8 @@ def test_real_faces_are_mirrored_and_keep_left_on_the_left(real_data, name, sche
         assert (one["image"].flip(-1).float() - other["image"].float()).abs().mean() < 1
         flips = {is_mirrored(drawn[epoch, i]["matrix"]) for epoch in range(20)}
         assert flips == {True, False}
-        for left, right in [drawn[epoch, i]["points"][list(eyes), 0] for epoch in range(20)] + [
-            other["points"][list(eyes), 0]
-        ]:
+        for sample in (other, *(drawn[epoch, i] for epoch in range(20))):
+            left, right = sample["points"][list(eyes), 0]
             assert left < right
 
 
