@@ -21,9 +21,9 @@ class CropCache:
 
     A file is found by its face (path, crop, settings) and by its picture's size and time of change: a picture that
     changed is read itself until the cache is written again. The file holds the picture's own pixels, averaged over
-    2 x 2, 4 x 4 or 8 x 8 px where the crop is that much smaller. A sample's points are exactly those of an uncached one;
-    its pixels differ by at most 3 grey levels of 255 on average over a set and 8 over a crop (64 px of real faces; less in
-    larger crops). Evaluation never reads the cache.
+    2 x 2, 4 x 4 or 8 x 8 px where the crop is that much smaller. A sample's points are exactly those of an uncached
+    one; its pixels differ by at most 3 grey levels of 255 on average over a set and 8 over a crop (64 px of real faces;
+    less in larger crops). Evaluation never reads the cache.
 
     Args:
         folder: Where the files are.
