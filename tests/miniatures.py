@@ -1,9 +1,11 @@
 """Small data sets in the official layouts, for the tests that read them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 from scipy.io import savemat
 from scipy.ndimage import gaussian_filter
@@ -62,6 +64,44 @@ def write_people(root: Path, lsp: int, lspet: int) -> None:
     names += [f"lspet_dataset/images/im{i + 1:05d}.jpg" for i in range(lspet)]
     for name in names:
         save_image(root / name, rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+
+
+def write_cofw(root: Path, split: str, images, boxes, points, occluded) -> Path:
+    """COFW as MATLAB 7.3 writes it: references to transposed images; every array with its axes reversed; 1-based."""
+    end, file = {"train": "Tr", "test": "T"}[split], root / f"COFW_{split}_color.mat"
+    root.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, "w") as content:
+        cells = content.create_dataset(f"Is{end}", (1, len(images)), h5py.ref_dtype)
+        for i, image in enumerate(images):
+            stored = content.create_dataset(f"#refs#/image{i}", data=np.ascontiguousarray(image.T))
+            cells[0, i] = stored.ref
+        content[f"bboxes{end}"] = np.array(boxes, float).T
+        points = np.array(points, float)
+        phis = np.concatenate([points[:, :, 0], points[:, :, 1], np.array(occluded, float)], 1)
+        content[f"phis{end}"] = phis.T
+    return file
+
+
+def write_aflw(root: Path, names: Sequence[str], boxes, points, visible, order: Sequence[int]) -> None:
+    """AFLWinfo_release.mat; boxes are left, right, top, bottom; ``order`` is 1-based, training faces first."""
+    cells = np.empty((len(names), 1), dtype=object)
+    cells[:, 0] = names
+    points = np.array(points, float)
+    root.mkdir(parents=True, exist_ok=True)
+    savemat(root / "AFLWinfo_release.mat", {
+        "nameList": cells, "bbox": np.array(boxes, float), "data": np.concatenate([points[..., 0], points[..., 1]], 1),
+        "mask_new": np.array(visible), "ra": np.array([order]),
+    })  # fmt: skip
+
+
+def real_faces(real_data: Path, name: str) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """The real faces of ``samples/cofw`` or ``samples/aflw``: files; (F, K, 2) points and (F, 4) x y w h, 0-based."""
+    folder = real_data / "samples" / name
+    content = json.loads((folder / f"test_{name}.json").read_text())
+    files = {image["id"]: folder / image["file_name"] for image in content["images"]}
+    faces = content["annotations"]
+    points = np.array([np.reshape(face["keypoints"], (-1, 3))[:, :2] for face in faces])
+    return [files[face["image_id"]] for face in faces], points, np.array([face["bbox"] for face in faces])
 
 
 def write_boxes(file: Path, boxes: Mapping[str, Sequence[float]]) -> None:

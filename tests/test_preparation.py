@@ -77,16 +77,18 @@ def test_every_kind_of_problem_is_found_and_named(config, faces):
     away = rewrite(
         faces, "train", 2, points=np.random.default_rng(0).uniform(400, 500, (98, 2)), box=[400, 400, 500, 500]
     )
+    collapsed = rewrite(faces, "train", 4, points=np.full((98, 2), 90.0), box=[50, 50, 150, 150])
     twin = lines(faces, "test")[1].split()[206]
     original = lines(faces, "train")[3].split()[206]
     shutil.copy(images / original, images / twin)
     found = problems(config, faces)
     assert {kind: len(texts) for kind, texts in found.items()} == {
-        "unreadable images": 1, "boxes beside their face": 2, "implausible points": 1, "in two splits": 1,
+        "unreadable images": 1, "boxes beside their face": 2, "implausible points": 2, "in two splits": 1,
     }  # fmt: skip
     assert broken in found["unreadable images"][0]
     assert beside in " ".join(found["boxes beside their face"]) and large in " ".join(found["boxes beside their face"])
-    assert away in found["implausible points"][0]
+    assert away in (text := " ".join(found["implausible points"]))
+    assert f"{collapsed}: all of its 98 points lie in one place" in text
     assert twin in found["in two splits"][0] and original in found["in two splits"][0]
 
 
@@ -100,6 +102,17 @@ def test_both_incomplete_lists_are_reported_and_what_is_there_is_checked(config,
     assert sound
     counts = json.loads((output / "verify.json").read_text())["splits"]
     assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
+
+
+def test_every_missing_picture_is_in_the_report(config, faces):
+    names = [line.split()[206] for line in lines(faces, "train")[:20]]
+    for name in names:
+        (faces / "WFLW_images" / name).unlink()
+    (text,) = problems(config, faces)["annotations"]
+    assert "... and 8 more" in text
+    report = json.loads((faces.parents[1] / "verify" / "verify.json").read_text())
+    assert report["missing"] == {"train": [f"WFLW_images/{name} is missing" for name in sorted(names)]}
+    assert report["splits"]["test"] == {"expected": 8, "found": 8, "faces": "official test faces"}
 
 
 def test_a_broken_line_is_reported_with_its_place(config, faces):
@@ -130,6 +143,32 @@ def test_sheets_show_every_split_and_subset(config, faces):
     assert {"train_full", "val_full", "test_full", "train_pose"} <= names
     sheet = read_image(output / "train_full.png")
     assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
+
+
+def test_a_face_with_unlabelled_points_is_verified_and_shown(config, tmp_path):
+    """One with an unlabelled end of a line, one with a single point; red is the left of each flip pair."""
+    root = tmp_path / "own"
+    (root / "scheme.yaml").parent.mkdir()
+    (root / "scheme.yaml").write_text("names: [left, right, nose]\nflip_pairs: [[left, right]]\nlines: [[left, right]]")
+    rows = ["10,20,40,20,25,35", ",,40,20,25,35", ",,,,25,35"]
+    header = "image,box_x0,box_y0,box_x1,box_y1,x0,y0,x1,y1,x2,y2"
+    (root / "train.csv").write_text("\n".join([header, *(f"{i}.png,0,0,50,50,{row}" for i, row in enumerate(rows))]))
+    for i in range(3):
+        save_image(root / f"{i}.png", np.full((51, 51, 3), 20 * i, np.uint8))
+    words = (
+        "dataset=custom", f"dataset.root={root}", f"dataset.scheme={root}/scheme.yaml", "dataset.val_fraction=0",
+        "dataset.test_fraction=0", "codec.input_size=64", "codec.heatmap_size=16", "augment.flip=1",
+        "augment.rotation=0", "augment.translation=0", "augment.scale=0", "augment.photometric=[]",
+    )  # fmt: skip
+    for action in ("verify", "show"):
+        assert engine.prepare(config("prepare", *words, f"action={action}"), tmp_path / action)
+    sheet = read_image(tmp_path / "show" / "train_full.png").astype(int)
+    assert sheet.shape == (3 * 224, 7 * 224, 3)
+    red, green = sheet[..., 0] - sheet[..., 1] > 100, sheet[..., 1] - sheet[..., 0] > 100
+    (row,) = [i for i in range(3) if red[224 * i : 224 * (i + 1), :224].any()]  # the face with all points
+    for panel in (0, 4):  # plain, and mirrored
+        place = np.s_[224 * row : 224 * (row + 1), 224 * panel : 224 * (panel + 1)]
+        assert np.nonzero(red[place])[1].mean() < np.nonzero(green[place])[1].mean() - 20
 
 
 def test_an_unknown_action_is_refused(config, faces):

@@ -33,7 +33,7 @@ def overlay(
 
     Args:
         crop: A square RGB picture.
-        predicted, annotated: (K, 2) points in crop px; points that are not finite are left out.
+        predicted, annotated: (K, 2) points in crop px; points that are not finite are left out, and their lines.
         lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
         side: Side of the result, px.
         caption: Text at the top.
@@ -51,8 +51,9 @@ def overlay(
         return round(float(x)), round(float(y))
 
     for line in lines:
-        for a, b in pairwise(line):
-            cv2.line(canvas, pixel(predicted[a]), pixel(predicted[b]), PREDICTED, 1, cv2.LINE_AA, shift=4)
+        for a, b in pairwise(predicted[list(line)]):
+            if np.isfinite([a, b]).all():
+                cv2.line(canvas, pixel(a), pixel(b), PREDICTED, 1, cv2.LINE_AA, shift=4)
     for points, color in ((annotated, ANNOTATED), (predicted, PREDICTED)):
         for point in points if points is not None else ():
             if np.isfinite(point).all():

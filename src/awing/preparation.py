@@ -19,8 +19,8 @@ from torch.utils.data import default_collate
 from awing.arrays import Image
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule, LandmarkDataset, Record
-from awing.data.crops import landmark_box
 from awing.data.images import read_image
+from awing.data.records import IncompleteError
 from awing.errors import ConfigError, DataError
 from awing.plotting import heatmaps, overlay, save_picture
 
@@ -39,15 +39,18 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         workers: Threads that decode.
 
     Returns:
-        ``{"dataset", "root", "splits": {split: {"expected", "found"}}, "images", "problems": {kind: [text]}}``; with
-        no problem the data set is sound.
+        ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
+        "problems": {kind: [text]}}``; "faces" says where they are from; with no problem the data set is sound.
     """
     problems: dict[str, list[str]] = defaultdict(list)
+    missing: dict[str, list[str]] = {}
     for split in ("train", "test"):
         try:
             data.reader(data.root, split, data.allow_partial)
         except DataError as error:
-            problems["annotations"].append(str(error))
+            if str(error) not in problems["annotations"]:
+                problems["annotations"].append(str(error))
+            missing[split] = error.problems if isinstance(error, IncompleteError) else []
     data.allow_partial = True
     with suppress(DataError):  # broken, not only incomplete: then there is nothing more to look at
         data.setup()
@@ -57,7 +60,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             faces[record.path, record.entry].append((split, record))
     splits_of: dict[str, set[str]] = defaultdict(set)
     names_of: dict[str, list[str]] = defaultdict(list)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         found = pool.map(_look_at, faces.values())
         for (path, entry), (digest, said) in zip(faces, track(found, "Verifying", len(faces)), strict=True):
             for kind, text in said:
@@ -70,8 +73,12 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     report = {
         "dataset": data.name,
         "root": str(data.root),
-        "splits": {s: {"expected": a.expected, "found": len(a.records)} for s, a in data.annotations.items()},
+        "splits": {
+            split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}  # type: ignore[arg-type]
+            for split, a in data.annotations.items()
+        },
         "images": len(faces),
+        "missing": missing,
         "problems": dict(problems),
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +97,7 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
     if data.cache is None:
         raise ConfigError("dataset.cache is null: name the folder for the crops")
     faces = data.dataset("train")
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(max(1, workers)) as pool:
         written = pool.map(data.cache.write, faces.records, faces.matrices)
         count = sum(track(written, "Caching", len(faces)))
     size = sum(file.stat().st_size for file in data.cache.folder.glob("*.jpg")) / 1e6
@@ -102,6 +109,8 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
 
 def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int = 6, draws: int = 3) -> list[Path]:
     """Draw a sheet per split and subset: points, lines and target maps of a crop, then augmented crops.
+
+    The first landmark of each flip pair is red, so that it stays on its side of the face also in a mirrored crop.
 
     Args:
         data: The data set.
@@ -148,6 +157,9 @@ def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]
     inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
     if inside < len(points) / 2:
         yield "implausible points", f"{record.path}: {inside} of {len(points)} points lie in its {width} x {height} px"
+    extent = np.ptp(points, axis=0).max()
+    if len(points) > 1 and extent == 0:
+        yield "implausible points", f"{record.path}: all of its {len(points)} points lie in one place"
     if record.box is None:
         return
     low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
@@ -155,7 +167,7 @@ def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]
     held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
     if held < 0.8 * len(points):
         yield "boxes beside their face", f"{record.path}: {held} of {len(points)} points lie in or near its box {box}"
-    elif (high - low).max() > 4 * np.ptp(landmark_box(record).reshape(2, 2), axis=0).max() and not np.array_equal(
+    elif (high - low).max() > 4 * extent > 0 and not np.array_equal(
         record.box,
         (-0.5, -0.5, width - 0.5, height - 0.5),  # the whole image, on purpose
     ):
@@ -164,11 +176,13 @@ def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]
 
 def _sheet_row(plain: LandmarkDataset, augmented: LandmarkDataset, codec: HeatmapCodec, i: int, draws: int) -> Image:
     side = 224
-    lines = plain.scheme.lines
+    firsts = [first for first, _ in plain.scheme.flip_pairs]
 
     def drawn(sample: dict[str, torch.Tensor]) -> Image:
         points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
-        return overlay(_pixels(sample), points, None, lines, side)
+        picture = overlay(_pixels(sample), points, None, plain.scheme.lines, side)
+        in_picture = (points[firsts] + 0.5) * side / plain.size - 0.5
+        return overlay(picture, np.full_like(in_picture, np.nan), in_picture, side=side)
 
     batch = default_collate([plain[0, i]])
     maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
@@ -182,11 +196,10 @@ def _pixels(sample: dict[str, torch.Tensor]) -> Image:
 
 def _print_report(report: dict[str, Any], file: Path) -> None:
     console = Console()
-    table = Table(title=f"{report['dataset']} in {report['root']}")
-    for column in ("split", "expected", "found"):
-        table.add_column(column, justify="left" if column == "split" else "right")
+    console.print(f"{report['dataset']} in {report['root']}", markup=False, highlight=False, soft_wrap=True)
+    table = Table("split", "expected", "found", "faces")
     for split, counts in report["splits"].items():
-        table.add_row(split, str(counts["expected"]), str(counts["found"]))
+        table.add_row(split, str(counts["expected"]), str(counts["found"]), counts["faces"])
     console.print(table)
     for kind, texts in report["problems"].items():
         console.print(f"[bold red]{kind}[/bold red]: {len(texts)}")

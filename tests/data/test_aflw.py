@@ -1,6 +1,5 @@
 """The AFLW reader: miniatures in the official container, with real pictures where there are some."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from miniatures import save_image, texture
+from miniatures import real_faces, save_image, texture, write_aflw
 from scipy.io import savemat
 
 from awing import engine
@@ -79,23 +78,17 @@ def test_the_box_normalisers_are_the_root_of_its_area_and_its_diagonal(root):
 
 
 def test_the_real_pictures_carry_their_points_through_the_container(real_data, tmp_path):
-    samples = real_data / "samples" / "aflw"
-    content = json.loads((samples / "test_aflw.json").read_text())
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    faces = content["annotations"]
-    points = np.array([np.reshape(a["keypoints"], (19, 3))[:, :2] for a in faces])
-    cells = np.empty((len(faces), 1), dtype=object)
-    cells[:, 0] = [names[a["image_id"]] for a in faces]
+    files, points, boxes = real_faces(real_data, "aflw")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "flickr").symlink_to(samples)
-    savemat(tmp_path / "AFLWinfo_release.mat", {
-        "nameList": cells, "bbox": np.tile([1.0, 90, 1, 90], (len(faces), 1)),
-        "data": np.concatenate([points[..., 0], points[..., 1]], 1), "mask_new": np.ones((len(faces), 19)),
-        "ra": np.arange(1, len(faces) + 1)[None],
-    })  # fmt: skip
-    records = read_aflw(tmp_path, "test", expected={"train": 0, "test": len(faces)}).records
-    for record, expected in zip(records, points, strict=True):
+    (tmp_path / "data" / "flickr").symlink_to(files[0].parent)
+    sides = np.stack([boxes[:, 0], boxes[:, 0] + boxes[:, 2], boxes[:, 1], boxes[:, 1] + boxes[:, 3]], 1)
+    write_aflw(tmp_path, [file.name for file in files], sides, points, np.ones(points.shape[:2]), [2, 1])
+    records = read_aflw(tmp_path, "test", expected={"train": 0, "test": 2}).records
+    assert len(records) == 2
+    for record, file, expected in zip(records, files[::-1], points[::-1], strict=True):
+        assert record.path.name == file.name and "frontal" in record.subsets
         np.testing.assert_array_equal(record.points, expected)
+        assert (record.points >= record.box[:2]).all() and (record.points <= record.box[2:]).all()
         left, right = expected[6:9, 0].mean(), expected[9:12, 0].mean()  # the image's left eye is listed first
         assert left < right and expected[18, 1] > expected[6:12, 1].max()
 

@@ -9,7 +9,7 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import face, save_image, texture
 
-from awing.data import Augmentation, LandmarkDataset
+from awing.data import Augmentation, LandmarkDataset, read_300w
 from awing.data.cache import CropCache
 from awing.data.crops import record_matrix
 from awing.errors import DataError
@@ -36,7 +36,7 @@ def photograph(folder: Path, side: int, box: list[float], name: str = "a.jpg"):
 
 @pytest.mark.parametrize("side", [40, 100, 300, 700])  # the face from smaller than its crop to eleven times as large
 def test_a_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
-    """The bound that the README states: points equal, pixels a few grey levels of 255 apart on average."""
+    """Points equal, pixels a few grey levels of 255 apart on average."""
     record = photograph(tmp_path, 4 * side + 100, [side, side, 2 * side, 2 * side])
     cache, plain = cached(tmp_path), dataset([record])
     assert cache.write(record, plain.matrices[0])
@@ -49,6 +49,21 @@ def test_a_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
         difference = (one["image"].float() - other["image"].float()).abs()
         assert difference.mean() < 3, (epoch, difference.mean())
         assert difference.flatten().quantile(0.99) < 12
+
+
+def test_real_faces_differ_by_no_more_than_is_stated(real_data, tmp_path):
+    records = read_300w(real_data / "300w", "train", allow_partial=True).records[::60]
+    common = records, get_scheme("ibug68"), SIZE, "landmarks", 1.25, ["inter_ocular"], [], PAPER
+    plain, cache = LandmarkDataset(*common), cached(tmp_path)
+    assert sum(map(cache.write, records, plain.matrices)) > 0.8 * len(records)
+    with_cache = LandmarkDataset(*common, cache=cache)
+    differences = []
+    for i in range(len(records)):
+        for epoch in range(4):
+            one, other = plain[epoch, i], with_cache[epoch, i]
+            assert (one["points"] == other["points"]).all()
+            differences.append((one["image"].float() - other["image"].float()).abs().mean().item())
+    assert 0 < np.mean(differences) < 3 and max(differences) < 8
 
 
 def test_the_reach_covers_every_augmented_crop():
@@ -87,6 +102,16 @@ def test_other_settings_are_other_files(tmp_path):
     assert CropCache(tmp_path / "cache", SIZE, PAPER.reach + 0.1).picture(record, matrix)[0] is record
     double = record_matrix(record, "provided", 1.0, 2 * SIZE)
     assert CropCache(tmp_path / "cache", 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
+
+
+def test_pictures_of_one_name_in_two_folders_have_a_file_each(tmp_path):
+    records = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        records.append(photograph(tmp_path / folder, 900, [300, 300, 600, 600]))
+    cache, matrix = cached(tmp_path), record_matrix(records[0], "provided", 1.0, SIZE)
+    assert all(cache.write(record, matrix) for record in records)
+    assert len({cache.picture(record, matrix)[0].path for record in records} & set((tmp_path / "cache").iterdir())) == 2
 
 
 def test_what_saves_nothing_is_not_cached(tmp_path):

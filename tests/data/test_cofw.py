@@ -1,40 +1,22 @@
 """The COFW reader: miniatures in the official HDF5 layout, with real pictures inside where there are some."""
 
-import json
 import multiprocessing
 import pickle
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
 from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from miniatures import texture
+from miniatures import real_faces, texture, write_cofw
 
 from awing.data import read_cofw
 from awing.data.crops import record_matrix
 from awing.data.images import read_crop, read_image
 from awing.errors import DataError
-
-ENDS = {"train": "Tr", "test": "T"}
-
-
-def write_cofw(root: Path, split: str, images, boxes, points, occluded) -> Path:
-    """As MATLAB 7.3 writes it: references to transposed images; every array with its axes reversed."""
-    end, file = ENDS[split], root / f"COFW_{split}_color.mat"
-    root.mkdir(parents=True, exist_ok=True)
-    with h5py.File(file, "w") as content:
-        cells = content.create_dataset(f"Is{end}", (1, len(images)), h5py.ref_dtype)
-        for i, image in enumerate(images):
-            stored = content.create_dataset(f"#refs#/image{i}", data=np.ascontiguousarray(image.T))
-            cells[0, i] = stored.ref
-        content[f"bboxes{end}"] = np.array(boxes, float).T
-        points = np.array(points, float)
-        phis = np.concatenate([points[:, :, 0], points[:, :, 1], np.array(occluded, float)], 1)
-        content[f"phis{end}"] = phis.T
-    return file
 
 
 @pytest.fixture
@@ -96,22 +78,20 @@ def _read_entry(name: tuple[str, str]) -> np.ndarray:
 
 
 def test_the_real_pictures_carry_their_points_through_the_container(real_data, tmp_path):
-    """Points of an independent annotation file, 0-based there; the colour under a pupil is dark in the crop too."""
-    samples = real_data / "samples" / "cofw"
-    content = json.loads((samples / "test_cofw.json").read_text())
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    faces = content["annotations"]
-    images = [read_image(samples / names[a["image_id"]]) for a in faces]
-    points = np.array([np.reshape(a["keypoints"], (29, 3))[:, :2] for a in faces])
-    boxes = np.array([a["bbox"] for a in faces]) + (1, 1, 0, 0)  # noqa: RUF005
-    write_cofw(tmp_path, "test", images, boxes, points + 1, np.zeros((len(faces), 29)))
-    for record, image, expected in zip(read(tmp_path, "test").records, images, points, strict=True):
+    """In colour and in grey; a pupil is darker than the nose, where the file's points say that they are."""
+    files, points, boxes = real_faces(real_data, "cofw")
+    images = [read_image(file) for file in files]
+    images += [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
+    points, boxes = np.tile(points, (2, 1, 1)), np.tile(boxes, (2, 1))
+    write_cofw(tmp_path, "test", images, boxes + [1, 1, 0, 0], points + 1, np.zeros((4, 29)))  # noqa: RUF005
+    records = read_cofw(tmp_path, "test", expected={"test": 4}).records
+    for record, image, expected, box in zip(records, images, points, boxes, strict=True):
         np.testing.assert_allclose(record.points, expected)
-        np.testing.assert_array_equal(read_image(record.path, record.entry), image)
-        x, y = expected[16:18].round().astype(int).T
-        assert (
-            image[y, x].mean() < image[expected[20, 1].round().astype(int), expected[20, 0].round().astype(int)].mean()
-        )
+        np.testing.assert_allclose(record.box, [*box[:2], *(box[:2] + box[2:])])
+        pixels = read_image(record.path, record.entry)
+        np.testing.assert_array_equal(pixels, image if image.ndim == 3 else np.stack([image] * 3, -1))
+        left, right, nose = (pixels[round(y), round(x)].mean() for x, y in record.points[[16, 17, 20]])
+        assert min(left, right) < 0.7 * nose  # one of the four pupils is behind a hand
 
 
 def test_a_missing_file_or_another_number_of_faces_is_refused_unless_allowed(root):
@@ -205,3 +185,20 @@ def test_the_config_gives_batches(root, config, tmp_path):
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (2, 3, 64, 64) and batch["normalisers"].shape == (2, 2)
     assert len(data.test_dataloader().dataset) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_two_workers_give_the_batches_of_none(root, config):
+    """The file is open in this process before the workers start."""
+    found = []
+    for workers in (0, 2):
+        words = (
+            f"paths.data_dir={root.parent}", f"dataset.root={root}", "dataset=cofw", "dataset.allow_partial=true",
+            "dataset.val_fraction=0", "data.batch_size=1", f"data.num_workers={workers}", "codec.input_size=64",
+        )  # fmt: skip
+        loader = instantiate(config("train", *words).dataset).train_dataloader()
+        found.append([batch for _ in range(3) for batch in loader])
+    assert len(found[0]) == len(found[1]) == 9
+    for one, other in zip(*found, strict=True):
+        for key, value in one.items():
+            np.testing.assert_array_equal(other[key], value)

@@ -271,6 +271,21 @@ def test_a_face_to_score_whose_normaliser_is_zero_is_named(root, tmp_path):
         data.test_dataloader()
 
 
+@forks
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_picture_ends_in_one_sentence(tmp_path, rendered, config, workers):
+    shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
+    for file in (tmp_path / "synthetic").rglob("*.jpg"):
+        file.write_bytes(file.read_bytes()[:500])
+    words = (
+        f"paths.data_dir={tmp_path}", "dataset=synthetic", "dataset.reader.expected={train: 24, test: 8}",
+        f"data.num_workers={workers}", "codec.input_size=64",
+    )  # fmt: skip
+    data = instantiate(config("train", *words).dataset)
+    with pytest.raises(DataError, match=r"^/\S+\.jpg: expected an image, .* cannot be decoded; is it truncated\?$"):
+        next(iter(data.train_dataloader()))
+
+
 def test_a_set_that_can_be_made_is_made_once_before_reading(tmp_path):
     made: list[Path] = []
 

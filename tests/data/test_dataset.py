@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from hydra.utils import instantiate
-from miniatures import face, save_image
+from miniatures import face, real_faces, save_image
 
 from awing.data import Augmentation, LandmarkDataset, Record
 from awing.data.dataset import EpochSampler, normaliser
@@ -97,6 +97,27 @@ def test_a_flip_takes_the_labels_along(coloured):
 
 def equal(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(("name", "scheme", "eyes"), [("cofw", "cofw29", (8, 9)), ("aflw", "aflw19", (6, 11))])
+def test_real_faces_are_mirrored_and_keep_left_on_the_left(real_data, name, scheme, eyes):
+    scheme = get_scheme(scheme)
+    records = [
+        face(file, points, [*box[:2], *(box[:2] + box[2:])], scheme)
+        for file, points, box in zip(*real_faces(real_data, name), strict=True)
+    ]
+    plain, mirrored, drawn = (
+        dataset(records, augmentation, normalisers=["box"], scheme=scheme)
+        for augmentation in (None, Augmentation(rotation=0, translation=0, scale=0, flip=1), Augmentation())
+    )
+    for i in range(len(records)):
+        one, other = plain[0, i], mirrored[0, i]
+        assert (one["image"].flip(-1).float() - other["image"].float()).abs().mean() < 1
+        flips = {is_mirrored(drawn[epoch, i]["matrix"]) for epoch in range(20)}
+        assert flips == {True, False}
+        for sample in (other, *(drawn[epoch, i] for epoch in range(20))):
+            left, right = sample["points"][list(eyes), 0]
+            assert left < right
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(coloured, config):

@@ -1,5 +1,6 @@
 """Reading pictures and cropping them."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ from miniatures import face, save_image, texture
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
+from awing.data import read_300w
+from awing.data.crops import record_matrix
 from awing.data.images import image_size, read_crop, read_image
 from awing.errors import DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
@@ -33,6 +36,23 @@ def test_exif_orientation_is_ignored(tmp_path):
     matrix = crop_matrix(np.array([0.0, 0.0, 100.0, 60.0]), 32)  # decoded at a half
     crops = [read_crop(face(tmp_path / f"{name}.jpg"), matrix, 32) for name in ("turned", "plain")]
     np.testing.assert_array_equal(*crops)
+
+
+def test_a_real_face_is_where_its_points_say_whatever_its_exif_says(real_data, tmp_path):
+    """The same crop with and without an orientation: annotations are in the pixels as they are stored."""
+    source = next(iter(sorted((real_data / "300w" / "helen" / "trainset").glob("*.jpg"))))
+    target = tmp_path / "helen" / "trainset" / source.name
+    target.parent.mkdir(parents=True)
+    plain = source.read_bytes()
+    target.write_bytes(plain[:2] + EXIF + plain[2:])
+    shutil.copy(source.with_suffix(".pts"), target.with_suffix(".pts"))
+    assert cv2.imread(str(target)).shape[:2] == cv2.imread(str(source)).shape[1::-1]  # others turn it
+    samples = []
+    for root in (real_data / "300w", tmp_path):
+        (record,) = [r for r in read_300w(root, "train", allow_partial=True).records if r.path.name == source.name]
+        samples.append((record.points, read_crop(record, record_matrix(record, "landmarks", 1.25, 64), 64)))
+    np.testing.assert_array_equal(samples[0][0], samples[1][0])
+    np.testing.assert_array_equal(samples[0][1], samples[1][1])
 
 
 @pytest.mark.parametrize("name", ["a.png", "A.PNG", "a b.bmp", "Köln 東京🎭.png"])

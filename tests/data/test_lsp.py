@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from miniatures import save_image, texture, write_joints, write_people
 from scipy.io import loadmat, savemat
 
@@ -175,6 +177,30 @@ def test_joints_that_are_none_are_named(people, case, partial):
     with pytest.raises(DataError, match=message) as caught:
         read(people, allow_partial=partial)
     assert str(caught.value).startswith(f"{people / 'lsp_dataset/joints.mat'}: ")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(st.tuples(st.integers(0, 167), st.floats() | st.integers(-9, 9).map(float)), max_size=3),
+    bits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 7)), max_size=3),
+    end=st.one_of(st.just(1.0), st.floats(0, 1)),
+)
+def test_fuzz_a_damaged_file_gives_people_or_names_itself(people, values, bits, end):
+    joints = GOOD.copy()
+    for place, value in values:
+        joints.flat[place] = value
+    file = people / "lsp_dataset/joints.mat"
+    savemat(file, {"joints": joints})
+    content = bytearray(file.read_bytes())
+    for place, bit in bits:
+        content[int(place * len(content))] ^= 1 << bit
+    file.write_bytes(content[: round(end * len(content))])
+    try:
+        records = read(people, "test").records
+    except DataError as error:
+        assert str(error).startswith(f"{file}: ")
+    else:
+        assert len(records) == 2 and all(np.isfinite(record.points).all() for record in records)
 
 
 def test_a_matlab_file_of_something_else_is_named(people):

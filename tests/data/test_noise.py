@@ -8,8 +8,9 @@ from hydra.utils import instantiate
 from miniatures import face
 
 from awing import engine
+from awing.data import Record
 from awing.data.noise import LabelNoise
-from awing.errors import ConfigError
+from awing.errors import ConfigError, DataError
 from awing.schemes import get_scheme
 
 WFLW = get_scheme("wflw98")
@@ -46,6 +47,16 @@ def test_the_draw_depends_on_the_seed_and_the_face_alone():
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(ConfigError, match="label noise"):
         LabelNoise(*values)
+
+
+def test_only_labelled_points_move_and_the_distance_needs_its_ends_labelled():
+    points = np.random.default_rng(0).uniform(0, 9, (98, 2))
+    labelled = np.isin(np.arange(98), (3, 5, 60, 72))
+    half = LabelNoise(0.5, 0.1)
+    moved = (half(Record(Path("a.jpg"), points, labelled), WFLW) != points).any(1)
+    assert moved.sum() == 2 and not moved[~labelled].any()
+    with pytest.raises(DataError, match=r"a\.jpg: label noise needs the landmarks of inter_ocular labelled"):
+        half(Record(Path("a.jpg"), points, np.arange(98) != 60), WFLW)
 
 
 def test_only_training_labels_are_moved_and_crops_stay(rendered, config):

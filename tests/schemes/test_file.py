@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from awing.errors import ConfigError
@@ -120,5 +120,21 @@ def test_any_values_are_a_scheme_or_refused(values):
         scheme = get_scheme(values)
     except ConfigError as error:
         assert "the landmark scheme" in str(error)
+    else:
+        assert get_scheme(asdict(scheme)) == scheme
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.floats(0, 1), length=st.integers(0, 30), noise=st.binary(max_size=12) | st.text(max_size=6).map(str.encode)
+)
+def test_a_damaged_file_is_a_scheme_or_names_itself(tmp_path, at, length, noise):
+    content = BIRD.encode()
+    start = int(at * len(content))
+    file = write(tmp_path, content[:start] + noise + content[start + length :])
+    try:
+        scheme = read_scheme(file)
+    except ConfigError as error:
+        assert str(error).startswith(f"{file}: ")
     else:
         assert get_scheme(asdict(scheme)) == scheme

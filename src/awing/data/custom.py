@@ -60,7 +60,7 @@ def read_custom(
     read_faces = {".csv": _read_table, ".json": _read_coco}.get(Path(name).suffix.lower())
     if read_faces is None:
         raise ConfigError(f"dataset.reader.{split}: expected the name of a .csv or .json file, found {name!r}")
-    source = Source("The data set", "", f"{name}, and the images that it names in {images}")
+    source = Source("The data set", "", f"{name}, and in {root / images} the images that it names")
     if not (root / name).is_file():
         check_complete(source, root, [f"{name} is missing"], allow_partial)
         return Annotations([], 0)

@@ -155,7 +155,13 @@ class LandmarkDataModule(pl.LightningDataModule):
             records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
         )  # fmt: skip
         if augmented:
-            return LandmarkDataset(*settings, self.augmentation, self.seed, self.cache, self.label_noise)
+            dataset = LandmarkDataset(*settings, self.augmentation, self.seed, self.cache, self.label_noise)
+            if self.cache and self.cache.folder.is_dir():
+                count = sum(
+                    picture is not record for (picture, _), record in zip(dataset.pictures, records, strict=True)
+                )
+                log.info("%s: %d of %d faces come from %s", self.name, count, len(records), self.cache.folder)
+            return dataset
         return LandmarkDataset(*settings, jitter=self.jitter)
 
     def origin(self, split: Split) -> str:
@@ -280,7 +286,10 @@ class _EpochLoader(DataLoader):
     """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # lazy
-        yield from super().__iter__()
+        try:
+            yield from super().__iter__()
+        except DataError as error:  # from a worker its message comes at the end of a traceback
+            raise DataError(str(error).split("DataError: ")[-1].strip()) from None
 
 
 def _start_worker(_: int) -> None:

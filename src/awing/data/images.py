@@ -62,15 +62,29 @@ def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:
     Returns:
         The image, shrunk by 1, 2, 4 or 8, and the matrix from its px to source px.
     """
-    zoom = np.hypot(matrix[0, 0], matrix[1, 0])
-    reduction = next(r for r in REDUCED if r == 1 or zoom * r <= 1)
+    factor = reduction(float(np.hypot(matrix[0, 0], matrix[1, 0])))
     data = None if record.entry else _read_bytes(record.path)
     if data is not None and data[:2].tobytes() == b"\xff\xd8":  # a JPEG, whatever its name says
-        image = _decode(record.path, data, reduction)
+        image = _decode(record.path, data, factor)
     else:
         whole = _read_entry(record.path, record.entry) if data is None else _decode(record.path, data)
-        image = _shrink(whole, reduction)
-    return image, shift((reduction - 1) / 2, (reduction - 1) / 2) @ zoom_by(reduction)
+        image = _shrink(whole, factor)
+    return image, reduced_to_source(factor)
+
+
+def reduction(zoom: float) -> int:
+    """How often a picture may be halved for a crop: by 1, 2, 4 or 8 in all; ``zoom`` is crop px a source px.
+
+    >>> reduction(0.3), reduction(2.0)
+    (2, 1)
+    """
+    return next(factor for factor in REDUCED if factor == 1 or zoom * factor <= 1)
+
+
+def reduced_to_source(factor: int) -> Matrix:
+    """Px of a picture that was averaged over ``factor`` x ``factor`` px -> its source px."""
+    matrix: Matrix = shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor)
+    return matrix
 
 
 def _shrink(image: Image, factor: int) -> Image:

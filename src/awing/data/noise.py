@@ -7,7 +7,7 @@ import numpy as np
 
 from awing.arrays import Points
 from awing.data.records import Record
-from awing.errors import ConfigError
+from awing.errors import ConfigError, DataError
 from awing.schemes import Scheme
 
 
@@ -19,7 +19,7 @@ class LabelNoise:
     else is on disk.
 
     Args:
-        share: P, the share of a face's points that move, in [0, 1].
+        share: P, the share of a face's labelled points that move, in [0, 1].
         distance: S, how far, as a share of the normaliser; at least 0.
         normaliser: The scheme's distance that S is a share of.
         seed: Of the draws.
@@ -49,13 +49,19 @@ class LabelNoise:
             )
 
     def __call__(self, record: Record, scheme: Scheme) -> Points:
-        """The points of a face, some of them moved; in source px."""
+        """The points of a face, some of them moved; in source px.
+
+        Raises:
+            DataError: the normaliser is not labelled.
+        """
         digest = hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()
         rng = np.random.default_rng(list(digest))
-        count = len(record.points)
-        chosen = rng.permutation(count)[: round(self.share * count)]
+        labelled = np.flatnonzero(record.labelled)
+        chosen = rng.permutation(labelled)[: round(self.share * len(labelled))]
         angle = rng.uniform(0, 2 * np.pi, len(chosen))
         length = self.distance * scheme.normaliser(self.normaliser, record.points, record.labelled)
+        if np.isnan(length):
+            raise DataError(f"{record.path}: label noise needs the landmarks of {self.normaliser} labelled")
         points: Points = record.points.copy()
         points[chosen] += length * np.stack([np.cos(angle), np.sin(angle)], -1)
         return points

@@ -56,6 +56,14 @@ class Source:
     layout: str
 
 
+class IncompleteError(DataError):
+    """Part of a data set is not on disk: ``problems`` has an entry for each file or face, the message the first."""
+
+    def __init__(self, message: str, problems: Sequence[str]) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
+
+
 def check_complete(source: Source, root: Path, problems: Sequence[str], allow_partial: bool) -> None:
     """Refuse an incomplete data set, listing what is missing, unless partial data are allowed.
 
@@ -66,24 +74,26 @@ def check_complete(source: Source, root: Path, problems: Sequence[str], allow_pa
         allow_partial: Accept the set as it is.
 
     Raises:
-        DataError: ``problems`` is not empty and ``allow_partial`` is false.
+        IncompleteError: ``problems`` is not empty and ``allow_partial`` is false.
     """
     if not problems or allow_partial:
         return
     get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
     get += f", so that {root} holds {source.layout}."
     if not root.is_dir():
-        raise DataError(
+        raise IncompleteError(
             f"{source.title}: there is no folder {root}. Name another with paths.data_dir=DIR or dataset.root=DIR, "
-            f"or:\n{get}"
+            f"or:\n{get}",
+            problems,
         )
     shown = [f"  {problem}" for problem in problems[:12]]
     if len(problems) > 12:
         shown.append(f"  ... and {len(problems) - 12} more")
-    raise DataError(
+    raise IncompleteError(
         f"{source.title} in {root} is not complete:\n" + "\n".join(shown) + "\n"
         f"{get}\n"
-        "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's)."
+        "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
+        problems,
     )
 
 
