@@ -19,6 +19,7 @@ from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
+STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=[f"C{i}" for i in range(10)])  # 30 that differ
 
 
 def overlay(
@@ -108,12 +109,64 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
         title: What data they are of, and what they are divided by.
     """
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    axes.set_prop_cycle(STYLES)
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
         axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def save_curves(path: Path, runs: Sequence[tuple[str, Mapping[int, float], bool]], ylabel: str) -> None:
+    """A value over the epochs of several runs, on a logarithmic axis; one style a label, faint where a run did not end.
+
+    Args:
+        path: Where the picture goes.
+        runs: Label, epoch -> value, and whether the run ended. What is not positive and finite has no place.
+        ylabel: What the values are.
+    """
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    styles = dict(zip(dict.fromkeys(label for label, _, _ in runs), STYLES))  # noqa: B905  # as many as there are
+    for label, curve, ended in runs:
+        points = [(epoch, value) for epoch, value in curve.items() if 0 < value < np.inf]
+        shown = label if label not in axes.get_legend_handles_labels()[1] else None
+        axes.plot(
+            *np.array(points).reshape(-1, 2).T,
+            **styles[label],
+            label=shown,
+            alpha=1 if ended else 0.4,
+            marker=".",
+            markersize=3,
+        )
+    axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str) -> None:
+    """Groups of bars with an error bar each.
+
+    Args:
+        path: Where the picture goes.
+        values: Label -> group -> height, half length of the error bar. A group that a label lacks stays empty.
+        ylabel: What the heights are.
+    """
+    groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
+    width = 0.8 / len(values)
+    figure, axes = plt.subplots(figsize=(max(6.0, 0.16 * len(groups) * len(values)), 4.5), layout="constrained")
+    for i, ((label, bars), style) in enumerate(zip(values.items(), STYLES, strict=False)):
+        places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
+        heights, halves = zip(*bars.values(), strict=True)
+        axes.bar(places, heights, width, yerr=halves, label=label, color=style["color"], capsize=2)
+    axes.set_xticks(range(len(groups)), groups, rotation=20)
+    axes.set(ylabel=ylabel)
+    axes.grid(alpha=0.3, axis="y")
+    axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
