@@ -1,7 +1,7 @@
 """Every picture: arrays of RGB pixels for faces, matplotlib for curves."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
-STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=[f"C{i}" for i in range(10)])  # 30 that differ
+STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
 
 
 def overlay(
@@ -120,28 +120,23 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     plt.close(figure)
 
 
-def save_curves(path: Path, runs: Sequence[tuple[str, Mapping[int, float], bool]], ylabel: str) -> None:
-    """A value over the epochs of several runs, on a logarithmic axis; one style a label, faint where a run did not end.
+def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
+    """A value over the epochs of several runs, on a logarithmic axis.
 
     Args:
         path: Where the picture goes.
-        runs: Label, epoch -> value, and whether the run ended. What is not positive and finite has no place.
+        runs: Label -> its runs, all in one style: epoch -> value, and whether the run ended; faint where it did not.
+            A value that is not positive and finite has no place.
         ylabel: What the values are.
     """
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
-    styles = dict(zip(dict.fromkeys(label for label, _, _ in runs), STYLES))  # noqa: B905  # as many as there are
-    for label, curve, ended in runs:
-        points = [(epoch, value) for epoch, value in curve.items() if 0 < value < np.inf]
-        shown = label if label not in axes.get_legend_handles_labels()[1] else None
-        axes.plot(
-            *np.array(points).reshape(-1, 2).T,
-            **styles[label],
-            label=shown,
-            alpha=1 if ended else 0.4,
-            marker=".",
-            markersize=3,
-        )
+    for (label, curves), style in zip(runs.items(), cycle(STYLES), strict=False):
+        for i, (curve, ended) in enumerate(curves):
+            points = {epoch: value for epoch, value in curve.items() if 0 < value < np.inf}
+            line = axes.plot(list(points), list(points.values()), marker=".", alpha=1 if ended else 0.4, **style)[0]
+            line.set_label(label if i == 0 else "_")
     axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
@@ -153,13 +148,13 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
 
     Args:
         path: Where the picture goes.
-        values: Label -> group -> height, half length of the error bar. A group that a label lacks stays empty.
+        values: Label -> group -> height, half length of the error bar (NaN: none). A group that a label lacks stays empty.
         ylabel: What the heights are.
     """
     groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
     width = 0.8 / len(values)
     figure, axes = plt.subplots(figsize=(max(6.0, 0.16 * len(groups) * len(values)), 4.5), layout="constrained")
-    for i, ((label, bars), style) in enumerate(zip(values.items(), STYLES, strict=False)):
+    for i, ((label, bars), style) in enumerate(zip(values.items(), cycle(STYLES), strict=False)):
         places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
         heights, halves = zip(*bars.values(), strict=True)
         axes.bar(places, heights, width, yerr=halves, label=label, color=style["color"], capsize=2)

@@ -24,7 +24,7 @@ HOW_TO_READ = (
 )
 INTERVALS = (
     "Intervals: 95 %, percentile bootstrap over faces, each face's error averaged over the seeds first. They say how "
-    "far other faces would give another mean, not how far another training would. A difference is to the first line that "
+    "far other faces would move the mean, not how far another training would. A difference is to the first line that "
     "was tested on the same faces, paired face by face; below 0 is better."
 )
 
@@ -76,7 +76,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     report.say(f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.")
     report.say(HOW_TO_READ)
     for name, table in tables.items():
-        if chosen := [run for run in runs if str(run.get("report.table")) == name]:
+        if chosen := [run for run in runs if table.has(name, run)]:
             report.add_table(name, table, chosen)
     report.add_others([run for run in runs if run.get("report.table") is None] + evaluations)
     empty = [table.title for name, table in tables.items() if name not in unknown.values()]
@@ -84,7 +84,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         report.say("Without a run", 2)
         report.say("; ".join(empty) + ".")
     if problems:
-        report.say("Not read", 2)
+        report.say("Not read, or doubtful", 2)
         report.blocks.append(Block(header=["where", "why"], rows=problems))
     report.write()
     print(f"{len(runs)} runs, {len(evaluations)} other evaluations, {len(problems)} problems: {output / 'report.html'}")
@@ -127,7 +127,7 @@ class _Report:
         entries = [entry for row in grid for entry in row]
         apart = {d for e in entries if e.cell.paper is not None for run in e.runs for d in e.cell.deviations(run)}
         if apart:
-            self.say(f"Not the paper's protocol; no difference is given where {'; '.join(sorted(apart))}.")
+            self.say(f"No difference is given where the protocol is not the paper's: {'; '.join(sorted(apart))}.")
         self.blocks.append(_grid(grid))
         self.cells += [_csv_line(name, entry) for entry in entries if entry.runs or entry.cell.paper is not None]
         variants = table.variants(runs)
@@ -138,6 +138,10 @@ class _Report:
         """The interval of each mean, and of its difference to the first on the same faces."""
         averaged: dict[str, tuple[Any, np.ndarray]] = {}
         for label, runs in variants.items():
+            if len({_origin(run)[0] for run in runs}) < len(runs):
+                self.problems.append(
+                    (", ".join(run.folder for run in runs), f"{label}: n counts a seed more than once")
+                )
             if any(normaliser not in run.errors for run in runs):
                 problem = f"no interval of {label}: per_image.csv has no errors by {normaliser}"
             elif any(run.faces != runs[0].faces for run in runs):
@@ -189,11 +193,11 @@ class _Report:
         for number, (setting, chosen) in enumerate(settings.items(), 1):
             figures = []
             for column, (factor, what, caption) in CURVES.items():
-                curves = [
-                    (labels[run.folder], {e: factor * v for e, v in run.curves[column].items()}, bool(run.results))
-                    for run in chosen
-                    if run.curves.get(column)
-                ]
+                curves: dict[str, list[tuple[dict[int, float], bool]]] = {}
+                for run in chosen:
+                    if curve := run.curves.get(column):
+                        scaled = {epoch: factor * value for epoch, value in curve.items()}
+                        curves.setdefault(labels[run.folder], []).append((scaled, bool(run.results)))
                 if curves:
                     figures.append(
                         (self.output / "figures" / f"{name}-{number}-{column.replace('/', '_')}.png", caption)
@@ -261,7 +265,7 @@ def _subset_means(runs: Sequence[Run], normaliser: str) -> dict[str, tuple[float
         ]
         if found:
             mean, spread = mean_and_spread(found)
-            means[subset] = mean, spread or 0.0
+            means[subset] = mean, np.nan if spread is None else spread
     return means
 
 

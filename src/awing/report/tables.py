@@ -95,6 +95,12 @@ class Table:
     normaliser: str
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    also: Sequence[str] = ()
+
+    def has(self, name: str, run: Run) -> bool:
+        """Whether a run is of this table, or of one in ``also`` and fits a cell of this one."""
+        of = str(run.get("report.table"))
+        return of == name or (of in self.also and any(cell.takes(run) for cell in self.cells))
 
     @property
     def cells(self) -> list[Cell]:
@@ -145,7 +151,9 @@ def read_tables(settings: Mapping[str, Any]) -> dict[str, Table]:
         try:
             common = {**settings["protocol"], **table.get("protocol", {})}
             rows = [_row(common, table["columns"], row) for row in table["rows"]]
-            tables[name] = Table(table["title"], table["normaliser"], rows, table.get("note", ""))
+            tables[name] = Table(
+                table["title"], table["normaliser"], rows, table.get("note", ""), table.get("also", ())
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"conf/report.yaml, {name}: {type(error).__name__} {error}; see its comments") from None
     return tables

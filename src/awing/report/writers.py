@@ -52,7 +52,7 @@ def page(title: str, blocks: Sequence[Block]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown takes for nothing else."""
-    return re.sub(r"([\\|*_`\[\]#~$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return re.sub(r"[\\|*`\[\]#~$]|\b_|_\b", r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def _inlined(file: Path) -> str:
