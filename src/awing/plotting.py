@@ -148,7 +148,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
 
     Args:
         path: Where the picture goes.
-        values: Label -> group -> height, half length of the error bar (NaN: none). A group that a label lacks stays empty.
+        values: Label -> group -> height, half length of the error bar (NaN: none). A group that a label lacks is empty.
         ylabel: What the heights are.
     """
     groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
