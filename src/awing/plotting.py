@@ -138,7 +138,7 @@ def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float
     axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+    axes.legend(loc="upper right", fontsize="small", framealpha=0.6)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -161,7 +161,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
     axes.set_xticks(range(len(groups)), groups, rotation=20)
     axes.set(ylabel=ylabel)
     axes.grid(alpha=0.3, axis="y")
-    axes.legend(fontsize="small")
+    axes.legend(loc="upper right", fontsize="small", framealpha=0.6)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

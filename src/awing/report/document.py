@@ -159,7 +159,8 @@ class _Report:
                 "faces": str(len(faces)),
                 **_interval("NME %", errors),
             }
-            apart = errors - averaged[first][1] if first != label else errors[:0]
+            with np.errstate(invalid="ignore"):  # infinite errors: a difference that is not a number
+                apart = errors - averaged[first][1] if first != label else errors[:0]
             lines.append(line | {"against": first if first != label else ""} | _interval("difference", apart, "+"))
         if lines:
             self.say(INTERVALS)

@@ -194,6 +194,6 @@ def _faces(file: Path) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarra
         columns = [name for name in reader.fieldnames or () if name.startswith("nme_")]
         rows = [(int(r["index"]), PurePath(r["image"]).name, [float(r[c]) for c in columns]) for r in reader]
     kept = [row for row in sorted(rows) if not np.isnan(row[2]).any()]
-    errors = np.array([row[2] for row in kept], float).reshape(-1, len(columns))
+    errors = np.array([row[2] for row in kept], float).reshape(len(kept), len(columns))
     names = [column.removeprefix("nme_") for column in columns]
     return tuple((index, image) for index, image, _ in kept), dict(zip(names, errors.T, strict=True))
