@@ -17,6 +17,7 @@ from awing.metrics import ced
 matplotlib.use("Agg")
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
@@ -115,9 +116,7 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
         axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
 
 
 def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
@@ -138,9 +137,7 @@ def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float
     axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="upper right", fontsize="small", framealpha=0.6)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
 
 
 def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str) -> None:
@@ -153,7 +150,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
     """
     groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
     width = 0.8 / len(values)
-    figure, axes = plt.subplots(figsize=(max(6.0, 0.16 * len(groups) * len(values)), 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
     for i, ((label, bars), style) in enumerate(zip(values.items(), cycle(STYLES), strict=False)):
         places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
         heights, halves = zip(*bars.values(), strict=True)
@@ -161,9 +158,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
     axes.set_xticks(range(len(groups)), groups, rotation=20)
     axes.set(ylabel=ylabel)
     axes.grid(alpha=0.3, axis="y")
-    axes.legend(loc="upper right", fontsize="small", framealpha=0.6)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
 
 
 def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -185,6 +180,13 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a picture with its legend below the axes, where it hides no curve."""
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

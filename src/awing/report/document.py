@@ -136,7 +136,7 @@ class _Report:
 
     def add_intervals(self, name: str, variants: Mapping[str, Sequence[Run]], normaliser: str) -> None:
         """The interval of each mean, and of its difference to the first on the same faces."""
-        averaged: dict[str, tuple[Any, np.ndarray]] = {}
+        averaged: dict[str, tuple[Any, np.ndarray]] = {}  # label -> what was tested, errors
         for label, runs in variants.items():
             if len({_origin(run)[0] for run in runs}) < len(runs):
                 self.problems.append(
@@ -147,16 +147,17 @@ class _Report:
             elif any(run.faces != runs[0].faces for run in runs):
                 problem = f"no interval of {label}: its trainings were tested on different faces"
             else:
-                averaged[label] = runs[0].faces, np.mean([run.errors[normaliser] for run in runs], axis=0)
+                tested = protocol(runs[0])["data"], runs[0].faces
+                averaged[label] = tested, np.mean([run.errors[normaliser] for run in runs], axis=0)
                 continue
             self.problems.append((", ".join(run.folder for run in runs), problem))
         lines = []
-        for label, (faces, errors) in averaged.items():
-            first = next(other for other, (known, _) in averaged.items() if known == faces)
+        for label, (tested, errors) in averaged.items():
+            first = next(other for other, (known, _) in averaged.items() if known == tested)
             line = {
                 "row": label,
                 "n": str(len(variants[label])),
-                "faces": str(len(faces)),
+                "faces": str(len(errors)),
                 **_interval("NME %", errors),
             }
             with np.errstate(invalid="ignore"):  # infinite errors: a difference that is not a number

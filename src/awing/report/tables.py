@@ -189,4 +189,4 @@ def _entry(cell: Cell, runs: Sequence[Run]) -> Entry:
 
 def _named(key: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, int | float) else str(value)
-    return text if key == "report.row" else f"{key.split('.')[-1]} {text}"
+    return text if key in ("report.row", "dataset.name") else f"{key.split('.')[-1]} {text}"
