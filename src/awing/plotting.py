@@ -18,6 +18,7 @@ matplotlib.use("Agg")
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
@@ -132,10 +133,10 @@ def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float
     for (label, curves), style in zip(runs.items(), cycle(STYLES), strict=False):
         for i, (curve, ended) in enumerate(curves):
             points = {epoch: value for epoch, value in curve.items() if 0 < value < np.inf}
-            line = axes.plot(list(points), list(points.values()), marker=".", alpha=1 if ended else 0.4, **style)[0]
-            line.set_label(label if i == 0 else "_")
+            (line,) = axes.plot(list(points), list(points.values()), marker=".")
+            line.set(alpha=1 if ended else 0.4, label="_" if i else label, **style)
     axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3, which="both")
     _save(figure, path)
 

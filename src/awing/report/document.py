@@ -79,7 +79,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         if chosen := [run for run in runs if table.has(name, run)]:
             report.add_table(name, table, chosen)
     report.add_others([run for run in runs if run.get("report.table") is None] + evaluations)
-    empty = [table.title for name, table in tables.items() if name not in unknown.values()]
+    empty = [table.title for name, table in tables.items() if not any(table.has(name, run) for run in runs)]
     if empty:
         report.say("Without a run", 2)
         report.say("; ".join(empty) + ".")
