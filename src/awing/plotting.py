@@ -1,7 +1,7 @@
 """Every picture: arrays of RGB pixels for faces, matplotlib for curves."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ from awing.metrics import ced
 matplotlib.use("Agg")
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
+STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
 
 
 def overlay(
@@ -109,14 +112,55 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
         title: What data they are of, and what they are divided by.
     """
     figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    axes.set_prop_cycle(STYLES)
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
         axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
+
+
+def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
+    """A value over the epochs of several runs, on a logarithmic axis.
+
+    Args:
+        path: Where the picture goes.
+        runs: Label -> its runs, all in one style: epoch -> value, and whether the run ended; faint where it did not.
+            A value that is not positive and finite has no place.
+        ylabel: What the values are.
+    """
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for (label, curves), style in zip(runs.items(), cycle(STYLES), strict=False):
+        for i, (curve, ended) in enumerate(curves):
+            points = {epoch: value for epoch, value in curve.items() if 0 < value < np.inf}
+            (line,) = axes.plot(list(points), list(points.values()), marker=".")
+            line.set(alpha=1 if ended else 0.4, label="_" if i else label, **style)
+    axes.set(xlabel="epoch", ylabel=ylabel, yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3, which="both")
+    _save(figure, path)
+
+
+def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str) -> None:
+    """Groups of bars with an error bar each.
+
+    Args:
+        path: Where the picture goes.
+        values: Label -> group -> height, half length of the error bar (NaN: none). A group that a label lacks is empty.
+        ylabel: What the heights are.
+    """
+    groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
+    width = 0.8 / len(values)
+    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for i, ((label, bars), style) in enumerate(zip(values.items(), cycle(STYLES), strict=False)):
+        places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
+        heights, halves = zip(*bars.values(), strict=True)
+        axes.bar(places, heights, width, yerr=halves, label=label, color=style["color"], capsize=2)
+    axes.set_xticks(range(len(groups)), groups, rotation=20)
+    axes.set(ylabel=ylabel)
+    axes.grid(alpha=0.3, axis="y")
+    _save(figure, path)
 
 
 def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -138,6 +182,13 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a picture with its legend below the axes, where it hides no curve."""
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -1,0 +1,22 @@
+"""Finished runs beside the paper's tables: ``python src/report.py runs=DIR output=DIR``; see ``conf/report.yaml``."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@hydra.main(config_path=str(CONF), config_name="report", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    from awing import cli
+    from awing.report import write_report
+
+    write_report(cfg, cli.output_folder(cfg))
+
+
+if __name__ == "__main__":
+    from awing import cli
+
+    cli.run(main, CONF, "report")
