@@ -62,6 +62,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         return results
     if resume:
         runs.check_same_run(resume.path, resume.config, regressor.config)
+        log.info("%s continues after step %d", resume.path, resume.step)
     if cfg.training.compile:
         regressor.network.compile()
     trainer = _build_trainer(cfg, output)
@@ -344,6 +345,7 @@ def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
         cfg.trainer,
         callbacks=[build(callback) for callback in callbacks.values()],
         logger=loggers,
+        enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
         plugins=slurm.plugins(),
         **validation,

@@ -47,8 +47,11 @@ class PreemptionCheckpoint(Checkpoint):
         self._due = self._saving = False
         self._sums: dict[str, Any] = {}
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._listen()  # a signal that comes before the first step waits for it
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._listen()
+        self._listen()  # Lightning has since put itself before SIGTERM: it would leave after the step
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()
@@ -63,7 +66,7 @@ class PreemptionCheckpoint(Checkpoint):
         self._due = True
         if not trainer.is_last_batch:  # else the end of the epoch saves
             self._sums, self._saving = self._epoch_sums(trainer), True
-            trainer.save_checkpoint(self.file)
+            trainer.save_checkpoint(self.file, weights_only=False)
             self._sums, self._saving = {}, False
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
@@ -83,7 +86,8 @@ class PreemptionCheckpoint(Checkpoint):
     def _listen(self) -> None:
         if "SLURM_JOB_ID" in os.environ:
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-                self._owners[number] = signal.signal(number, lambda number, _: self._noted.add(number))
+                self._owners.setdefault(number, signal.getsignal(number))
+                signal.signal(number, lambda number, _: self._noted.add(number))
 
     def _hand_over(self, trainer: pl.Trainer) -> None:
         requeue = self._anyone(trainer, self._noted - {signal.SIGTERM})
