@@ -83,8 +83,10 @@ def test_an_evaluation_of_several_splits_is_a_sweep_too(rendered, tmp_path):
     ("words", "variables", "message"),
     [
         (["-m", "loss.omega=10,12", "trainer.devices=2"], {}, "one process with one device"),
+        (["-m", "loss.omega=10,12", "trainer.num_nodes=2"], {}, "one process with one device"),
         ([], {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, "output=DIR"),
         ([], {"WORLD_SIZE": "2"}, "output=DIR"),
+        ([], {"SLURM_RESTART_COUNT": "1"}, "output=DIR"),
     ],
 )
 def test_processes_that_would_not_share_a_folder_are_refused(tmp_path, words, variables, message):

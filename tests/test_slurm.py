@@ -140,10 +140,11 @@ SUBMITIT = [
 @cluster
 @pytest.mark.slow
 def test_a_sweep_of_five_jobs(rendered, tmp_path):
-    words = [*TINY, "trainer.max_epochs=1", f"paths.data_dir={rendered}", f"output={tmp_path / 'sweep'}"]
+    words = [*TINY, "trainer.max_epochs=1", f"paths.data_dir={rendered}", f"paths.runs_dir={tmp_path}"]
     train("-m", "loss.omega=10,12,14,16,18", *words, *SUBMITIT)
+    (sweep,) = tmp_path.glob("synthetic/*")  # named by the moment, the same for all
     for omega in (10, 12, 14, 16, 18):
-        folder = tmp_path / "sweep" / f"loss.omega-{omega}"
+        folder = sweep / f"loss.omega-{omega}"
         assert yaml.safe_load((folder / "config.yaml").read_text())["loss"]["omega"] == omega
         assert json.loads((folder / "test" / "metrics.json").read_text())["subsets"]["full"]["count"] == 8
 

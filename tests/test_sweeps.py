@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from joblib import Parallel, delayed
 from test_cli import SMALL, call
 
@@ -135,3 +136,11 @@ def test_a_single_run_that_fails_leaves_its_reason_too(tmp_path):
     done = call("train.py", *SMALL[:10], "dataset=wflw", f"paths.data_dir={tmp_path}", f"output={tmp_path / 'run'}")
     assert done.returncode == 1
     assert Path(tmp_path / "run" / "error.txt").read_text().strip() in done.stderr
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        done = call("train.py", *SMALL, f"paths.data_dir={tmp_path}", f"output={tmp_path / 'run'}", "resume=auto")
+    assert done.returncode == 1
+    assert "another process runs in" in done.stderr and "Traceback" not in done.stderr

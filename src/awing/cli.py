@@ -9,10 +9,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -72,7 +74,8 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         output = output_folder(cfg)
         if in_sweep and "JoblibLauncher" in hydra.launcher._target_ and cfg.trainer.accelerator != "cpu":
             devices.claim_gpu(hydra.launcher.n_jobs)
-        result = work(cfg, output)
+        with _held(output):
+            result = work(cfg, output)
     except Exception as error:
         _write_error(folder, error)
         if not in_sweep:
@@ -108,20 +111,42 @@ def output_folder(cfg: DictConfig) -> Path:
     Raises:
         ConfigError: a sweep job of several devices; a folder of the moment for several tasks, or to resume in.
     """
-    from awing import runs
+    from awing import slurm
 
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and OmegaConf.select(cfg, "trainer.devices", default=1) != 1:
+    one_each = all(OmegaConf.select(cfg, f"trainer.{key}", default=1) == 1 for key in ("devices", "num_nodes"))
+    if hydra.mode == RunMode.MULTIRUN and not one_each:
         raise ConfigError(
-            "a sweep job is one process with one device: leave trainer.devices at 1, or train value by value without -m"
+            "a sweep job is one process with one device: leave trainer.devices and trainer.num_nodes at 1, or train "
+            "value by value without -m"
         )
     of_now = "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output  # type: ignore[index, call-overload]
-    if of_now and runs.continues(cfg):
+    # a sweep's job that SLURM starts again was given its folder with its configuration
+    if of_now and (cfg.get("resume") == "auto" or (hydra.mode == RunMode.RUN and slurm.restarted())):
         raise ConfigError("resume=auto needs the folder of the run: output=DIR")
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     if tasks > 1 and of_now:
         raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
     return Path(hydra.runtime.output_dir)
+
+
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """Keep other commands out of the folder; the processes of one job enter it together."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    lock = FileLock(output / ".lock")
+    if rank_zero_only.rank == 0:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"another process runs in {output}: wait for it, end it, or choose another output"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _write_error(output: Path, error: Exception) -> None:

@@ -31,20 +31,17 @@ FIXED_AT_THE_END = (
 )  # fmt: skip
 
 
-def continues(cfg: DictConfig) -> bool:
-    """Whether what lies in the run's folder is to be continued: ``resume=auto``, or SLURM starts the job again."""
-    return bool(cfg.get("resume") == "auto" or slurm.restarted())
-
-
 def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
     """The checkpoint that a run goes on from; None where it starts anew, or is finished.
+
+    What lies in the folder is continued with ``resume=auto``, or where SLURM starts the job again.
 
     Raises:
         ConfigError: the folder holds a run that was not asked for.
         CheckpointError: the checkpoint cannot be read.
     """
     last = output / "checkpoints" / "last.ckpt"
-    if continues(cfg):
+    if cfg.resume == "auto" or slurm.restarted():
         if last.is_file():
             return Checkpoint.read(last)
     elif (output / "test" / "metrics.json").exists():
