@@ -103,9 +103,9 @@ class PreemptionCheckpoint(Checkpoint):
         trainer.strategy.barrier()
         raise SystemExit("saved and requeued")
 
-    @staticmethod
-    def _anyone(trainer: pl.Trainer, noted: set[int]) -> bool:
-        return trainer.strategy.reduce_boolean_decision(bool(noted), all=False)
+    def _anyone(self, trainer: pl.Trainer, noted: set[int]) -> bool:
+        """Whether a process has noted one; outside SLURM none listens, and none is asked."""
+        return bool(self._owners) and trainer.strategy.reduce_boolean_decision(bool(noted), all=False)
 
     @staticmethod
     def _epoch_sums(trainer: pl.Trainer) -> dict[str, Any]:
