@@ -115,8 +115,23 @@ def train(*words: str, before: tuple[str, ...] = ()) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def sbatch(words: list[str], log: Path, *options: str) -> str:
+    script = f"#!/bin/bash\nsrun {shlex.join([sys.executable, str(ROOT / 'src' / 'train.py'), *words])}\n"
+    command = ["sbatch", "--parsable", "--requeue", "--time=2", "--ntasks-per-node=1", "--cpus-per-task=1"]
+    command += ["--open-mode=append", f"--output={log}", *options]
+    done = subprocess.run(
+        command, input=script, capture_output=True, text=True, env=environment(), cwd=ROOT, check=True
+    )
+    return done.stdout.strip()
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def queue() -> list[str]:
+    found = subprocess.run(["squeue", "--noheader", "--format=%i"], capture_output=True, text=True, env=environment())
+    return found.stdout.split()
 
 
 def wait_for(what: Callable[[], bool], seconds: int) -> None:
@@ -182,6 +197,26 @@ def test_two_nodes_match_one_process_that_accumulates(config, rendered, tmp_path
 
 @cluster
 @pytest.mark.slow
+def test_two_nodes_are_preempted_at_the_same_step(rendered, tmp_path):
+    words = [*TINY, f"paths.data_dir={rendered}", "trainer.num_nodes=2", "trainer.strategy=ddp", "test=false"]
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    slow = "+callbacks.slow={_target_: slowly.Slowly, seconds: 2}"
+    job = sbatch([*words, slow, f"output={run}"], tmp_path / "log", "--nodes=2")
+    wait_for(lambda: made(run, 2), 180)
+    subprocess.run(["scancel", "--signal=USR1", job], check=True, env=environment())  # what --signal sends
+    train(*words, f"output={whole}", before=("srun", "--nodes=2", "--ntasks-per-node=1"))  # when the nodes are free
+    wait_for(lambda: made(run, 10), 600)
+    wait_for(lambda: (run / "checkpoints" / "best.ckpt").is_file() and job not in queue(), 120)
+    log = (tmp_path / "log").read_text()
+    (step,) = set(re.findall(r"continues after step (\d+)", log))  # both say the same
+    assert 0 < int(step) < 10 and int(step) != 5, log[-3000:]
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(run)[key]), key
+    assert table(run / "metrics.csv") == table(whole / "metrics.csv")
+
+
+@cluster
+@pytest.mark.slow
 def test_preempted_jobs_checkpoint_requeue_and_finish(rendered, tmp_path):
     """By ``scontrol requeue`` and by a time limit, from sbatch and from submitit: four jobs, none loses a step."""
     words = [*TINY, "data.batch_size=1", f"paths.data_dir={rendered}"]  # 2 epochs of 23 steps
@@ -189,14 +224,7 @@ def test_preempted_jobs_checkpoint_requeue_and_finish(rendered, tmp_path):
     runs = {name: tmp_path / name for name in ("requeued", "limited", "sweep/loss.omega-10", "sweep/loss.omega-12")}
     jobs = {}
     for name in ("requeued", "limited"):
-        command = [sys.executable, str(ROOT / "src" / "train.py"), *words, slow, f"output={runs[name]}"]
-        script = f"#!/bin/bash\nsrun {shlex.join(command)}\n"
-        options = ["--requeue", "--time=2", "--signal=USR1@20", "--ntasks-per-node=1", "--cpus-per-task=1"]
-        options += ["--parsable", "--open-mode=append", f"--output={tmp_path / name}.log"]
-        done = subprocess.run(
-            ["sbatch", *options], input=script, capture_output=True, text=True, env=environment(), cwd=ROOT, check=True
-        )
-        jobs[name] = done.stdout.strip()
+        jobs[name] = sbatch([*words, slow, f"output={runs[name]}"], tmp_path / f"{name}.log", "--signal=USR1@20")
     limits = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=20", f"output={tmp_path / 'sweep'}"]
     command = [
         sys.executable,

@@ -136,7 +136,7 @@ def _held(output: Path) -> Iterator[None]:
     from pytorch_lightning.utilities import rank_zero_only
 
     lock = FileLock(output / ".lock")
-    if rank_zero_only.rank == 0:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -90,14 +90,15 @@ class PreemptionCheckpoint(Checkpoint):
                 signal.signal(number, lambda number, _: self._noted.add(number))
 
     def _hand_over(self, trainer: pl.Trainer) -> None:
-        requeue = self._anyone(trainer, self._noted - {signal.SIGTERM})
-        owner = next((self._owners[number] for number in self._noted - {signal.SIGTERM}), None)
+        noted = set(self._noted)
         self._due = False
-        self._noted.clear()
-        if not requeue:
+        self._noted -= noted  # not what comes meanwhile
+        ours = noted - {signal.SIGTERM}
+        if not self._anyone(trainer, ours):
             return
-        if callable(owner):  # submitit's: it exits
-            owner(signal.SIGUSR2, None)
+        for number in ours:
+            if callable(owner := self._owners[number]):  # submitit's: it exits
+                owner(number, None)
         if trainer.is_global_zero:
             _requeue()
         trainer.strategy.barrier()
@@ -112,7 +113,7 @@ class PreemptionCheckpoint(Checkpoint):
         """The sums of the epoch's mean metrics so far, over all processes; Lightning's checkpoints lack them."""
         means = {key: metric for key, metric in trainer._results.items() if metric.meta.on_epoch}  # type: ignore[union-attr]
         return {
-            key: [trainer.strategy.reduce(part, reduce_op="sum") for part in (m.value, m.cumulated_batch_size)]
+            key: [trainer.strategy.reduce(part.clone(), reduce_op="sum") for part in (m.value, m.cumulated_batch_size)]
             for key, m in means.items()
         }
 
