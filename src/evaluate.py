@@ -12,7 +12,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 def main(cfg: DictConfig) -> None:
     from awing import cli, engine  # here: worker processes read this file too, and do without
 
-    engine.evaluate(cfg, cli.output_folder(cfg))
+    cli.job(engine.evaluate, cfg)
 
 
 if __name__ == "__main__":

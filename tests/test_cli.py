@@ -39,7 +39,7 @@ def test_a_sweep_runs_each_value_in_its_own_folder(rendered, tmp_path):
 
 def test_two_processes_train_and_give_the_numbers_of_one(rendered, tmp_path):
     """Ten test faces over two processes and batches of two a process: the last batch is padded."""
-    two = ["trainer.devices=2", "+trainer.strategy=ddp"]
+    two = ["trainer.devices=2", "trainer.strategy=ddp"]
     data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
     trained = call("train.py", *SMALL[:-3], *data, *two, f"output={tmp_path / 'run'}", "trainer.max_epochs=2")
     assert trained.returncode == 0, trained.stderr[-3000:]
@@ -68,7 +68,10 @@ def test_an_evaluation_of_several_splits_is_a_sweep_too(rendered, tmp_path):
     splits = "dataset.split=train,val,test"
     done = call("evaluate.py", "-m", checkpoint, splits, *data, "trainer=cpu", f"output={tmp_path / 'results'}")
     assert done.returncode == 0, done.stderr
-    found = [json.loads((tmp_path / "results" / f"{i}" / "metrics.json").read_text()) for i in range(3)]
+    order = ("train", "val", "test")
+    found = [
+        json.loads((tmp_path / "results" / f"dataset.split-{split}" / "metrics.json").read_text()) for split in order
+    ]
     assert [result["split"] for result in found] == ["train", "val", "test"]
     assert [result["faces"].split(",")[0] for result in found] == [
         "training faces", "cut from the training faces", "official test faces",
@@ -80,8 +83,10 @@ def test_an_evaluation_of_several_splits_is_a_sweep_too(rendered, tmp_path):
     ("words", "variables", "message"),
     [
         (["-m", "loss.omega=10,12", "trainer.devices=2"], {}, "one process with one device"),
+        (["-m", "loss.omega=10,12", "trainer.num_nodes=2"], {}, "one process with one device"),
         ([], {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, "output=DIR"),
         ([], {"WORLD_SIZE": "2"}, "output=DIR"),
+        ([], {"SLURM_RESTART_COUNT": "1"}, "output=DIR"),
     ],
 )
 def test_processes_that_would_not_share_a_folder_are_refused(tmp_path, words, variables, message):

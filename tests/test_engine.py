@@ -114,11 +114,22 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(config, rendered, t
     assert rows[0] == rows[1]
 
 
-def test_a_finished_run_is_tested_once(finished, config, rendered):
-    before = (finished / "test" / "metrics.json").read_bytes()
+def test_a_finished_run_is_tested_once(finished, config, rendered, caplog):
+    file = finished / "test" / "metrics.json"
+    before, at = file.read_bytes(), file.stat().st_mtime_ns
     with pytest.raises(ConfigError, match="tested once"):
-        run(config, rendered, finished, "resume=auto")
-    assert (finished / "test" / "metrics.json").read_bytes() == before
+        run(config, rendered, finished)
+    with caplog.at_level("INFO"):
+        assert run(config, rendered, finished, "resume=auto") == json.loads(before)
+    assert f"finished before, not run again: {file}" in caplog.text
+    for words, message in (
+        ("loss.omega=12", r"loss\.omega: 14\.0 before, 12 now"),
+        ("trainer.max_epochs=3", "trainer.max_epochs: 2 before, 3 now"),
+        ("dataset.val_fraction=0.2", r"dataset\.val_fraction: 0\.1 before, 0\.2 now"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run(config, rendered, finished, "resume=auto", words)
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == (before, at)
 
 
 @pytest.mark.parametrize(

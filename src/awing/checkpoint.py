@@ -14,7 +14,8 @@ from awing.models import StackedHourglass
 FORMAT = 1
 TARGETS = {HeatmapCodec: "awing.codec.HeatmapCodec", StackedHourglass: "awing.models.StackedHourglass"}
 NUMBER = (int, float)
-KINDS: dict[str, type | tuple[type, ...]] = {  # all that an evaluation takes from a stranger's file
+# what an evaluation takes over from a file of unknown origin must be no more than this
+KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str,
     "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
 }  # fmt: skip

@@ -1,21 +1,32 @@
 """Run an entry point so that a mistake ends in a sentence, not in a traceback."""
 
+import hashlib
+import logging
+import multiprocessing
 import os
 import re
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from awing.errors import AwingError, ConfigError, did_you_mean
+from awing.errors import AwingError, ConfigError, JobError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 
 def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
@@ -27,18 +38,71 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own affair
         "Experiment logs directory",  # a run's folder holds config.yaml before the CSV logger starts
         "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
+        "The `srun` command is available",  # on a cluster's login node, say
     ):
         warnings.filterwarnings("ignore", message=message)
+    # processes that a launcher starts find this package and these resolvers, installed or not
+    folders = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(folders)
+    OmegaConf.register_new_resolver("folder_name", partial(folder_name, given=sys.argv[1:]))
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     try:
         main()
+    except JobError as error:
+        sys.exit(f"error: {_failures(error.folder.parent)}")
     except AwingError as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
+
+
+def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
+    """Do a job's work in its folder; where it fails, leave the reason there as ``error.txt``.
+
+    Raises:
+        JobError: a job of a sweep failed. The others go on.
+    """
+    from awing import devices  # here: a mistake on the command line is answered without loading torch
+
+    multiprocessing.set_start_method(None, force=True)  # joblib's workers would start every process its own way
+    hydra = HydraConfig.get()
+    folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
+    try:
+        output = output_folder(cfg)
+        if in_sweep and "JoblibLauncher" in hydra.launcher._target_ and cfg.trainer.accelerator != "cpu":
+            devices.claim_gpu(hydra.launcher.n_jobs)
+        with _held(output):
+            result = work(cfg, output)
+    except Exception as error:
+        _write_error(folder, error)
+        if not in_sweep:
+            raise
+        log.error("%s failed: %s", folder, error)
+        raise JobError(folder) from None  # of plain parts, since it travels between processes
+    (folder / "error.txt").unlink(missing_ok=True)
+    return result
+
+
+def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
+    """The folder of a sweep's job: what varies among its overrides, or "0" where nothing does.
+
+    Args:
+        overrides: The job's.
+        given: The command line; what has one value there does not vary.
+
+    >>> folder_name(["loss.omega=10", "seed=1", "output=runs/a"], ["loss.omega=10,12", "seed=0,1", "output=runs/a"])
+    'loss.omega-10_seed-1'
+    """
+    words = OverridesParser.create().parse_overrides([word for word in given if re.match(r"[\w+~@/.-]+=", word)])
+    constant = {word.key_or_group for word in words if not word.is_sweep_override()}
+    varied = "_".join(w.lstrip("+").replace("=", "-") for w in overrides if w.lstrip("+").split("=")[0] not in constant)
+    name = re.sub(r"[^\w.+-]", "_", varied)[:160]  # paths and lists, say
+    if name != varied:
+        name += f"-{hashlib.sha256(varied.encode()).hexdigest()[:8]}"
+    return name or "0"
 
 
 def output_folder(cfg: DictConfig) -> Path:
@@ -47,18 +111,58 @@ def output_folder(cfg: DictConfig) -> Path:
     Raises:
         ConfigError: a sweep job of several devices; a folder of the moment for several tasks, or to resume in.
     """
+    from awing import slurm
+
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and OmegaConf.select(cfg, "trainer.devices", default=1) != 1:
+    one_each = all(OmegaConf.select(cfg, f"trainer.{key}", default=1) == 1 for key in ("devices", "num_nodes"))
+    if hydra.mode == RunMode.MULTIRUN and not one_each:
         raise ConfigError(
-            "a sweep job is one process with one device: leave trainer.devices at 1, or train value by value without -m"
+            "a sweep job is one process with one device: leave trainer.devices and trainer.num_nodes at 1, or train "
+            "value by value without -m"
         )
     of_now = "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output  # type: ignore[index, call-overload]
-    if of_now and cfg.get("resume") == "auto":
+    # a sweep's job that SLURM starts again was given its folder with its configuration
+    if of_now and (cfg.get("resume") == "auto" or (hydra.mode == RunMode.RUN and slurm.restarted())):
         raise ConfigError("resume=auto needs the folder of the run: output=DIR")
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     if tasks > 1 and of_now:
         raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
     return Path(hydra.runtime.output_dir)
+
+
+@contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """Keep other commands out of the folder; the processes of one job enter it together."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    lock = FileLock(output / ".lock")
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"another process runs in {output}: wait for it, end it, or choose another output"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write_error(output: Path, error: Exception) -> None:
+    """Leave ``error.txt``: the message of an error that this package raised, type and traceback of any other."""
+    text = str(error) if isinstance(error, AwingError) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, AwingError):
+        text += f"\n\n{''.join(traceback.format_exception(error))}"
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "error.txt").write_text(f"{text}\n")
+
+
+def _failures(sweep: Path) -> str:
+    """The jobs of a sweep that failed, a line each: name and reason."""
+    files = sorted(sweep.glob("*/error.txt"))
+    lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in files]
+    return "\n".join([f"{len(files)} of the jobs in {sweep} failed (error.txt in each one's folder):", *lines])
 
 
 def _nearest(error: Exception, config_dir: Path, config_name: str) -> str:

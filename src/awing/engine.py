@@ -3,7 +3,6 @@
 import csv
 import logging
 import subprocess
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from awing import preparation
+from awing import preparation, runs, slurm
 from awing.callbacks import log_picture
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
@@ -42,17 +41,13 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         output: The run's folder; gets ``config.yaml``, ``metrics.csv``, ``checkpoints/``, ``pictures/``, ``test/``.
 
     Returns:
-        The test metrics, as in ``test/metrics.json``; {} with ``test=false``.
+        The test metrics, as in ``test/metrics.json``; {} with ``test=false``. A run that is continued and was finished
+        is not run again.
 
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
     """
-    if cfg.test and (output / "test" / "metrics.json").exists():
-        raise ConfigError(
-            f"{output} holds a finished run, tested once: choose another output, or evaluate its checkpoints with "
-            "src/evaluate.py"
-        )
-    resume = _resume_from(cfg, output)
+    resume = runs.begin(cfg, output)
     if not isinstance(cfg.seed, int):
         raise ConfigError(f"seed is an integer, found {cfg.seed!r}")
     pl.seed_everything(cfg.seed, workers=True)
@@ -63,8 +58,11 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     with open_dict(cfg):
         cfg.output = str(output)  # in a sweep, the job's own folder
     regressor = build_regressor(cfg)
+    if (results := runs.results_of(output, regressor.config)) is not None:
+        return results
     if resume:
-        _check_same_run(resume, regressor.config)
+        runs.check_same_run(resume.path, resume.config, regressor.config)
+        log.info("%s continues after step %d", resume.path, resume.step)
     if cfg.training.compile:
         regressor.network.compile()
     trainer = _build_trainer(cfg, output)
@@ -73,15 +71,17 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
         if resume:
-            _keep_rows(trainer, output / "metrics.csv", resume.step)
+            runs.keep_rows(trainer, output / "metrics.csv", resume.step)
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
             logger.log_hyperparams(regressor.config)
     trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
+    if resume and trainer.global_step == resume.step:
+        log.info("trained to its end before: %s", resume.path)
     log.info("checkpoints and metrics are in %s", output)
     if not cfg.test:
         return {}
-    return _test(trainer, datamodule, Checkpoint.read(_best_or_last(output)), output / "test", fps=cfg.fps)
+    return _test(trainer, datamodule, Checkpoint.read(runs.best_or_last(output)), output / "test", fps=cfg.fps)
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -102,7 +102,9 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     checkpoint = Checkpoint.read(Path(cfg.checkpoint))
     _adopt(cfg, checkpoint)
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
-    trainer: pl.Trainer = build(cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1)
+    trainer: pl.Trainer = build(
+        cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1, plugins=slurm.plugins()
+    )
     per_device(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
     results = _test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
@@ -345,71 +347,9 @@ def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
         cfg.trainer,
         callbacks=[build(callback) for callback in callbacks.values()],
         logger=loggers,
+        enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
+        plugins=slurm.plugins(),
         **validation,
     )
     return trainer
-
-
-def _resume_from(cfg: DictConfig, output: Path) -> Checkpoint | None:
-    last = output / "checkpoints" / "last.ckpt"
-    if cfg.resume == "auto":
-        return Checkpoint.read(last) if last.is_file() else None
-    if last.exists():
-        raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
-    return Checkpoint.read(Path(cfg.resume)) if cfg.resume else None
-
-
-# what a run cannot change on the way and still be one run
-FIXED: tuple[str, ...] = (
-    "seed", "codec.", "model.", "loss.", "weight_map.", "optim.", "augment.", "training.stack", "training.boundary",
-    "data.batch_size", "dataset.scheme", "dataset.crop", "callbacks.average.",
-    "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val",
-)  # fmt: skip
-
-
-def _check_same_run(checkpoint: Checkpoint, config: dict[str, Any]) -> None:
-    """Refuse to continue a run as another one.
-
-    Raises:
-        ConfigError: the values that differ.
-    """
-    fixed = FIXED
-    if config["optim"]["interval"] == "step":  # the schedule is laid over the whole training
-        fixed += ("trainer.max_epochs", "trainer.max_steps")
-    before, now = _flat(checkpoint.config), _flat(config)
-    keys = [key for key in sorted(before | now) if key.startswith(fixed) and before.get(key) != now.get(key)]
-    if keys:
-        changes = "\n".join(f"  {key}: {before.get(key)} before, {now.get(key)} now" for key in keys)
-        raise ConfigError(
-            f"{checkpoint.path} is of another run; resume it with the same values, or start anew:\n{changes}"
-        )
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _best_or_last(output: Path) -> Path:
-    best = output / "checkpoints" / "best.ckpt"
-    return best if best.is_file() else best.with_name("last.ckpt")
-
-
-def _keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
-    """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file."""
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    if not loggers or not file.is_file():
-        return
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    experiment = loggers[0].experiment
-    kept = [row for row in rows if int(row["step"]) < step]
-    if kept:
-        with file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(kept[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-        experiment.metrics_keys = list(kept[0])

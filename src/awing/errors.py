@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class AwingError(Exception):
@@ -18,6 +19,14 @@ class DataError(AwingError):
 
 class CheckpointError(AwingError):
     """A checkpoint that cannot be read, or does not fit what it is used for."""
+
+
+class JobError(AwingError):
+    """A job of a sweep failed; its folder holds ``error.txt``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
 
 
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:

@@ -219,6 +219,7 @@ class LandmarkDataModule(pl.LightningDataModule):
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
         return _EpochLoader(
+            self.trainer if shuffle else None,
             dataset,
             batch_size=per_device(self.batch_size, world),
             sampler=EpochSampler(len(dataset), shuffle, self.seed),
@@ -283,13 +284,29 @@ def per_device(batch_size: int, devices: int) -> int:
 
 
 class _EpochLoader(DataLoader):
-    """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
+    """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch.
+
+    An epoch that was interrupted goes on after the batches that were trained; Lightning would count on, but begin anew.
+    """
+
+    def __init__(self, trainer: pl.Trainer | None, dataset: LandmarkDataset, **settings: Any) -> None:
+        super().__init__(dataset, **settings)
+        self.trainer = trainer
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # lazy
+        trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
+        self.sampler.begin = trained * self.batch_size  # type: ignore[attr-defined, operator]
         try:
             yield from super().__iter__()
         except DataError as error:  # from a worker its message comes at the end of a traceback
             raise DataError(str(error).split("DataError: ")[-1].strip()) from None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: the trainer's progress says it all. Having one tells Lightning that an epoch can go on."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to load."""
 
 
 def _start_worker(_: int) -> None:

@@ -127,6 +127,7 @@ class EpochSampler(Sampler[Key]):
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
         self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
+        self.begin = 0  # where in its share of the epoch a process resumes
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, also after a resume."""
@@ -138,7 +139,7 @@ class EpochSampler(Sampler[Key]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         order = np.resize(order, len(self) * world)  # cuts, or repeats from the start
-        return ((self.epoch, int(index)) for index in order[rank::world])
+        return ((self.epoch, int(index)) for index in order[rank::world][self.begin :])
 
     def __len__(self) -> int:
         _, world = _rank_and_world()

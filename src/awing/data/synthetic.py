@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from awing.errors import DataError
 from awing.rendering import FaceParameters, RenderedFace, render
@@ -27,7 +28,7 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
     """Writes a data set of rendered faces in WFLW's layout, unless it is already there.
 
     Image i of a split is a function of (seed, split, i) alone. An interrupted writing is done again; `settings.json`,
-    written last, marks a complete set.
+    written last, marks a complete set. Processes that want the same set wait for the first one to write it.
 
     Args:
         root: Folder of the data set; created where it is missing.
@@ -38,22 +39,9 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
     Raises:
         DataError: `root` holds faces of other settings, or files of another origin. Nothing is overwritten.
     """
-    settings = {"version": VERSION, "seed": seed, "train": train, "test": test}
-    complete, unfinished = root / "settings.json", root / "unfinished.json"
-    if complete.exists():
-        found = json.loads(complete.read_text())
-        if found == settings:
-            return
-        raise DataError(
-            f"{root} holds faces of {found}, expected {settings}: name another folder with dataset.root, or "
-            "ask for those faces with dataset.reader.expected.train and .test"
-        )
-    if root.exists() and any(root.iterdir()) and not unfinished.exists():
-        raise DataError(f"{root} holds other files, expected rendered faces or nothing: name another folder")
-    root.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(json.dumps(settings))
-    _write_faces(root, [("train", i) for i in range(train)] + [("test", i) for i in range(test)], seed, workers)
-    unfinished.replace(complete)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / f".{root.name}.lock"):
+        _write_dataset(root, {"version": VERSION, "seed": seed, "train": train, "test": test}, workers)
 
 
 def render_face(seed: int, split: str, index: int) -> RenderedFace:
@@ -94,6 +82,25 @@ def sample_face(seed: int, split: str, index: int) -> FaceParameters:
         occluder=str(rng.choice(["sunglasses", "mask"])) if rng.random() < 0.22 else "none",
         blur=rng.uniform(1.8, 4.5) if rng.random() < 0.2 else rng.uniform(0, 0.7),
     )  # fmt: skip
+
+
+def _write_dataset(root: Path, settings: dict[str, int], workers: int) -> None:
+    complete, unfinished = root / "settings.json", root / "unfinished.json"
+    if complete.exists():
+        found = json.loads(complete.read_text())
+        if found == settings:
+            return
+        raise DataError(
+            f"{root} holds faces of {found}, expected {settings}: name another folder with dataset.root, or "
+            "ask for those faces with dataset.reader.expected.train and .test"
+        )
+    if root.exists() and any(root.iterdir()) and not unfinished.exists():
+        raise DataError(f"{root} holds other files, expected rendered faces or nothing: name another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text(json.dumps(settings))
+    keys = [(split, i) for split in ("train", "test") for i in range(settings[split])]
+    _write_faces(root, keys, settings["seed"], workers)
+    unfinished.replace(complete)
 
 
 def _write_faces(root: Path, keys: list[tuple[str, int]], seed: int, workers: int) -> None:

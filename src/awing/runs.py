@@ -1,0 +1,121 @@
+"""A run's folder: whether a run may begin in it, goes on, or is finished."""
+
+import csv
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger
+
+from awing import slurm
+from awing.checkpoint import Checkpoint
+from awing.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# what a run cannot change on the way and still be one run
+FIXED: tuple[str, ...] = (
+    "seed", "codec.", "model.", "loss.", "weight_map.", "optim.", "augment.", "training.stack", "training.boundary",
+    "data.batch_size", "dataset.name", "dataset.scheme", "dataset.crop", "dataset.label_noise", "callbacks.average.",
+    "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val",
+)  # fmt: skip
+# what a finished run cannot have otherwise and still be the one that is asked for
+FIXED_AT_THE_END = (
+    "dataset.split", "dataset.val_fraction", "dataset.test_fraction", "dataset.visible_only", "dataset.allow_partial",
+    "dataset.normalisers", "trainer.max_epochs", "trainer.max_steps", "trainer.limit_",
+)  # fmt: skip
+
+
+def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
+    """The checkpoint that a run goes on from; None where it starts anew, or is finished.
+
+    What lies in the folder is continued with ``resume=auto``, or where SLURM starts the job again.
+
+    Raises:
+        ConfigError: the folder holds a run that was not asked for.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    last = output / "checkpoints" / "last.ckpt"
+    if cfg.resume == "auto" or slurm.restarted():
+        if last.is_file():
+            return Checkpoint.read(last)
+    elif (output / "test" / "metrics.json").exists():
+        raise ConfigError(
+            f"{output} holds a finished run, tested once: choose another output, or evaluate its checkpoints with "
+            "src/evaluate.py"
+        )
+    elif last.exists():
+        raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
+    return Checkpoint.read(Path(cfg.resume)) if cfg.resume not in (None, "auto") else None
+
+
+def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The test metrics of a finished run; None where it is not finished.
+
+    Raises:
+        ConfigError: it is another run than the one that is configured.
+    """
+    metrics = output / "test" / "metrics.json"
+    if not metrics.is_file():
+        return None
+    check_same_run(output, yaml.safe_load((output / "config.yaml").read_text()), config, FIXED + FIXED_AT_THE_END)
+    log.info("finished before, not run again: %s", metrics)
+    results: dict[str, Any] = json.loads(metrics.read_text())
+    return results
+
+
+def check_same_run(
+    where: Path, before: Mapping[str, Any], now: Mapping[str, Any], fixed: tuple[str, ...] = FIXED
+) -> None:
+    """Refuse to continue a run as another one.
+
+    Args:
+        where: What is continued.
+        before, now: Its configuration, and the one that is asked for.
+        fixed: The keys, or their beginnings, that must be the same.
+
+    Raises:
+        ConfigError: the values that differ.
+    """
+    if now["optim"]["interval"] == "step":  # the schedule is laid over the whole training
+        fixed += ("trainer.max_epochs", "trainer.max_steps")
+    old, new = _flat(before), _flat(now)
+    keys = [key for key in sorted(old | new) if key.startswith(fixed) and old.get(key) != new.get(key)]
+    if keys:
+        changes = "\n".join(f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in keys)
+        raise ConfigError(f"{where} is of another run; resume it with the same values, or start anew:\n{changes}")
+
+
+def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
+    """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+    if not loggers or not file.is_file():
+        return
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    experiment = loggers[0].experiment
+    kept = [row for row in rows if int(row["step"]) < step]
+    if kept:
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(kept[0]))
+            writer.writeheader()
+            writer.writerows(kept)
+        experiment.metrics_keys = list(kept[0])
+
+
+def best_or_last(output: Path) -> Path:
+    """The checkpoint that is tested."""
+    best = output / "checkpoints" / "best.ckpt"
+    return best if best.is_file() else best.with_name("last.ckpt")
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
