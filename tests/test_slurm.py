@@ -253,7 +253,7 @@ def test_preempted_jobs_checkpoint_requeue_and_finish(rendered, tmp_path):
         logs[f"sweep/loss.omega-{omega}"] = "".join(file.read_text() for file in files)
     for name, run in runs.items():
         steps = [int(step) for step in re.findall(r"continues after step (\d+)", logs[name])]
-        assert steps and all(0 < step < 46 for step in steps), logs[name][-3000:]
+        assert steps and all(0 < step <= 46 for step in steps), logs[name][-3000:]  # 46: in its test
         assert any(step % 23 for step in steps), steps  # within an epoch
         omega = [f"loss.{name.rsplit('.')[-1].replace('-', '=')}"] if "sweep" in name else []
         whole = tmp_path / f"whole-{name.replace('/', '-')}"
