@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.figure import Figure  # without pyplot: a file needs no window, and a notebook keeps its own
 from torch import Tensor
 
 from awing.arrays import Image
 from awing.metrics import ced
-
-matplotlib.use("Agg")
-from matplotlib import colormaps
-from matplotlib import pyplot as plt
 
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
@@ -107,7 +104,8 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
         limit: Where the axis of the NME ends.
         title: What data they are of, and what they are divided by.
     """
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
         axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
@@ -115,7 +113,6 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -127,7 +124,8 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         title: What was evaluated.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure, panels = plt.subplots(1, len(kinds), figsize=(5 * len(kinds), 4), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(5 * len(kinds), 4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)
     labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
     for axes, kind in zip(panels[0], kinds, strict=True):
         chosen = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["amount"])
@@ -138,7 +136,6 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         axes.legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:
