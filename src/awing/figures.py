@@ -90,16 +90,16 @@ def pixel_types(landmark: int = 6) -> Figure:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     whole, heat, kinds = figure.subplots(1, 3)
     _show_face(whole, crop, codec)
-    pooled = maps[0].amax(0)
+    pooled = maps[0].amax(0).numpy()
     whole.imshow(pooled, "magma", alpha=np.where(pooled > 0, 0.8, 0.0), vmin=0, vmax=1)
     x, y = (round(value) for value in ((points[0, landmark] + 0.5) / codec.stride - 0.5).tolist())
     window = {"xlim": (x - 7.5, x + 7.5), "ylim": (y + 7.5, y - 7.5)}
     whole.add_patch(Rectangle((x - 7.5, y - 7.5), 15, 15, fill=False, edgecolor="white", linewidth=1.5))
-    shown = heat.imshow(target, "magma", vmin=0, vmax=1)
+    shown = heat.imshow(target.numpy(), "magma", vmin=0, vmax=1)
     figure.colorbar(shown, ax=heat, shrink=0.8)
     names = ("background", "difficult background", "foreground")
     colors = ("#d9d9d9", YELLOW, GREEN)
-    kinds.imshow(types, ListedColormap(colors), vmin=0, vmax=2)
+    kinds.imshow(types.numpy(), ListedColormap(colors), vmin=0, vmax=2)
     labels = [f"{name}: {int((types == i).sum()):,} of {types.numel():,} px" for i, name in enumerate(names)]
     handles = [Patch(color=color, label=label) for color, label in zip(colors, labels, strict=True)]
     kinds.legend(handles=handles[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.02), frameon=False)
@@ -119,10 +119,10 @@ def heatmap_quality(networks: Mapping[str, LandmarkRegressor], dataset: Landmark
     figure = Figure(figsize=(2.6 * panels + 0.6, 2.6 * faces + 0.3), layout="constrained")
     grid = figure.subplots(faces, panels, squeeze=False)
     for row, image in enumerate(batch["image"]):
-        grid[row, 0].imshow(image.permute(1, 2, 0))
+        grid[row, 0].imshow(image.permute(1, 2, 0).numpy())
         for axes, maps in zip(grid[row, 1:], columns.values(), strict=True):
             pooled = maps[row, : codec.scheme.num_landmarks].amax(0)
-            shown = axes.imshow(pooled, "magma", vmin=0, vmax=1)
+            shown = axes.imshow(pooled.numpy(), "magma", vmin=0, vmax=1)
     for axes, title in zip(grid[0], ("face", *columns), strict=True):
         axes.set_title(title)
     for axes in grid.flat:
@@ -173,8 +173,8 @@ def overview() -> Figure:
         waist = [(x + 1.2, 4.35), (x + 1.8, 3.8), (x + 2.4, 4.35), (x + 2.4, 2.85), (x + 1.8, 3.4), (x + 1.2, 2.85)]
         axes.add_patch(Polygon(waist, facecolor="#dcefe0", edgecolor="#333333"))
         axes.text(x + 1.8, 4.45, f"HG{i + 1}", ha="center", va="bottom", fontsize=11, weight="bold")
-        picture(maps[:-1].amax(0), x + 0.72, 0.9, 1.0, f"heatmaps\n{size(first_maps[:, :-1])}")
-        picture(maps[-1], x + 1.84, 0.9, 1.0, f"boundary\n{size(first_maps[:, -1:])}")
+        picture(maps[:-1].amax(0).numpy(), x + 0.72, 0.9, 1.0, f"heatmaps\n{size(first_maps[:, :-1])}")
+        picture(maps[-1].numpy(), x + 1.84, 0.9, 1.0, f"boundary\n{size(first_maps[:, -1:])}")
         arrow((x + 1.8, 3.1), (x + 1.25, 1.95))
         arrow((x + 1.8, 3.1), (x + 2.35, 1.95))
         if i + 1 < len(network.stacks):
@@ -256,7 +256,7 @@ def _row(panels: Mapping[str, Float[Tensor, "h w"]], colors: str, low: float) ->
     figure = Figure(figsize=(2.4 * len(panels) + 0.7, 2.7), layout="constrained")
     row: Sequence[Axes] = figure.subplots(1, len(panels))
     for axes, (title, values) in zip(row, panels.items(), strict=True):
-        shown = axes.imshow(values, colors, vmin=low, vmax=1)
+        shown = axes.imshow(values.numpy(), colors, vmin=low, vmax=1)
         axes.set(title=title, xticks=[], yticks=[])
     figure.colorbar(shown, ax=row, shrink=0.85, pad=0.01)
     return figure
