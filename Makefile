@@ -37,7 +37,7 @@ format: $(STAMP) ## mend the style
 typecheck: $(STAMP) ## check the types
 	$(BIN)/mypy
 
-notebooks: $(STAMP) ## run the notebooks in place, 2 minutes on 2 CPU cores
+notebooks: $(STAMP) ## run the notebooks in place, about 2 minutes of CPU time
 	$(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False \
 		$(NOTEBOOKS_GO) notebooks/*.ipynb
 

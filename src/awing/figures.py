@@ -116,7 +116,7 @@ def heatmap_quality(networks: Mapping[str, LandmarkRegressor], dataset: Landmark
     with torch.no_grad():
         columns |= {name: network.eval()(batch["image"])[-1] for name, network in networks.items()}
     faces, panels = len(batch["image"]), len(columns) + 1
-    figure = Figure(figsize=(2.6 * panels + 0.6, 2.6 * faces + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.4 * panels + 0.7, 2.45 * faces + 0.3), layout="constrained")
     grid = figure.subplots(faces, panels, squeeze=False)
     for row, image in enumerate(batch["image"]):
         grid[row, 0].imshow(image.permute(1, 2, 0).numpy())
@@ -127,7 +127,7 @@ def heatmap_quality(networks: Mapping[str, LandmarkRegressor], dataset: Landmark
         axes.set_title(title)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=grid, shrink=0.6)
+    figure.colorbar(shown, ax=grid, shrink=0.6, pad=0.01)
     return figure
 
 
