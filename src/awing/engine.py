@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from awing import preparation, runs, slurm
+from awing import figures, preparation, runs, slurm
 from awing.callbacks import log_picture
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
@@ -101,6 +101,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(Path(cfg.checkpoint))
     _adopt(cfg, checkpoint)
+    if cfg.trainer.precision is None:
+        cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
     trainer: pl.Trainer = build(
         cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1, plugins=slurm.plugins()
@@ -138,6 +140,45 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     else:
         preparation.show(data, build(cfg.codec), output)
     return True
+
+
+def redraw(cfg: DictConfig, output: Path) -> list[Path]:
+    """Redraw the paper's figures: 1, 3 to 6 and 8, with a checkpoint 9 or 10, with two checkpoints 2.
+
+    Args:
+        cfg: Composed from ``conf/figures.yaml``.
+        output: Gets ``figure1.png`` and so on.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: a checkpoint is missing, broken, or of another landmark scheme or input size.
+        ConfigError: ``output`` holds figures already, or ``checkpoint_mse`` stands alone.
+        DataError: the test faces are missing.
+    """
+    if any(output.glob("figure*.png")):
+        raise ConfigError(f"{output} holds figures already: choose another output")
+    if cfg.checkpoint_mse and not cfg.checkpoint:
+        raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
+    checkpoints = [Checkpoint.read(Path(path)) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
+    if not checkpoints:
+        return figures.draw(output)
+    losses = [checkpoint.config["loss"]["_target_"].split(".")[-1] for checkpoint in checkpoints]
+    sizes = [checkpoint.codec().input_size for checkpoint in checkpoints]
+    if len(set(losses)) < len(losses) or len(set(sizes)) > 1:
+        raise CheckpointError(
+            f"expected networks of two losses and one input size, found {' and '.join(losses)} and crops of "
+            f"{' and '.join(map(str, sizes))} px"
+        )
+    for checkpoint in checkpoints:
+        _adopt(cfg, checkpoint)
+    datamodule: LandmarkDataModule = build(cfg.dataset)
+    datamodule.prepare_data()
+    dataset = datamodule.dataset("test")
+    testing = (_for_testing(checkpoint, datamodule, decoder=None) for checkpoint in checkpoints)
+    networks = dict(zip(losses, testing, strict=True))
+    return figures.draw(output) + figures.draw_trained(output, networks, dataset, cfg.dataset.name)
 
 
 def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
@@ -300,8 +341,6 @@ def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} was trained on {trained['name']} with the cut {checkpoint.cut}; with {cut}, faces that "
             "it was trained on would count as held out"
         )
-    if cfg.trainer.precision is None:
-        cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
 
 
 def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:

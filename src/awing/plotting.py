@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
+from cycler import cycler
 from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.figure import Figure  # without pyplot: a file needs no window, and a notebook keeps its own
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from awing.arrays import Image
 from awing.metrics import ced
 
-matplotlib.use("Agg")
-from matplotlib import colormaps
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
-STYLES = plt.cycler(linestyle=["-", "--", ":"]) * plt.cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
+STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
 
 
 def overlay(
@@ -111,7 +108,8 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
         limit: Where the axis of the NME ends.
         title: What data they are of, and what they are divided by.
     """
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
     axes.set_prop_cycle(STYLES)
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
@@ -130,7 +128,8 @@ def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float
             A value that is not positive and finite has no place.
         ylabel: What the values are.
     """
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
     for (label, curves), style in zip(runs.items(), cycle(STYLES), strict=False):
         for i, (curve, ended) in enumerate(curves):
             points = {epoch: value for epoch, value in curve.items() if 0 < value < np.inf}
@@ -152,7 +151,8 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
     """
     groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
     width = 0.8 / len(values)
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
     for i, ((label, bars), style) in enumerate(zip(values.items(), cycle(STYLES), strict=False)):
         places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
         heights, halves = zip(*bars.values(), strict=True)
@@ -172,7 +172,8 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         title: What was evaluated.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure, panels = plt.subplots(1, len(kinds), figsize=(5 * len(kinds), 4), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(5 * len(kinds), 4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)
     labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
     for axes, kind in zip(panels[0], kinds, strict=True):
         chosen = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["amount"])
@@ -183,14 +184,12 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
         axes.legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _save(figure: Figure, path: Path) -> None:
     """Write a picture with its legend below the axes, where it hides no curve."""
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:

@@ -2,7 +2,7 @@
 
 from awing.losses.functional import adaptive_wing, wing
 from awing.losses.modules import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, SmoothL1Loss, WingLoss
-from awing.losses.weights import base_weight_map, dilated_weight_map
+from awing.losses.weights import base_weight_map, dilated_weight_map, grey_dilation
 
 __all__ = [
     "AdaptiveWingLoss",
@@ -14,5 +14,6 @@ __all__ = [
     "adaptive_wing",
     "base_weight_map",
     "dilated_weight_map",
+    "grey_dilation",
     "wing",
 ]

@@ -39,8 +39,7 @@ def dilated_weight_map(
     _check_weight(weight)
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie above 0 and at most at 1, found {threshold}")
-    mask = F.max_pool2d(target, kernel_size=3, stride=1, padding=1) >= threshold
-    return weight * mask.to(target.dtype) + 1
+    return weight * (grey_dilation(target) >= threshold).to(target.dtype) + 1
 
 
 def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -> Float[Tensor, "b c h w"]:
@@ -63,6 +62,17 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
     """
     _check_weight(weight)
     return weight * target + 1
+
+
+def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """H^d of equation 4: the maximum over each pixel and its eight neighbours.
+
+    Example:
+        >>> import torch
+        >>> grey_dilation(torch.tensor([[[[0.0, 0.0, 0.5, 1.0]]]]))
+        tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
+    """
+    return F.max_pool2d(target, kernel_size=3, stride=1, padding=1)
 
 
 def _check_weight(weight: float) -> None:

@@ -1,0 +1,25 @@
+"""Redraw the paper's figures: ``python src/figures.py output=DIR [checkpoint=PATH dataset=wflw]``."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@hydra.main(config_path=str(CONF), config_name="figures", version_base="1.3")
+def main(cfg: DictConfig) -> None:
+    from awing import cli, engine
+
+    print(*engine.redraw(cfg, cli.output_folder(cfg)), sep="\n")
+    if not cfg.checkpoint:
+        print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
+    if not cfg.checkpoint_mse:
+        print("left out: figure 2, which needs another one trained with MSE (checkpoint_mse=PATH)")
+
+
+if __name__ == "__main__":
+    from awing import cli
+
+    cli.run(main, CONF, "figures")
