@@ -5,11 +5,13 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from awing.errors import AwingError, ConfigError, JobError, did_you_mean
+from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,11 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    start = time.time()
     try:
         main()
     except JobError as error:
-        sys.exit(f"error: {_failures(error.folder.parent)}")
+        sys.exit(f"error: {_failures(error.folder.parent, start)}")
     except AwingError as error:
         sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
@@ -60,7 +63,7 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
 
 
 def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
-    """Do a job's work in its folder; where it fails, leave the reason there as ``error.txt``.
+    """Do a job's work in its folder; where a sweep's job fails, leave the reason there as ``error.txt``.
 
     Raises:
         JobError: a job of a sweep failed. The others go on.
@@ -68,6 +71,7 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     from awing import devices  # here: a mistake on the command line is answered without loading torch
 
     multiprocessing.set_start_method(None, force=True)  # joblib's workers would start every process its own way
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
     hydra = HydraConfig.get()
     folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     try:
@@ -75,15 +79,17 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         if in_sweep and "JoblibLauncher" in hydra.launcher._target_ and cfg.trainer.accelerator != "cpu":
             devices.claim_gpu(hydra.launcher.n_jobs)
         with _held(output):
-            result = work(cfg, output)
+            (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
+            return work(cfg, output)
     except Exception as error:
-        _write_error(folder, error)
         if not in_sweep:
             raise
+        _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes
-    (folder / "error.txt").unlink(missing_ok=True)
-    return result
+    finally:
+        for number, handler in handlers.items():  # a run in a SLURM job listens for its own sake
+            signal.signal(number, handler)
 
 
 def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
@@ -96,7 +102,7 @@ def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
     >>> folder_name(["loss.omega=10", "seed=1", "output=runs/a"], ["loss.omega=10,12", "seed=0,1", "output=runs/a"])
     'loss.omega-10_seed-1'
     """
-    words = OverridesParser.create().parse_overrides([word for word in given if re.match(r"[\w+~@/.-]+=", word)])
+    words = OverridesParser.create().parse_overrides([word for word in given if re.match(r"[\w+~@][\w+~@/.-]*=", word)])
     constant = {word.key_or_group for word in words if not word.is_sweep_override()}
     varied = "_".join(w.lstrip("+").replace("=", "-") for w in overrides if w.lstrip("+").split("=")[0] not in constant)
     name = re.sub(r"[^\w.+-]", "_", varied)[:160]  # paths and lists, say
@@ -140,7 +146,7 @@ def _held(output: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ConfigError(
+            raise FolderInUse(
                 f"another process runs in {output}: wait for it, end it, or choose another output"
             ) from None
     try:
@@ -149,19 +155,29 @@ def _held(output: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write_error(output: Path, error: Exception) -> None:
-    """Leave ``error.txt``: the message of an error that this package raised, type and traceback of any other."""
+def _write_error(output: Path, error: Exception, cfg: DictConfig) -> None:
+    """Leave ``error.txt``: the message of an error that this package raised, type and traceback of any other.
+
+    A run that another process trains, or that is finished, has not failed. ``config.yaml`` says what was asked for.
+    """
+    if isinstance(error, FolderInUse) or (output / "test" / "metrics.json").exists():
+        return
     text = str(error) if isinstance(error, AwingError) else f"{type(error).__name__}: {error}"
     if not isinstance(error, AwingError):
         text += f"\n\n{''.join(traceback.format_exception(error))}"
     output.mkdir(parents=True, exist_ok=True)
     (output / "error.txt").write_text(f"{text}\n")
+    if not (output / "config.yaml").exists():
+        with suppress(OmegaConfBaseException):
+            OmegaConf.save(cfg, output / "config.yaml", resolve=True)
 
 
-def _failures(sweep: Path) -> str:
-    """The jobs of a sweep that failed, a line each: name and reason."""
-    files = sorted(sweep.glob("*/error.txt"))
+def _failures(sweep: Path, start: float) -> str:
+    """The jobs of a sweep that failed since ``start``, a line each: name and reason."""
+    files = [file for file in sorted(sweep.glob("*/error.txt")) if file.stat().st_mtime >= start]
     lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in files]
+    if not lines:
+        return f"jobs in {sweep} were refused, see above"
     return "\n".join([f"{len(files)} of the jobs in {sweep} failed (error.txt in each one's folder):", *lines])
 
 

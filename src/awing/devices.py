@@ -34,7 +34,8 @@ def claim_gpu(workers: int) -> None:
             f"set hydra.launcher.n_jobs to {len(devices)} or less"
         )
     for device in devices:
-        lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-gpu-{device}.lock"))
+        of_job = os.environ.get("SLURM_JOB_ID", "")  # each job of a cluster may call its first device 0
+        lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-{of_job}-gpu-{device}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -153,7 +153,7 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
         The files.
 
     Raises:
-        CheckpointError: a checkpoint is missing, broken, or of another landmark scheme or input size.
+        CheckpointError: a checkpoint is missing, broken, or of another landmark scheme or crop.
         ConfigError: ``output`` holds figures already, or ``checkpoint_mse`` stands alone.
         DataError: the test faces are missing.
     """
@@ -165,11 +165,13 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
     if not checkpoints:
         return figures.draw(output)
     losses = [checkpoint.config["loss"]["_target_"].split(".")[-1] for checkpoint in checkpoints]
-    sizes = [checkpoint.codec().input_size for checkpoint in checkpoints]
-    if len(set(losses)) < len(losses) or len(set(sizes)) > 1:
+    crops = [
+        f"{c.config['dataset']['crop']} x {c.config['dataset']['crop_scale']}, {c.codec().input_size} px"
+        for c in checkpoints
+    ]
+    if len(set(losses)) < len(losses) or len(set(crops)) > 1:
         raise CheckpointError(
-            f"expected networks of two losses and one input size, found {' and '.join(losses)} and crops of "
-            f"{' and '.join(map(str, sizes))} px"
+            f"expected networks of two losses and one crop, found {' and '.join(losses)}, crops {' and '.join(crops)}"
         )
     for checkpoint in checkpoints:
         _adopt(cfg, checkpoint)

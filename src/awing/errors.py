@@ -21,6 +21,10 @@ class CheckpointError(AwingError):
     """A checkpoint that cannot be read, or does not fit what it is used for."""
 
 
+class FolderInUse(ConfigError):
+    """Another process works in the folder."""
+
+
 class JobError(AwingError):
     """A job of a sweep failed; its folder holds ``error.txt``."""
 

@@ -33,7 +33,6 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
         about: What the numbers depend on: data set, split, crop, checkpoint...; stands first in ``metrics.json``.
     """
     output.mkdir(parents=True, exist_ok=True)
-    (output / "metrics.json").write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
     names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
     with (output / "per_image.csv").open("w", newline="") as file:
@@ -51,6 +50,9 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
     for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
         save_picture(output / f"{name}.png", picture)
+    unfinished = output / "metrics.json.part"  # last and at once: with it, a run is finished
+    unfinished.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
+    unfinished.replace(output / "metrics.json")
 
 
 @torch.no_grad()

@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 # what a run cannot change on the way and still be one run
 FIXED: tuple[str, ...] = (
     "seed", "codec.", "model.", "loss.", "weight_map.", "optim.", "augment.", "training.stack", "training.boundary",
-    "data.batch_size", "dataset.name", "dataset.scheme", "dataset.crop", "dataset.label_noise", "callbacks.average.",
+    "data.batch_size", "dataset.name", "dataset.scheme", "dataset.crop", "dataset.label_noise", "dataset.visible_only",
+    "dataset.normalisers", "dataset.reader.expected", "callbacks.average.",
     "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val",
 )  # fmt: skip
 # what a finished run cannot have otherwise and still be the one that is asked for
 FIXED_AT_THE_END = (
-    "dataset.split", "dataset.val_fraction", "dataset.test_fraction", "dataset.visible_only", "dataset.allow_partial",
-    "dataset.normalisers", "trainer.max_epochs", "trainer.max_steps", "trainer.limit_",
+    "dataset.split", "dataset.val_fraction", "dataset.test_fraction", "dataset.allow_partial",
+    "trainer.max_epochs", "trainer.max_steps", "trainer.limit_",
 )  # fmt: skip
 
 
@@ -57,13 +58,20 @@ def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
 def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:
     """The test metrics of a finished run; None where it is not finished.
 
+    In a sweep the run may have finished in another job's folder: a part of the sweep names its folders otherwise.
+
     Raises:
         ConfigError: it is another run than the one that is configured.
     """
     metrics = output / "test" / "metrics.json"
-    if not metrics.is_file():
-        return None
-    check_same_run(output, yaml.safe_load((output / "config.yaml").read_text()), config, FIXED + FIXED_AT_THE_END)
+    if metrics.is_file():
+        check_same_run(output, _config(output), config, FIXED + FIXED_AT_THE_END)
+    else:
+        beside = output.parent.glob("*/test/metrics.json") if (output.parent / "multirun.yaml").is_file() else ()
+        found = (m for m in sorted(beside) if not differences(_config(m.parents[1]), config, FIXED + FIXED_AT_THE_END))
+        if (same := next(found, None)) is None:
+            return None
+        metrics = same
     log.info("finished before, not run again: %s", metrics)
     results: dict[str, Any] = json.loads(metrics.read_text())
     return results
@@ -82,13 +90,24 @@ def check_same_run(
     Raises:
         ConfigError: the values that differ.
     """
+    if changes := differences(before, now, fixed):
+        lines = "\n".join(f"  {key}: {old} before, {new} now" for key, (old, new) in changes.items())
+        raise ConfigError(f"{where} is of another run; resume it with the same values, or start anew:\n{lines}")
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], fixed: tuple[str, ...] = FIXED
+) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> the two values, where configurations differ in what begins with ``fixed``.
+
+    >>> differences({"seed": 0, "optim": {"interval": "epoch"}}, {"seed": 1, "optim": {"interval": "epoch"}})
+    {'seed': (0, 1)}
+    """
     if now["optim"]["interval"] == "step":  # the schedule is laid over the whole training
         fixed += ("trainer.max_epochs", "trainer.max_steps")
-    old, new = _flat(before), _flat(now)
-    keys = [key for key in sorted(old | new) if key.startswith(fixed) and old.get(key) != new.get(key)]
-    if keys:
-        changes = "\n".join(f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in keys)
-        raise ConfigError(f"{where} is of another run; resume it with the same values, or start anew:\n{changes}")
+    old, new = flat(before), flat(now)
+    keys = (key for key in sorted(old | new) if key.startswith(fixed) and old.get(key) != new.get(key))
+    return {key: (old.get(key), new.get(key)) for key in keys}
 
 
 def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
@@ -114,8 +133,18 @@ def best_or_last(output: Path) -> Path:
     return best if best.is_file() else best.with_name("last.ckpt")
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration by dotted keys.
+
+    >>> flat({"loss": {"omega": 14}, "seed": 0})
+    {'loss.omega': 14, 'seed': 0}
+    """
+    values: dict[str, Any] = {}
     for key, value in node.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return values
+
+
+def _config(output: Path) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((output / "config.yaml").read_text())
+    return config

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from awing.errors import AwingError
 
@@ -20,7 +20,8 @@ def restarted() -> bool:
 
 def plugins() -> list[SLURMEnvironment]:
     """What a trainer needs in a SLURM job: ranks from SLURM, but no requeueing within a signal's handler."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job ranks its own way
+    return [SLURMEnvironment(auto_requeue=False)] if ours else []
 
 
 class PreemptionCheckpoint(Checkpoint):
@@ -99,9 +100,9 @@ class PreemptionCheckpoint(Checkpoint):
         for number in ours:
             if callable(owner := self._owners[number]):  # submitit's: it exits
                 owner(number, None)
+        trainer.strategy.barrier()
         if trainer.is_global_zero:
             _requeue()
-        trainer.strategy.barrier()
         raise SystemExit("saved and requeued")
 
     def _anyone(self, trainer: pl.Trainer, noted: set[int]) -> bool:

@@ -1,6 +1,7 @@
 """Gather runs, put them into the paper's tables, draw them, and write it all down."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ TITLE = "Runs beside the paper"
 HOW_TO_READ = (
     "NME, failure rates (FR8, FR10: NME above 8 or 10 %) and PCK are in percent. Measured: mean ± sample standard "
     "deviation over n trainings that differ in their seed. Difference: measured minus paper, given only where data, "
-    "crop and training are the paper's and every official test face was there."
+    "crop, network, loss and training are the paper's, but for the validation faces that are held out of training, and "
+    "every official test face was there."
 )
 INTERVALS = (
     "Intervals: 95 %, percentile bootstrap over faces, each face's error averaged over the seeds first. They say how "
@@ -71,8 +73,8 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     ]
     (output / "figures").mkdir(parents=True)
     report = _Report(output, problems)
-    states = [run.state.split()[0] for run in runs]
-    counts = ", ".join(f"{states.count(state)} {state.rstrip(';,')}" for state in dict.fromkeys(states))
+    states = [re.split(r"[;,(]| in epoch", run.state)[0].strip() for run in runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     report.say(f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.")
     report.say(HOW_TO_READ)
     for name, table in tables.items():
@@ -254,7 +256,8 @@ def _origin(run: Run) -> tuple[str, str]:
 
 def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
     mean = f"{100 * errors.mean():{sign}.2f}" if len(errors) else ""
-    low, high = (f"{100 * end:{sign}.2f}" for end in mean_interval(errors) or ()) if mean_interval(errors) else ("", "")
+    interval = mean_interval(errors)
+    low, high = (f"{100 * end:{sign}.2f}" for end in interval) if interval else ("", "")
     return {name: mean, f"{name}, from": low, f"{name}, to": high}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from awing.errors import ConfigError
 from awing.report.runs import Run, lookup
 from awing.report.statistics import mean_and_spread
+from awing.runs import flat
 
 # A printed table is of runs that agree in all of this...
 PROTOCOL = (
@@ -17,6 +18,15 @@ LAID_OUT = {
     "dataset.name": ("data", "split", "faces", "found", "expected", "crop", "crop scale"),
     "dataset.crop": ("crop", "crop scale"),
 }
+# Beginnings of settings in which all trainings of a printed table agree, but for what tells its cells apart...
+SHARED = (
+    "codec.", "augment.", "optim.", "training.", "trainer.precision", "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val", "data.batch_size", "callbacks.average.", "model.stacks", "model.channels",
+    "model.depth",
+)  # fmt: skip
+OF_METHOD = ("codec.scheme", "codec.boundary")  # follow from data set and row
+# ...and of those in which the trainings of a cell agree: all else that makes a run, but its seed.
+OWN = ("loss.", "weight_map.", "model.", "dataset.label_noise", "dataset.visible_only")
 
 
 @dataclass(frozen=True)
@@ -121,18 +131,28 @@ class Table:
         return found
 
     def groups(self, runs: Sequence[Run]) -> list[list[Run]]:
-        """Tested runs that may stand in one printed table: those of one protocol."""
-        laid_out = [key for key in LAID_OUT if any(key in cell.where for cell in self.cells)]
+        """Tested runs that may stand in one printed table: those of one protocol, in a cell but for their seeds."""
+        keys = {key for cell in self.cells for key in cell.where}
+        laid_out = [key for key in LAID_OUT if key in keys]
         loose = {name for key in laid_out for name in LAID_OUT[key]}
-        seen: dict[tuple[Any, ...], list[dict[str, str]]] = {}
+        seen: dict[tuple[Any, ...], list[Any]] = {}
         groups: dict[tuple[Any, ...], list[Run]] = {}
+
+        def nth(place: tuple[Any, ...], found: Any) -> int:
+            """How many others were found at this place before."""
+            known = seen.setdefault(place, [])
+            if found not in known:
+                known.append(found)
+            return known.index(found)
+
         for run in runs:
-            whole = protocol(run)
-            fixed = tuple(whole[name] for name in PROTOCOL if name not in loose)
-            known = seen.setdefault((fixed, *(str(run.get(key)) for key in laid_out)), [])
-            if whole not in known:
-                known.append(whole)
-            groups.setdefault((fixed, known.index(whole)), []).append(run)
+            whole, settings = protocol(run), {k: str(v) for k, v in flat(run.config).items() if k not in keys}
+            shared = {k: v for k, v in settings.items() if k.startswith(SHARED) and not k.startswith(OF_METHOD)}
+            own = {k: v for k, v in settings.items() if k.startswith(OWN)}
+            fixed = (*(whole[name] for name in PROTOCOL if name not in loose), *sorted(shared.items()))
+            place = nth((fixed, *(str(run.get(key)) for key in laid_out)), whole)
+            group = (fixed, place, nth((fixed, place, *(str(run.get(key)) for key in sorted(keys))), own))
+            groups.setdefault(group, []).append(run)
         return list(groups.values())
 
     def filled(self, runs: Sequence[Run]) -> list[list[Entry]]:
