@@ -78,6 +78,11 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         output = output_folder(cfg)
         if in_sweep and "JoblibLauncher" in hydra.launcher._target_ and cfg.trainer.accelerator != "cpu":
             devices.claim_gpu(hydra.launcher.n_jobs)
+        if in_sweep and "report" in cfg and cfg.report.table is None and cfg.dataset.crop != "landmarks":
+            log.warning(
+                "%s: of no table of the paper, whose ablations crop by landmarks: experiment=table5 has omega "
+                "and epsilon, experiment=table6 theta, experiment=table7 the parts of the method", folder,
+            )  # fmt: skip
         with _held(output):
             (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
             return work(cfg, output)
