@@ -51,6 +51,10 @@ class PreemptionCheckpoint(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._listen()  # a signal that comes before the first step waits for it
 
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        while self._owners:
+            signal.signal(*self._owners.popitem())
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()  # Lightning has since put itself before SIGTERM: it would leave after the step
 
