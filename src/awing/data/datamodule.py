@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -136,7 +137,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
         if not self.annotations:
-            self.annotations = self._read()
+            train, test = (self.reader(self.root, split, self.allow_partial) for split in ("train", "test"))
+            self.annotations = self.divide(train, test)
             counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
             log.info("%s: %s faces", self.name, counts)
 
@@ -231,14 +233,13 @@ class LandmarkDataModule(pl.LightningDataModule):
             drop_last=shuffle,
         )
 
-    def _read(self) -> dict[str, Annotations]:
-        train = self.reader(self.root, "train", self.allow_partial)
-        test = self.reader(self.root, "test", self.allow_partial)
+    def divide(self, train: Annotations, test: Annotations) -> dict[str, Annotations]:
+        """The splits of the official ones: held-out faces are cut."""
         if test.records:
             self.cut["test_fraction"] = 0.0
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
-        for record in sorted(train.records, key=self._place):
-            parts[self._side(record)].append(record)
+        for (place, _), record in sorted(((self._place(r), r) for r in train.records), key=itemgetter(0)):
+            parts[self._side(place)].append(record)
 
         def expected(split: Split) -> int:
             complete = len(train.records) == train.expected  # then it is known, several faces in an image included
@@ -253,16 +254,14 @@ class LandmarkDataModule(pl.LightningDataModule):
         rest = train.expected - val.expected - (test.expected if self.cut["test_fraction"] else 0)
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
-    def _side(self, record: Record) -> Split:
-        place, _ = self._place(record)
+    def _side(self, place: float) -> Split:
         if place < self.cut["val_fraction"]:
             return "val"
         return "test" if place >= 1 - self.cut["test_fraction"] else "train"
 
     def _place(self, record: Record) -> tuple[float, str]:
-        path = Path(os.path.relpath(record.path, self.root)).with_suffix("")
-        beside = path.parts[0] == ".."  # in another data set's folder: the name there, so that it has the same place
-        name = "/".join(path.parts[2:] if beside else path.parts) + record.entry
+        path = Path(os.path.relpath(record.path, record.root or self.root))
+        name = path.with_suffix("").as_posix() + record.entry
         digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name
 

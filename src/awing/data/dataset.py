@@ -77,7 +77,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
                 found = dict(zip(normalisers, values, strict=True))
                 no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
                 if no_box or not all(0 < value < math.inf or math.isnan(value) for value in values):
-                    raise DataError(f"{record.path}: a normaliser must be positive, found {found}")
+                    raise DataError(f"{record.name}: a normaliser must be positive, found {found}")
             if records and np.isnan(self.normalisers).any(1).all():
                 raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(normalisers)} labelled")
 

@@ -23,6 +23,7 @@ class Record:
         occluded: (K,) whether a landmark is annotated as hidden; None where the data set does not say.
         entry: Name of the image inside ``path`` where that is a file of many (HDF5).
         no_box: Why there is no box and where to get it, for the message of a crop that needs one.
+        root: Folder that the cut of held-out faces names the image from; None is the data set's.
 
     >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
     >>> face.box is None, "blur" in face.subsets
@@ -37,6 +38,12 @@ class Record:
     occluded: Mask | None = None
     entry: str = ""
     no_box: str = ""
+    root: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages and results call the image."""
+        return self.path.as_posix() + f":{self.entry}" * bool(self.entry)
 
 
 @dataclass(frozen=True)

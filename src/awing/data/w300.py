@@ -71,14 +71,14 @@ def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow
         beside = sorted((root / folder).iterdir()) if files else []
         images = {path.stem: path for path in beside if path.suffix.lower() in EXTENSIONS}  # of two, the last: .png
         problems += [f"{folder}/{f.stem}.png (or .jpg) is missing" for f in files if f.stem not in images]
-        boxes, no_box = _find_boxes(root, folder)
+        boxes, no_box = _find_boxes(root, folder) if source is SOURCE else ({}, "")
         problems += [f"{folder}/{f.stem}: {no_box}" for f in files if boxes and f.stem not in boxes]
         faces += [(f, images[f.stem], subset, boxes.get(f.stem), no_box) for f in files if f.stem in images]
     check_complete(source, root, problems, allow_partial)
     records = [
         Record(
             image, read_pts(file, 68), np.ones(68, dtype=bool), box, frozenset({subset}),
-            no_box="" if box is not None else no_box,
+            no_box="" if box is not None else no_box, root=root,
         )
         for file, image, subset, box, no_box in faces
     ]  # fmt: skip
