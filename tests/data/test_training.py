@@ -116,7 +116,7 @@ def test_faces_that_cannot_be_scored_are_named_before_training(rendered, config,
     words[2 * 72 : 2 * 73] = words[2 * 60 : 2 * 61]  # no distance between the eyes
     file.write_text(" ".join(words))
     overrides = "dataset=wflw", "+dataset.reader.expected={train: 24, test: 8}", f"paths.data_dir={tmp_path}"
-    with pytest.raises(DataError, match="a normaliser must be positive, found {'inter_ocular': 0"):
+    with pytest.raises(DataError, match=r"a normaliser must be positive, found {'inter_ocular': 0"):
         engine.fit(config("train", *TINY, *overrides), tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
 

@@ -125,7 +125,14 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
-        self.cache = CropCache(Path(cache), input_size, augmentation.reach) if cache and augmentation else None
+            if self.label_noise.share > 0 and round(self.label_noise.share * self.scheme.num_landmarks) == 0:
+                raise ConfigError(
+                    f"dataset.label_noise: a share of {self.label_noise.share} moves none of "
+                    f"{self.scheme.num_landmarks} landmarks; give a larger one"
+                )
+        self.cache: CropCache | None = None
+        if cache and augmentation:
+            self.cache = CropCache(Path(cache), self.root, input_size, augmentation.reach)
         self.jitter: BoxJitter | None = None
         self.annotations: dict[str, Annotations] = {}
 
@@ -151,8 +158,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.setup()
         records = self.annotations[split].records
         if not records:
-            cut = f", or cut it from the training images with dataset.{split}_fraction=0.1" if split != "train" else ""
-            raise DataError(f"{self.name} in {self.root}: no face in split {split}. Put its files there{cut}")
+            raise DataError(f"{self.name} in {self.root}: no face in split {split}. {self._advice(split)}")
         settings = (
             records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
         )  # fmt: skip
@@ -165,6 +171,14 @@ class LandmarkDataModule(pl.LightningDataModule):
                 log.info("%s: %d of %d faces come from %s", self.name, count, len(records), self.cache.folder)
             return dataset
         return LandmarkDataset(*settings, jitter=self.jitter)
+
+    def _advice(self, split: Split) -> str:
+        key = f"dataset.{split}_fraction"
+        if split != "train" and self.cut[f"{split}_fraction"] and self.annotations["train"].records:
+            return f"No training image lies in {key}={self.cut[f'{split}_fraction']}: give a larger one"
+        cut = f"cut it from the training images with {key}=0.1"
+        put = "Put its files there"
+        return {"train": put, "val": f"C{cut[1:]}", "test": f"{put}, or {cut}"}[split]
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
@@ -246,9 +260,9 @@ class LandmarkDataModule(pl.LightningDataModule):
             return len(parts[split]) if complete else round(self.cut[f"{split}_fraction"] * train.expected)
 
         if self.cut["test_fraction"]:
-            log.warning(
-                "%s: no official test face on disk; %d training faces are held out", self.name, len(parts["test"])
-            )
+            why = "no official test face on disk; " * (test.expected > 0)
+            level = logging.WARNING if why else logging.INFO
+            log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
             test = Annotations(parts["test"], expected("test"))
         val = Annotations(parts["val"], expected("val"))
         rest = train.expected - val.expected - (test.expected if self.cut["test_fraction"] else 0)

@@ -40,17 +40,24 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
     """
     whole = matrix if moved is None else moved @ matrix
     image, to_source = decode_for(record, whole)
-    low, high = -0.5, size - 0.5
-    corners = (
-        apply(np.linalg.inv(matrix @ to_source), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
-    )
     height, width = image.shape[:2]
+    check_overlap(record, matrix @ to_source, size, width, height)
+    return warp(image, whole @ to_source, size)
+
+
+def check_overlap(record: Record, matrix: Matrix, size: int, width: int, height: int) -> None:
+    """Refuse a crop of which nothing lies in its picture of ``width`` x ``height`` px; ``matrix`` starts from these.
+
+    Raises:
+        DataError: the face is named.
+    """
+    low, high = -0.5, size - 0.5
+    corners = apply(np.linalg.inv(matrix), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
     if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
         height, width = read_image(record.path, record.entry).shape[:2]
         raise DataError(
             f"{record.name}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
-    return warp(image, whole @ to_source, size)
 
 
 def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:

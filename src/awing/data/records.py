@@ -119,6 +119,18 @@ def inside(root: Path, name: str, where: str) -> Path:
     return root / parts
 
 
+def read_text(file: Path) -> str:
+    """The content of a file of annotations.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"{file}: expected annotations, but the file cannot be read: {error.strerror}") from None
+
+
 def parse_numbers(words: Sequence[str], where: str) -> np.ndarray:
     """Finite numbers from the words of a line; ``where`` is its file and number.
 
