@@ -1,12 +1,13 @@
 """Verifying, caching and showing a data set."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import save_image, texture, wflw_line, write_joints
+from miniatures import pts_text, save_image, texture, wflw_line, write_joints
 
 from awing import engine
 from awing.data.images import read_image
@@ -115,6 +116,43 @@ def test_every_missing_picture_is_in_the_report(config, faces):
     assert report["splits"]["test"] == {"expected": 8, "found": 8, "faces": "official test faces"}
 
 
+def test_an_incomplete_set_with_a_broken_file_is_both_and_what_reads_is_looked_at(config, tmp_path):
+    folder = tmp_path / "300w" / "afw"
+    folder.mkdir(parents=True)
+    (folder / "a.pts").write_text("version: 1")
+    test = tmp_path / "300w" / "ibug"
+    save_image(test / "b.jpg", texture(90, 120))
+    save_image(folder / "a.jpg", texture(90, 120))
+    (test / "b.pts").write_text(pts_text(np.random.default_rng(0).uniform(20, 80, (68, 2))))
+    words = "dataset=300w", f"paths.data_dir={tmp_path}", "action=verify"
+    assert not engine.prepare(config("prepare", *words), tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "verify.json").read_text())
+    train, broken, _ = report["problems"]["annotations"]
+    assert "afw: expected 337 .pts files, found 1" in train and "a.pts: expected 'version: 1'" in broken
+    assert report["images"] == 1 and report["splits"]["test"]["found"] == 1
+
+
+def test_faces_that_cannot_be_scored_are_a_problem(config, faces):
+    points = np.random.default_rng(0).uniform(60, 160, (98, 2))
+    points[72] = points[60]
+    name = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
+    (text,) = problems(config, faces)["cannot be scored"]
+    assert name in text and "a normaliser must be positive" in text
+
+
+def test_one_picture_may_have_different_faces_in_two_official_splits(config, faces):
+    """As AFLW's has; the same face in both is a problem."""
+    face = lines(faces, "train")[0].split()
+    other = np.array(face[:196], float).reshape(98, 2) + 2
+    rewrite(faces, "test", 0, points=other, box=face[196:200], name=face[206])
+    assert problems(config, faces) == {}
+    report = json.loads((faces.parents[1] / "verify" / "verify.json").read_text())
+    ((text,),) = report["notes"].values()
+    assert face[206] in text
+    rewrite(faces, "test", 0, points=other - 2, box=face[196:200], name=face[206])
+    assert face[206] in problems(config, faces)["in two splits"][0]
+
+
 def test_a_broken_line_is_reported_with_its_place(config, faces):
     content = lines(faces, "train")
     content[4] = "1 2 three"
@@ -129,11 +167,12 @@ def test_the_cache_is_written_where_training_looks(config, faces, capsys):
     save_image(large, np.pad(picture, ((0, 800), (0, 800), (0, 0))))
     words = ("codec.input_size=64", "codec.heatmap_size=16")
     assert prepare(config, faces, "cache", *words)[0]
-    assert "of 2" in capsys.readouterr().out
     files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
     data = engine.build(config("train", "dataset=synthetic", *COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
     used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
     assert files and set(files) <= set(used)
+    (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
+    assert line == (str(sum(path in files for path in used)), str(len(used)))
 
 
 def test_sheets_show_every_split_and_subset(config, faces):

@@ -3,6 +3,7 @@
 import csv
 import logging
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,9 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     for logger in trainer.loggers:
         if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
             logger.log_hyperparams(regressor.config)
+    if cfg.test and trainer.is_global_zero:  # faces that cannot be scored are named before hours of training
+        datamodule.prepare_data()
+        datamodule.dataset(datamodule.split)
     trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
     if resume and trainer.global_step == resume.step:
         log.info("trained to its end before: %s", resume.path)
@@ -109,9 +113,10 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     )
     per_device(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
+    jitters = _jitters(cfg.box_jitter or {})
     results = _test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
-    if cfg.box_jitter:
-        _box_jitter(cfg, trainer, datamodule, checkpoint, output)
+    if jitters:
+        _box_jitter(jitters, _for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
     return results
 
 
@@ -258,18 +263,27 @@ def _test(
     return {**about, "subsets": regressor.results}
 
 
+def _jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:
+    for kind in amounts:
+        check_choice("box_jitter", str(kind), ("shift", "scale"))
+    try:
+        return [(str(kind), a, BoxJitter(**{str(kind): a})) for kind, values in amounts.items() for a in values]
+    except TypeError:
+        raise ConfigError(f"box_jitter: expected lists of numbers, found {amounts}") from None
+
+
 def _box_jitter(
-    cfg: DictConfig, trainer: pl.Trainer, datamodule: LandmarkDataModule, checkpoint: Checkpoint, output: Path
+    jitters: list[tuple[str, float, BoxJitter]],
+    regressor: LandmarkRegressor,
+    trainer: pl.Trainer,
+    datamodule: LandmarkDataModule,
+    output: Path,
 ) -> None:
     """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
-    regressor = _for_testing(checkpoint, datamodule, cfg.decoder)
     rows = []
-    for kind, amounts in cfg.box_jitter.items():
-        check_choice("box_jitter", str(kind), ("shift", "scale"))
-        for amount in amounts:
-            datamodule.jitter = BoxJitter(**{str(kind): amount})
-            trainer.test(regressor, datamodule=datamodule, verbose=False)
-            rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
+    for kind, amount, datamodule.jitter in jitters:
+        trainer.test(regressor, datamodule=datamodule, verbose=False)
+        rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     datamodule.jitter = None
     if trainer.is_global_zero:
         with (output / "box_jitter.csv").open("w", newline="") as file:

@@ -40,7 +40,7 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
         writer.writerow(["index", "image", "subsets", *(f"nme_{name}" for name in names)])
         for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
             tags = ";".join(name for name, is_in in zip(subsets, member, strict=True) if is_in)
-            writer.writerow([i, dataset.records[i].path.as_posix(), tags, *errors])
+            writer.writerow([i, dataset.records[i].name, tags, *errors])
     primary = nmes[:, 0]
     curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
     curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}

@@ -5,7 +5,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.utils.data import default_collate
 
 from awing.arrays import Image
 from awing.codec import HeatmapCodec
-from awing.data import LandmarkDataModule, LandmarkDataset, Record
+from awing.data import Annotations, LandmarkDataModule, LandmarkDataset, Record
 from awing.data.images import read_image
 from awing.data.records import IncompleteError
 from awing.errors import ConfigError, DataError
@@ -31,7 +30,8 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     """Check every face and image of a data set, and write ``verify.json``.
 
     Checked: faces found against expected; every image decodes; labelled points are finite and near their image; the
-    provided box holds its face; no picture is in two splits, by a hash of its pixels.
+    provided box holds its face; held-out faces can be scored; no picture, by a hash of its pixels, is in two splits.
+    Different faces of one picture may be: official splits do that, and it is only noted.
 
     Args:
         data: The data set, with the cut that training would use.
@@ -40,36 +40,40 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
 
     Returns:
         ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
-        "problems": {kind: [text]}}``; "faces" says where they are from; with no problem the data set is sound.
+        "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" says where they are from; with no problem the
+        data set is sound, whatever the notes say.
     """
     problems: dict[str, list[str]] = defaultdict(list)
     missing: dict[str, list[str]] = {}
-    for split in ("train", "test"):
-        try:
-            data.reader(data.root, split, data.allow_partial)
-        except DataError as error:
-            if str(error) not in problems["annotations"]:
-                problems["annotations"].append(str(error))
-            missing[split] = error.problems if isinstance(error, IncompleteError) else []
-    data.allow_partial = True
-    with suppress(DataError):  # broken, not only incomplete: then there is nothing more to look at
-        data.setup()
+    notes: list[str] = []
+    _read(data, problems["annotations"], missing)
     faces: dict[tuple[Path, str], list[tuple[str, Record]]] = defaultdict(list)
     for split, annotations in data.annotations.items():
         for record in annotations.records:
             faces[record.path, record.entry].append((split, record))
-    splits_of: dict[str, set[str]] = defaultdict(set)
-    names_of: dict[str, list[str]] = defaultdict(list)
+    groups: dict[str, list[list[tuple[str, Record]]]] = defaultdict(list)  # pictures by their pixels
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = pool.map(_look_at, faces.values())
-        for (path, entry), (digest, said) in zip(faces, track(found, "Verifying", len(faces)), strict=True):
+        for group, (digest, said) in zip(faces.values(), track(found, "Verifying", len(faces)), strict=True):
             for kind, text in said:
                 problems[kind].append(text)
-            splits_of[digest] |= {split for split, _ in faces[path, entry]}
-            names_of[digest].append(f"{path}{':' * bool(entry)}{entry}")
-    for digest, splits in splits_of.items():
-        if digest and len(splits) > 1:
-            problems["in two splits"].append(f"{' = '.join(names_of[digest])}: {', '.join(sorted(splits))}")
+            if digest:
+                groups[digest].append(group)
+    for pictures in groups.values():
+        members = [member for group in pictures for member in group]
+        splits = sorted({split for split, _ in members})
+        if len(splits) > 1:
+            text = f"{' = '.join(group[0][1].name for group in pictures)}: {', '.join(splits)}"
+            points = [{record.points.tobytes() for s, record in members if s == split} for split in splits]
+            same_face = len(set().union(*points)) < sum(map(len, points))
+            (problems["in two splits"] if len(pictures) > 1 or same_face else notes).append(text)
+    for split in ("val", "test"):
+        if data.annotations[split].records:
+            try:
+                data.dataset(split)  # type: ignore[arg-type]
+            except DataError as error:
+                problems["cannot be scored"].append(str(error))
+    problems = {kind: texts for kind, texts in problems.items() if texts}
     report = {
         "dataset": data.name,
         "root": str(data.root),
@@ -79,7 +83,8 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         },
         "images": len(faces),
         "missing": missing,
-        "problems": dict(problems),
+        "problems": problems,
+        "notes": {"different faces of a picture in two splits": notes} if notes else {},
     }
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -92,18 +97,20 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
 
     Raises:
         ConfigError: the data set names no cache folder.
-        DataError: a picture cannot be read.
+        DataError: a picture cannot be read, or the folder not be written.
     """
     if data.cache is None:
         raise ConfigError("dataset.cache is null: name the folder for the crops")
-    faces = data.dataset("train")
+    faces = data.dataset("train", augmented=True)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         written = pool.map(data.cache.write, faces.records, faces.matrices)
-        count = sum(track(written, "Caching", len(faces)))
-    size = sum(file.stat().st_size for file in data.cache.folder.glob("*.jpg")) / 1e6
-    print(f"{count} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which training")
+        files = [file for file in track(written, "Caching", len(faces)) if file]
+    data.cache.finish()
+    size = sum(file.stat().st_size for file in set(files)) / 1e6
     print(
-        "with the same crop and augmentation reads by itself; the others' pictures are hardly larger than it would be"
+        f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which "
+        "training\nwith the same crop and augmentation reads by itself; the others' pictures are hardly larger than it "
+        "would be"
     )
 
 
@@ -138,6 +145,21 @@ def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int
     return files
 
 
+def _read(data: LandmarkDataModule, said: list[str], missing: dict[str, list[str]]) -> None:
+    """Read what can be read of the data set, and say what is wrong with its annotations."""
+    official = {"train": Annotations([], 0), "test": Annotations([], 0)}
+    for split in official:
+        for allow_partial in sorted({data.allow_partial, True}):
+            try:
+                official[split] = data.reader(data.root, split, allow_partial)
+                break
+            except DataError as error:
+                if str(error) not in said:
+                    said.append(str(error))
+                missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
+    data.annotations = data.divide(**official)
+
+
 def _look_at(faces: Sequence[tuple[str, Record]]) -> tuple[str, list[tuple[str, str]]]:
     """The hash of an image's pixels, and (kind, text) of what is wrong with it or its faces."""
     try:
@@ -152,26 +174,26 @@ def _look_at(faces: Sequence[tuple[str, Record]]) -> tuple[str, list[tuple[str, 
 def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]]:
     points = record.points[record.labelled]
     if not len(points) or not np.isfinite(points).all():
-        yield "implausible points", f"{record.path}: expected finite labelled points, found {len(points)}"
+        yield "implausible points", f"{record.name}: expected finite labelled points, found {len(points)}"
         return
     inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
     if inside < len(points) / 2:
-        yield "implausible points", f"{record.path}: {inside} of {len(points)} points lie in its {width} x {height} px"
+        yield "implausible points", f"{record.name}: {inside} of {len(points)} points lie in its {width} x {height} px"
     extent = np.ptp(points, axis=0).max()
     if len(points) > 1 and extent == 0:
-        yield "implausible points", f"{record.path}: all of its {len(points)} points lie in one place"
+        yield "implausible points", f"{record.name}: all of its {len(points)} points lie in one place"
     if record.box is None:
         return
     low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
     margin = 0.1 * (high - low)
     held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
     if held < 0.8 * len(points):
-        yield "boxes beside their face", f"{record.path}: {held} of {len(points)} points lie in or near its box {box}"
+        yield "boxes beside their face", f"{record.name}: {held} of {len(points)} points lie in or near its box {box}"
     elif (high - low).max() > 4 * extent > 0 and not np.array_equal(
         record.box,
         (-0.5, -0.5, width - 0.5, height - 0.5),  # the whole image, on purpose
     ):
-        yield "boxes beside their face", f"{record.path}: its box {box} is over 4 times as large as its face"
+        yield "boxes beside their face", f"{record.name}: its box {box} is over 4 times as large as its face"
 
 
 def _sheet_row(plain: LandmarkDataset, augmented: LandmarkDataset, codec: HeatmapCodec, i: int, draws: int) -> Image:
@@ -184,9 +206,10 @@ def _sheet_row(plain: LandmarkDataset, augmented: LandmarkDataset, codec: Heatma
         in_picture = (points[firsts] + 0.5) * side / plain.size - 0.5
         return overlay(picture, np.full_like(in_picture, np.nan), in_picture, side=side)
 
-    batch = default_collate([plain[0, i]])
+    sample = plain[0, i]
+    batch = default_collate([sample])
     maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
-    panels = [drawn(plain[0, i]), heatmaps(_pixels(plain[0, i]), maps, codec.boundary, side)]
+    panels = [drawn(sample), heatmaps(_pixels(sample), maps, codec.boundary, side)]
     return np.concatenate([*panels, *(drawn(augmented[epoch, i]) for epoch in range(draws))], 1)
 
 
@@ -201,8 +224,9 @@ def _print_report(report: dict[str, Any], file: Path) -> None:
     for split, counts in report["splits"].items():
         table.add_row(split, str(counts["expected"]), str(counts["found"]), counts["faces"])
     console.print(table)
-    for kind, texts in report["problems"].items():
-        console.print(f"[bold red]{kind}[/bold red]: {len(texts)}")
+    for kind, texts in (report["problems"] | report["notes"]).items():
+        style = "bold red" if kind in report["problems"] else "bold"
+        console.print(f"[{style}]{kind}[/{style}]: {len(texts)}")
         for text in texts[:SHOWN]:
             console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
         if len(texts) > SHOWN:

@@ -83,13 +83,20 @@ def test_zero_is_the_identity():
         np.testing.assert_array_equal(augmentation.paint(CROP, rng(seed)), CROP)
 
 
-@pytest.mark.parametrize("wrong", [{"scale": 1.0}, {"scale": -0.1}, {"flip": 50}, {"flip": -0.5}])
+@pytest.mark.parametrize("wrong", [{"scale": 1.0}, {"scale": -0.1}, {"flip": 50}, {"flip": -0.5},
+                                   {"rotation": -50}, {"rotation": float("nan")}, {"translation": -1}])  # fmt: skip
 def test_values_that_cannot_work_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))}.*found {next(iter(wrong.values()))}"):
         Augmentation(**wrong)
 
 
 # Photometric transforms
+
+
+def test_a_transform_that_moves_pixels_is_refused():
+    with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
+        Augmentation(photometric=[albumentations.HorizontalFlip()])
+    assert Augmentation(photometric=[albumentations.CoarseDropout()])
 
 
 class Mark(albumentations.ImageOnlyTransform):

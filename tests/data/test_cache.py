@@ -1,6 +1,9 @@
 """Cached crops: found when nothing changed, close to the picture's own, and never used to evaluate."""
 
+import hashlib
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +24,7 @@ SIZE = 64
 
 
 def cached(folder: Path) -> CropCache:
-    return CropCache(folder / "cache", SIZE, PAPER.reach)
+    return CropCache(folder / "cache", folder, SIZE, PAPER.reach)
 
 
 def dataset(records, cache=None) -> LandmarkDataset:
@@ -40,6 +43,7 @@ def test_a_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
     record = photograph(tmp_path, 4 * side + 100, [side, side, 2 * side, 2 * side])
     cache, plain = cached(tmp_path), dataset([record])
     assert cache.write(record, plain.matrices[0])
+    cache.finish()
     with_cache = dataset([record], cache)
     assert with_cache.pictures[0][0].path.parent == tmp_path / "cache"
     for epoch in range(12):
@@ -55,7 +59,8 @@ def test_real_faces_differ_by_no_more_than_is_stated(real_data, tmp_path):
     records = read_300w(real_data / "300w", "train", allow_partial=True).records[::60]
     common = records, get_scheme("ibug68"), SIZE, "landmarks", 1.25, ["inter_ocular"], [], PAPER
     plain, cache = LandmarkDataset(*common), cached(tmp_path)
-    assert sum(map(cache.write, records, plain.matrices)) > 0.8 * len(records)
+    assert sum(file is not None for file in map(cache.write, records, plain.matrices)) > 0.8 * len(records)
+    cache.finish()
     with_cache = LandmarkDataset(*common, cache=cache)
     differences = []
     for i in range(len(records)):
@@ -77,41 +82,88 @@ def test_the_reach_covers_every_augmented_crop():
         assert 0.85 * augmentation.reach * SIZE < max(far) <= augmentation.reach * SIZE + 1e-9
 
 
-def test_a_picture_that_changed_is_read_itself_and_replaces_its_file(tmp_path):
+def written(folder: Path, *records) -> Path:
+    """Cache the faces as the command does; returns the first one's file."""
+    cache = cached(folder)
+    files = [cache.write(record, record_matrix(record, "provided", 1.0, SIZE)) for record in records]
+    cache.finish()
+    return files[0]
+
+
+def found(folder: Path, record) -> Path:
+    return cached(folder).picture(record, record_matrix(record, "provided", 1.0, SIZE))[0].path
+
+
+def test_a_picture_is_found_by_its_content(tmp_path):
+    """Another content is read itself until the cache is written again; another time or folder does not matter."""
     record = photograph(tmp_path, 900, [300, 300, 600, 600])
-    cache = cached(tmp_path)
-    matrix = record_matrix(record, "provided", 1.0, SIZE)
-    assert cache.picture(record, matrix)[0] is record
-    assert cache.write(record, matrix)
-    (before,) = (tmp_path / "cache").iterdir()
-    assert cache.picture(record, matrix)[0].path == before
-    save_image(record.path, np.full((940, 900, 3), 200, np.uint8))
+    assert found(tmp_path, record) == record.path
+    before = written(tmp_path, record)
+    assert found(tmp_path, record) == before
     os.utime(record.path, ns=(1, 1))
-    assert cache.picture(record, matrix)[0] is record
-    assert cache.write(record, matrix)
-    (after,) = (tmp_path / "cache").iterdir()
-    assert after != before and abs(cv2.imread(str(after)).mean() - 200) < 1
+    assert found(tmp_path, record) == before
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    copied = replace(record, path=tmp_path / "copy" / "a.jpg")
+    assert found(tmp_path / "copy", copied) == tmp_path / "copy" / "cache" / before.name
+    save_image(record.path, np.full((940, 900, 3), 200, np.uint8))
+    assert found(tmp_path, record) == record.path
+    after = written(tmp_path, record)
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {after.name, "index.json"} and after != before
+    assert abs(cv2.imread(str(after)).mean() - 200) < 1
+
+
+def test_writing_trusts_no_time_of_change(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    content = record.path.read_bytes()
+    record.path.write_bytes(content + b"a")
+    written(tmp_path, record)
+    state = record.path.stat()
+    record.path.write_bytes(content + b"b")
+    os.utime(record.path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert written(tmp_path, record).name[:16] == hashlib.sha256(record.path.read_bytes()).hexdigest()[:16]
+
+
+def test_what_is_not_the_caches_own_is_kept_and_leftovers_are_not(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    file = written(tmp_path, record)
+    (file.parent / "mine-a.jpg").write_bytes(b"")
+    file.with_suffix(".12-34").write_bytes(b"")  # a writing was killed
+    other = CropCache(file.parent, tmp_path, 2 * SIZE, PAPER.reach)  # other settings
+    assert other.write(record, record_matrix(record, "provided", 1.0, 2 * SIZE)) != file
+    other.finish()
+    assert file.exists() and (file.parent / "mine-a.jpg").exists() and not file.with_suffix(".12-34").exists()
+
+
+def test_a_crop_that_is_deleted_during_training_is_read_from_its_picture(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    file = written(tmp_path, record)
+    with_cache = dataset([record], cached(tmp_path))
+    file.unlink()
+    assert (with_cache[0, 0]["image"] == dataset([record])[0, 0]["image"]).all()
+
+
+def test_a_box_outside_its_picture_is_not_hidden(tmp_path):
+    record = photograph(tmp_path, 900, [300, 300, 600, 600])
+    away = replace(record, box=np.array([950.0, 300, 1250, 600]))
+    with pytest.raises(DataError, match=r"a\.jpg: the face's box lies outside the image of 940 x 900 px"):
+        written(tmp_path, away)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"cannot be written: .*dataset\.cache=DIR"):
+        written(tmp_path, photograph(tmp_path, 900, [300, 300, 600, 600]))
 
 
 def test_other_settings_are_other_files(tmp_path):
     record = photograph(tmp_path, 900, [300, 300, 600, 600])
     matrix = record_matrix(record, "provided", 1.0, SIZE)
-    assert cached(tmp_path).write(record, matrix)
+    written(tmp_path, record)
     wider = record_matrix(record, "provided", 1.25, SIZE)
     assert cached(tmp_path).picture(record, wider)[0] is record
-    assert CropCache(tmp_path / "cache", SIZE, PAPER.reach + 0.1).picture(record, matrix)[0] is record
+    assert CropCache(tmp_path / "cache", tmp_path, SIZE, PAPER.reach + 0.1).picture(record, matrix)[0] is record
     double = record_matrix(record, "provided", 1.0, 2 * SIZE)
-    assert CropCache(tmp_path / "cache", 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
-
-
-def test_pictures_of_one_name_in_two_folders_have_a_file_each(tmp_path):
-    records = []
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        records.append(photograph(tmp_path / folder, 900, [300, 300, 600, 600]))
-    cache, matrix = cached(tmp_path), record_matrix(records[0], "provided", 1.0, SIZE)
-    assert all(cache.write(record, matrix) for record in records)
-    assert len({cache.picture(record, matrix)[0].path for record in records} & set((tmp_path / "cache").iterdir())) == 2
+    assert CropCache(tmp_path / "cache", tmp_path, 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
 
 
 def test_what_saves_nothing_is_not_cached(tmp_path):
@@ -133,6 +185,8 @@ def test_training_reads_the_cache_and_evaluation_does_not(rendered, config, tmp_
     plain = data.dataset("train")
     written = [data.cache.write(r, m) for r, m in zip(plain.records, plain.matrices, strict=True)]
     assert all(written)
+    data.cache.finish()
+    data = instantiate(config("train", *words, "codec.heatmap_size=8").dataset)
     pictures = {split: data.dataset(split, augmented).pictures for split, augmented in
                 (("train", True), ("val", False), ("test", False))}  # fmt: skip
     assert all(record.path.parent == tmp_path / "cache" for record, _ in pictures["train"])

@@ -153,7 +153,9 @@ def test_the_official_crop_is_the_same_square_at_every_size(points):
 
 @pytest.mark.parametrize("crop", ["provided", "official"])
 def test_a_record_without_a_box_cannot_be_cropped_by_it(crop):
-    with pytest.raises(DataError, match=rf"faces/a\.jpg: crop={crop} needs a provided box .* use crop=landmarks"):
+    with pytest.raises(
+        DataError, match=rf"faces/a\.jpg: crop={crop} needs a provided box .* use dataset\.crop=landmarks"
+    ):
         record_matrix(record(spread(1, 1, 9, 9), box=None), crop, 1.0, 256)
 
 

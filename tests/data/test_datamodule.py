@@ -195,7 +195,9 @@ def test_nothing_held_out_is_nothing_to_validate_on(root):
 
 def test_a_split_without_a_face_is_refused_with_advice(root, without_test):
     data = module(root, val_fraction=0.01)
-    with pytest.raises(DataError, match=r"no face in split val.*dataset\.val_fraction=0\.1"):
+    with pytest.raises(
+        DataError, match=r"no face in split val.*lies in dataset\.val_fraction=0\.01: give a larger one"
+    ):
         data.val_dataloader()
     data = module(without_test, allow_partial=True)
     with pytest.raises(DataError, match=r"no face in split test.*dataset\.test_fraction=0\.1"):
@@ -233,6 +235,7 @@ def test_evaluation_reads_the_split_that_was_asked_for(root, split):
         ({"crop": "official"}, "found 'official'"),
         ({"crop_scale": 0}, "dataset.crop_scale must be positive, found 0"),
         ({"crop_scale": -1.1}, "found -1.1"),
+        ({"label_noise": {"share": 0.005, "distance": 0.1}}, "a share of 0.005 moves none of 98 landmarks"),
         ({"normalisers": ["inter_ocular", "inter_oculer"]}, "found 'inter_oculer'. Did you mean 'inter_ocular'"),
         ({"normalisers": []}, "at least one normaliser"),
         ({"scheme": "wflw89"}, "wflw98"),

@@ -1,6 +1,7 @@
 """Reading pictures and cropping them."""
 
 import shutil
+import zlib
 from pathlib import Path
 
 import cv2
@@ -266,3 +267,18 @@ def test_a_face_that_an_augmentation_moves_out_of_its_image_is_no_mistake(tmp_pa
     matrix = crop_matrix(np.array([38.0, 0.0, 70.0, 32.0]), 32)  # a strip of the image
     assert read_crop(face(tmp_path / "a.png"), matrix, 32).any()
     assert not read_crop(face(tmp_path / "a.png"), matrix, 32, moved=shift(-5, 0)).any()
+
+
+@pytest.mark.parametrize("extension", ["bmp", "png"])
+def test_a_head_that_claims_too_many_pixels_is_refused_by_name(tmp_path, extension):
+    file = tmp_path / f"a.{extension}"
+    save_image(file, texture(20, 20))
+    content = bytearray(file.read_bytes())
+    if extension == "bmp":
+        content[18:26] = np.array([60000, 60000], "<i4").tobytes()
+    else:
+        content[16:24] = np.array([60000, 60000], ">i4").tobytes()
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.{extension}: expected an image"):
+        read_image(file)

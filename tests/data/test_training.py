@@ -9,6 +9,7 @@ from miniatures import save_image, texture, write_aflw, write_cofw, write_people
 
 from awing import engine
 from awing.data import read_wflw
+from awing.errors import ConfigError, DataError
 
 TINY = [
     "model=small", "trainer=cpu", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
@@ -100,6 +101,31 @@ def test_a_set_trains_with_one_command(sets, config, tmp_path, capsys, name):
     assert list(full["nme"]) == normalisers and all(np.isfinite(value) for value in full["nme"].values())
     assert full["count"] == result["found"] and (result["found"] == count if count else result["found"] > 0)
     assert ("pck" in full) == (name == "lsp")
+    if name == "cofw":  # all faces are in one file
+        rows = (tmp_path / "test" / "per_image.csv").read_text().splitlines()
+        assert len({row.split(",")[1] for row in rows}) == COUNT + 1
     visible_only = {"aflw": False, "aflw, visible": True}.get(name)
     assert result.get("visible_only") is visible_only
     assert ("visible points only" in capsys.readouterr().out) == bool(visible_only)
+
+
+def test_faces_that_cannot_be_scored_are_named_before_training(rendered, config, tmp_path):
+    shutil.copytree(rendered / "synthetic", tmp_path / "wflw")
+    (file,) = tmp_path.rglob("list_98pt_rect_attr_test.txt")
+    words = file.read_text().split(" ")
+    words[2 * 72 : 2 * 73] = words[2 * 60 : 2 * 61]  # no distance between the eyes
+    file.write_text(" ".join(words))
+    overrides = "dataset=wflw", "+dataset.reader.expected={train: 24, test: 8}", f"paths.data_dir={tmp_path}"
+    with pytest.raises(DataError, match=r"a normaliser must be positive, found {'inter_ocular': 0"):
+        engine.fit(config("train", *TINY, *overrides), tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("wrong", ["{shift: [0, -1]}", "{shift: [a]}", "{scale: 2}", "{turn: [1]}"])
+def test_a_box_jitter_that_cannot_work_is_refused_before_the_evaluation(sets, config, tmp_path, wrong):
+    overrides = "dataset=cofw", f"+dataset.reader.expected={{train: {COUNT}, test: {COUNT}}}", f"paths.data_dir={sets}"
+    engine.fit(config("train", *TINY, *overrides, "test=false", "trainer.max_steps=1"), tmp_path / "run")
+    words = f"checkpoint={tmp_path}/run/checkpoints/last.ckpt", "trainer=cpu", "data.num_workers=0", *overrides
+    with pytest.raises(ConfigError, match="box"):
+        engine.evaluate(config("evaluate", *words, f"box_jitter={wrong}"), tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from miniatures import pts_text, write_boxes
 from scipy.io import savemat
 
+from awing import engine
 from awing.data import LandmarkDataModule, read_300w, read_300w_private
 from awing.data.crops import record_matrix
 from awing.data.w300 import read_boxes, read_pts
-from awing.errors import DataError
+from awing.errors import ConfigError, DataError
 
 POINTS = np.random.default_rng(0).uniform(1, 500, (68, 2)).round(6)  # 1-based, as a .pts holds them
 GOOD = pts_text(POINTS)
@@ -152,14 +153,17 @@ def test_the_private_test_set_lies_in_its_folder_or_in_the_archives(tmp_path, in
     assert len(private(tmp_path, allow_partial=True).records) == 599
 
 
-def test_the_private_sets_validation_faces_are_those_of_300w(tmp_path, config):
+@pytest.mark.parametrize("apart", ["300w", "elsewhere/deep/300w"])
+def test_the_private_sets_validation_faces_are_those_of_300w(tmp_path, config, monkeypatch, apart):
     """So a network that trained on either is validated on faces that it has not seen."""
-    put(tmp_path / "300w/afw", *(f"{i}.{e}" for i in range(60) for e in ("pts", "jpg")))
+    put(tmp_path / apart / "afw", *(f"{i}.{e}" for i in range(60) for e in ("pts", "jpg")))
+    monkeypatch.chdir(tmp_path)  # the root is relative, the training images' folder is not
     held_out = []
-    for dataset in ("300w", "300w_private"):
+    for dataset, folder in (("300w", "root"), ("300w_private", "reader.train_root")):
         words = (
             f"dataset={dataset}",
-            f"paths.data_dir={tmp_path}",
+            "paths.data_dir=data",
+            f"dataset.{folder}={tmp_path / apart}",
             "dataset.allow_partial=true",
             "dataset.val_fraction=0.3",
         )
@@ -167,6 +171,13 @@ def test_the_private_sets_validation_faces_are_those_of_300w(tmp_path, config):
         data.setup()
         held_out.append({record.path.name for record in data.annotations["val"].records})
     assert held_out[0] == held_out[1] and 5 < len(held_out[0]) < 40
+
+
+def test_the_private_set_has_no_official_boxes(tmp_path, config):
+    with pytest.raises(ConfigError, match="300w_private is one of landmarks; found 'provided'"):
+        engine.build(config("train", "dataset=300w_private", "dataset.crop=provided").dataset)
+    put(tmp_path / "300w_private/01_Indoor", "a.pts", "a.jpg")
+    assert private(tmp_path, allow_partial=True).records[0].no_box == ""
 
 
 def test_the_private_test_set_is_trained_for_on_300w(tmp_path):

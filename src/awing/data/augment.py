@@ -13,6 +13,7 @@ from awing.geometry import augmentation_matrix
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library asks the network for a newer release otherwise
 import albumentations
+from albumentations.augmentations.dropout.transforms import BaseDropout
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Augmentation:
         photometric: albumentations transforms of the crop; they must not move pixels.
 
     Raises:
-        ConfigError: a scale or a probability out of range.
+        ConfigError: a value out of range, or a transform that moves pixels.
 
     >>> augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=1)
     >>> draw = augmentation.draw(64, np.random.default_rng(0))
@@ -50,10 +51,17 @@ class Augmentation:
         flip: float = 0.5,
         photometric: Sequence[albumentations.BasicTransform] = (),
     ) -> None:
+        if not (0 <= rotation < np.inf and 0 <= translation < np.inf):
+            raise ConfigError(
+                f"augment.rotation and augment.translation are at least 0, found {rotation} and {translation}"
+            )
         if not 0 <= scale < 1:
             raise ConfigError(f"augment.scale is a share of the size in [0, 1), found {scale}")
         if not 0 <= flip <= 1:
             raise ConfigError(f"augment.flip is a probability, found {flip}")
+        for transform in photometric:
+            if isinstance(transform, albumentations.DualTransform) and not isinstance(transform, BaseDropout):
+                raise ConfigError(f"augment.photometric must not move pixels, found {type(transform).__name__}")
         self.rotation, self.translation, self.scale, self.flip = rotation, translation, scale, flip
         self.photometric = albumentations.Compose(list(photometric))
 

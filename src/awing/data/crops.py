@@ -47,7 +47,7 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     if record.box is None:
         why = f" ({record.no_box})" if record.no_box else ""
         raise DataError(
-            f"{record.path}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
+            f"{record.name}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
         )
     if crop == "provided":
         return crop_matrix(record.box, size, scale)
@@ -97,7 +97,7 @@ def landmark_box(record: Record) -> Box:
     """
     points = record.points[record.labelled]
     if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():
-        raise DataError(f"{record.path}: the labelled landmarks span no box")
+        raise DataError(f"{record.name}: the labelled landmarks span no box")
     return np.concatenate([points.min(0), points.max(0)])
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def read_custom(
         raise DataError(f"{root / name}: expected a face, found none")
     missing = {path for path in {record.path for record in records} if not os.path.isfile(path)}
     check_complete(source, root, [f"{path} is missing" for path in sorted(missing)], allow_partial)
+    if Path(images).is_absolute() or ".." in Path(images).parts:
+        records = [replace(record, root=root / images) for record in records]
     return Annotations([record for record in records if record.path not in missing], len(records))
 
 

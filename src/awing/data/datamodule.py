@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -124,7 +125,14 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
-        self.cache = CropCache(Path(cache), input_size, augmentation.reach) if cache and augmentation else None
+            if self.label_noise.share > 0 and round(self.label_noise.share * self.scheme.num_landmarks) == 0:
+                raise ConfigError(
+                    f"dataset.label_noise: a share of {self.label_noise.share} moves none of "
+                    f"{self.scheme.num_landmarks} landmarks; give a larger one"
+                )
+        self.cache: CropCache | None = None
+        if cache and augmentation:
+            self.cache = CropCache(Path(cache), self.root, input_size, augmentation.reach)
         self.jitter: BoxJitter | None = None
         self.annotations: dict[str, Annotations] = {}
 
@@ -136,7 +144,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
         if not self.annotations:
-            self.annotations = self._read()
+            train, test = (self.reader(self.root, split, self.allow_partial) for split in ("train", "test"))
+            self.annotations = self.divide(train, test)
             counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
             log.info("%s: %s faces", self.name, counts)
 
@@ -149,8 +158,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.setup()
         records = self.annotations[split].records
         if not records:
-            cut = f", or cut it from the training images with dataset.{split}_fraction=0.1" if split != "train" else ""
-            raise DataError(f"{self.name} in {self.root}: no face in split {split}. Put its files there{cut}")
+            raise DataError(f"{self.name} in {self.root}: no face in split {split}. {self._advice(split)}")
         settings = (
             records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
         )  # fmt: skip
@@ -163,6 +171,14 @@ class LandmarkDataModule(pl.LightningDataModule):
                 log.info("%s: %d of %d faces come from %s", self.name, count, len(records), self.cache.folder)
             return dataset
         return LandmarkDataset(*settings, jitter=self.jitter)
+
+    def _advice(self, split: Split) -> str:
+        key = f"dataset.{split}_fraction"
+        if split != "train" and self.cut[f"{split}_fraction"] and self.annotations["train"].records:
+            return f"No training image lies in {key}={self.cut[f'{split}_fraction']}: give a larger one"
+        cut = f"cut it from the training images with {key}=0.1"
+        put = "Put its files there"
+        return {"train": put, "val": f"C{cut[1:]}", "test": f"{put}, or {cut}"}[split]
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
@@ -231,38 +247,35 @@ class LandmarkDataModule(pl.LightningDataModule):
             drop_last=shuffle,
         )
 
-    def _read(self) -> dict[str, Annotations]:
-        train = self.reader(self.root, "train", self.allow_partial)
-        test = self.reader(self.root, "test", self.allow_partial)
+    def divide(self, train: Annotations, test: Annotations) -> dict[str, Annotations]:
+        """The splits of the official ones: held-out faces are cut."""
         if test.records:
             self.cut["test_fraction"] = 0.0
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
-        for record in sorted(train.records, key=self._place):
-            parts[self._side(record)].append(record)
+        for (place, _), record in sorted(((self._place(r), r) for r in train.records), key=itemgetter(0)):
+            parts[self._side(place)].append(record)
 
         def expected(split: Split) -> int:
             complete = len(train.records) == train.expected  # then it is known, several faces in an image included
             return len(parts[split]) if complete else round(self.cut[f"{split}_fraction"] * train.expected)
 
         if self.cut["test_fraction"]:
-            log.warning(
-                "%s: no official test face on disk; %d training faces are held out", self.name, len(parts["test"])
-            )
+            why = "no official test face on disk; " * (test.expected > 0)
+            level = logging.WARNING if why else logging.INFO
+            log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
             test = Annotations(parts["test"], expected("test"))
         val = Annotations(parts["val"], expected("val"))
         rest = train.expected - val.expected - (test.expected if self.cut["test_fraction"] else 0)
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
-    def _side(self, record: Record) -> Split:
-        place, _ = self._place(record)
+    def _side(self, place: float) -> Split:
         if place < self.cut["val_fraction"]:
             return "val"
         return "test" if place >= 1 - self.cut["test_fraction"] else "train"
 
     def _place(self, record: Record) -> tuple[float, str]:
-        path = Path(os.path.relpath(record.path, self.root)).with_suffix("")
-        beside = path.parts[0] == ".."  # in another data set's folder: the name there, so that it has the same place
-        name = "/".join(path.parts[2:] if beside else path.parts) + record.entry
+        path = Path(os.path.relpath(record.path, record.root or self.root))
+        name = path.with_suffix("").as_posix() + record.entry
         digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name
 

@@ -76,8 +76,9 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
             for record, values in zip(records, self.normalisers.tolist(), strict=True):
                 found = dict(zip(normalisers, values, strict=True))
                 no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
+                advice = "name others with dataset.normalisers" if no_box else "check its landmarks and box"
                 if no_box or not all(0 < value < math.inf or math.isnan(value) for value in values):
-                    raise DataError(f"{record.path}: a normaliser must be positive, found {found}")
+                    raise DataError(f"{record.name}: a normaliser must be positive, found {found}; {advice}")
             if records and np.isnan(self.normalisers).any(1).all():
                 raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(normalisers)} labelled")
 
@@ -88,6 +89,8 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         epoch, index = key
         points, labelled, matrix = self.points[index], self.records[index].labelled, self.matrices[index]
         picture, view = self.pictures[index]
+        if picture is not self.records[index] and not picture.path.exists():  # the cache was deleted meanwhile
+            picture, view = self.records[index], np.eye(3)
         if self.augmentation is None:
             crop = read_crop(picture, matrix @ view, self.size)
         else:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
 from PIL import Image as ImageFile
 
@@ -39,17 +40,24 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
     """
     whole = matrix if moved is None else moved @ matrix
     image, to_source = decode_for(record, whole)
-    low, high = -0.5, size - 0.5
-    corners = (
-        apply(np.linalg.inv(matrix @ to_source), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
-    )
     height, width = image.shape[:2]
+    check_overlap(record, matrix @ to_source, size, width, height)
+    return warp(image, whole @ to_source, size)
+
+
+def check_overlap(record: Record, matrix: Matrix, size: int, width: int, height: int) -> None:
+    """Refuse a crop of which nothing lies in its picture of ``width`` x ``height`` px; ``matrix`` starts from these.
+
+    Raises:
+        DataError: the face is named.
+    """
+    low, high = -0.5, size - 0.5
+    corners = apply(np.linalg.inv(matrix), np.array([[low, low], [low, high], [high, low], [high, high]])) + 0.5
     if (corners.max(0) <= 0).any() or (corners.min(0) >= (width, height)).any():
         height, width = read_image(record.path, record.entry).shape[:2]
         raise DataError(
-            f"{record.path}: the face's box lies outside the image of {width} x {height} px; check the annotation"
+            f"{record.name}: the face's box lies outside the image of {width} x {height} px; check the annotation"
         )
-    return warp(image, whole @ to_source, size)
 
 
 def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:
@@ -121,15 +129,13 @@ def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
             raise ValueError(f"shape {shape}: over {MEGAPIXELS} megapixels")
         pixels = stored[()]
     except (OSError, RuntimeError, KeyError, AttributeError, ValueError) as error:
-        raise DataError(f"{path}, {entry}: expected the uint8 pixels of an image, found {error}") from None
+        raise DataError(f"{path}:{entry}: expected the uint8 pixels of an image, found {error}") from None
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *shape[-2:])).T)
 
 
 @lru_cache(maxsize=4)
 def _open(path: str, process: int) -> Any:
     """One open file a process: a handle must not be shared with a forked one."""
-    import h5py  # in the train extra
-
     return h5py.File(path)
 
 
@@ -155,7 +161,10 @@ def _read_bytes(path: str | os.PathLike[str]) -> np.ndarray:
 
 def _decode(path: str | os.PathLike[str], data: np.ndarray, reduction: int = 1) -> Image:
     # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
-    image = cv2.imdecode(data, REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    try:
+        image = cv2.imdecode(data, REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    except cv2.error:  # a head that claims too many pixels
+        image = None
     if image is None:
         raise DataError(f"{path}: expected an image, but the file cannot be decoded; is it truncated?")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

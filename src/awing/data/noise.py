@@ -61,7 +61,7 @@ class LabelNoise:
         angle = rng.uniform(0, 2 * np.pi, len(chosen))
         length = self.distance * scheme.normaliser(self.normaliser, record.points, record.labelled)
         if np.isnan(length):
-            raise DataError(f"{record.path}: label noise needs the landmarks of {self.normaliser} labelled")
+            raise DataError(f"{record.name}: label noise needs the landmarks of {self.normaliser} labelled")
         points: Points = record.points.copy()
         points[chosen] += length * np.stack([np.cos(angle), np.sin(angle)], -1)
         return points

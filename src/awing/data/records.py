@@ -23,6 +23,7 @@ class Record:
         occluded: (K,) whether a landmark is annotated as hidden; None where the data set does not say.
         entry: Name of the image inside ``path`` where that is a file of many (HDF5).
         no_box: Why there is no box and where to get it, for the message of a crop that needs one.
+        root: Folder that the cut of held-out faces names the image from; None is the data set's.
 
     >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
     >>> face.box is None, "blur" in face.subsets
@@ -37,6 +38,12 @@ class Record:
     occluded: Mask | None = None
     entry: str = ""
     no_box: str = ""
+    root: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages and results call the image."""
+        return self.path.as_posix() + f":{self.entry}" * bool(self.entry)
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,18 @@ def inside(root: Path, name: str, where: str) -> Path:
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
         raise DataError(f"{where}: expected the name of a file below {root}, found {name!r}")
     return root / parts
+
+
+def read_text(file: Path) -> str:
+    """The content of a file of annotations.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"{file}: expected annotations, but the file cannot be read: {error.strerror}") from None
 
 
 def parse_numbers(words: Sequence[str], where: str) -> np.ndarray:

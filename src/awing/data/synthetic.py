@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from filelock import FileLock
+from rich.progress import track
 
 from awing.errors import DataError
 from awing.rendering import FaceParameters, RenderedFace, render
@@ -104,8 +105,6 @@ def _write_dataset(root: Path, settings: dict[str, int], workers: int) -> None:
 
 
 def _write_faces(root: Path, keys: list[tuple[str, int]], seed: int, workers: int) -> None:
-    from rich.progress import track  # in the train extra: rendering single faces does without
-
     (root / "WFLW_images" / _EVENT).mkdir(parents=True, exist_ok=True)
     files = [f"{_ATTRIBUTES}_train", f"{_ATTRIBUTES}_test", *(_TEST + subset for subset in _SUBSETS)]
     lists: dict[str, list[str]] = {file: [] for file in files}

@@ -6,7 +6,7 @@ import numpy as np
 
 from awing.arrays import Box
 from awing.data.mat import read_mat
-from awing.data.records import Annotations, Record, Source, check_complete, parse_numbers
+from awing.data.records import Annotations, Record, Source, check_complete, parse_numbers, read_text
 from awing.errors import DataError
 
 # folder -> number of faces, and the subset that its faces belong to (paper 10.2)
@@ -65,20 +65,20 @@ def read_300w_private(root: Path, split: str, allow_partial: bool = False, *, tr
 def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow_partial: bool) -> Annotations:
     faces, problems = [], []
     for folder, (expected, subset) in folders.items():
-        files = sorted((root / folder).glob("*.pts"))
+        files = sorted((root / folder).glob("[!.]*.pts"))  # macOS leaves ._NAME.pts
         if len(files) != expected:
             problems.append(f"{folder}: expected {expected} .pts files, found {len(files)}")
         beside = sorted((root / folder).iterdir()) if files else []
         images = {path.stem: path for path in beside if path.suffix.lower() in EXTENSIONS}  # of two, the last: .png
         problems += [f"{folder}/{f.stem}.png (or .jpg) is missing" for f in files if f.stem not in images]
-        boxes, no_box = _find_boxes(root, folder)
+        boxes, no_box = _find_boxes(root, folder) if source is SOURCE else ({}, "")
         problems += [f"{folder}/{f.stem}: {no_box}" for f in files if boxes and f.stem not in boxes]
         faces += [(f, images[f.stem], subset, boxes.get(f.stem), no_box) for f in files if f.stem in images]
     check_complete(source, root, problems, allow_partial)
     records = [
         Record(
             image, read_pts(file, 68), np.ones(68, dtype=bool), box, frozenset({subset}),
-            no_box="" if box is not None else no_box,
+            no_box="" if box is not None else no_box, root=root,
         )
         for file, image, subset, box, no_box in faces
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def read_pts(file: Path, count: int) -> np.ndarray:
     array([[ 0. ,  0. ],
            [ 9.5, 19. ]])
     """
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    lines = [line.strip() for line in read_text(file).splitlines()]
     content = [(n, line) for n, line in enumerate(lines, 1) if line]
     head = ["".join(line.split()) for _, line in content[:3]]
     if head != ["version:1", f"n_points:{count}", "{"] or content[-1][1] != "}":

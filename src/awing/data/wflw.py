@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from awing.data.records import Annotations, Record, Source, check_complete, inside, parse_numbers
+from awing.data.records import Annotations, Record, Source, check_complete, inside, parse_numbers, read_text
 from awing.errors import DataError
 
 SUBSETS = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # in the order of the flags
@@ -41,7 +41,7 @@ def read_wflw(
     if not file.is_file():
         check_complete(SOURCE, root, [f"{name} is missing"], allow_partial)
         return Annotations([], expected[split])
-    lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")  # a name may hold other separators
+    lines = read_text(file).split("\n")  # a name may hold other separators
     records = [_parse(root / "WFLW_images", line, f"{file}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
     problems = []
     if len(records) != expected[split]:
