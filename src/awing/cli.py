@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import re
-import signal
 import sys
 import time
 import traceback
@@ -71,7 +70,6 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     from awing import devices  # here: a mistake on the command line is answered without loading torch
 
     multiprocessing.set_start_method(None, force=True)  # joblib's workers would start every process its own way
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
     hydra = HydraConfig.get()
     folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     try:
@@ -92,9 +90,6 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes
-    finally:
-        for number, handler in handlers.items():  # a run in a SLURM job listens for its own sake
-            signal.signal(number, handler)
 
 
 def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
