@@ -122,7 +122,7 @@ def test_an_image_may_have_any_name(tmp_path, stem):
 
 def test_leftovers_of_macos_are_no_faces(tmp_path):
     put(tmp_path / "afw", "a.pts", "a.png", "._a.pts", "._a.png")
-    assert [record.path.name for record in partial(tmp_path).records] == ["a.png"]
+    assert [record.path.name for record in partial(tmp_path)] == ["a.png"]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
