@@ -150,10 +150,11 @@ def main() -> None:
     records = [every[i] for i in np.random.default_rng(0).choice(len(every), options.faces, replace=False)]
     with tempfile.TemporaryDirectory() as folder:
         large = photographs(records, Path(folder))
-        cache = CropCache(Path(folder) / "cache", SIZE, augment.reach)
+        cache = CropCache(Path(folder) / "cache", Path(folder), SIZE, augment.reach)
         common = (large, SCHEME, SIZE, "landmarks", 1.25, ["inter_ocular"], [])
         for record, matrix in zip(large, LandmarkDataset(*common).matrices, strict=True):
             cache.write(record, matrix)
+        cache.finish()
         geometry = Augmentation(augment.rotation, augment.translation, augment.scale, augment.flip)
         uncached, cached = LandmarkDataset(*common, geometry), LandmarkDataset(*common, geometry, 0, cache)
         apart = [

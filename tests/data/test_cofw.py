@@ -142,7 +142,7 @@ def test_a_broken_array_is_named(root, name, value, message):
 def test_a_broken_image_is_named(root, value, message):
     record = read(root).records[0]
     change(root, "#refs#/image0", value)
-    with pytest.raises(DataError, match=rf"COFW_train_color\.mat, /#refs#/image0.*{message}"):
+    with pytest.raises(DataError, match=rf"COFW_train_color\.mat:/#refs#/image0.*{message}"):
         read_image(record.path, record.entry)
 
 

@@ -150,6 +150,15 @@ def test_test_faces_have_a_file_of_their_own_or_none(root):
         read(root, "train.txt")
 
 
+def test_pictures_outside_the_root_are_cut_by_their_names_there(root):
+    far = root.parent / f"{root.name}-far"
+    far.mkdir()
+    shutil.move(root / "pictures", far)
+    for images in (str(far), f"../{far.name}"):
+        records = read(root, images=images).records
+        assert [record.path.relative_to(record.root).as_posix() for record in records] == NAMES
+
+
 def test_images_start_from_a_folder_and_missing_ones_are_listed(root):
     (root / "train.csv").write_text("\n".join([HEADER, ROWS[0].replace("pictures/", "")]))
     assert read(root, images="pictures").records[0].path == root / "pictures" / "a.png"

@@ -120,6 +120,18 @@ def test_an_image_may_have_any_name(tmp_path, stem):
     assert record.path == tmp_path / f"afw/{stem}.jpg" and record.path.is_file()
 
 
+def test_leftovers_of_macos_are_no_faces(tmp_path):
+    put(tmp_path / "afw", "a.pts", "a.png", "._a.pts", "._a.png")
+    assert [record.path.name for record in partial(tmp_path)] == ["a.png"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    put(tmp_path / "afw", "a.png")
+    (tmp_path / "afw" / "a.pts").mkdir()
+    with pytest.raises(DataError, match=r"a\.pts: expected annotations, but the file cannot be read: Is a directory"):
+        partial(tmp_path)
+
+
 def test_of_two_images_the_official_png_is_taken(tmp_path):
     put(tmp_path / "afw", "a.jpg", "a.png", "a.pts")
     assert partial(tmp_path)[0].path.name == "a.png"

@@ -51,10 +51,9 @@ class Augmentation:
         flip: float = 0.5,
         photometric: Sequence[albumentations.BasicTransform] = (),
     ) -> None:
-        if not (0 <= rotation < np.inf and 0 <= translation < np.inf):
-            raise ConfigError(
-                f"augment.rotation and augment.translation are at least 0, found {rotation} and {translation}"
-            )
+        for name, value in (("rotation", rotation), ("translation", translation)):
+            if not 0 <= value < np.inf:
+                raise ConfigError(f"augment.{name} is at least 0, found {value}")
         if not 0 <= scale < 1:
             raise ConfigError(f"augment.scale is a share of the size in [0, 1), found {scale}")
         if not 0 <= flip <= 1:
