@@ -78,8 +78,9 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
             devices.claim_gpu(hydra.launcher.n_jobs)
         if in_sweep and "report" in cfg and cfg.report.table is None and cfg.dataset.crop != "landmarks":
             log.warning(
-                "%s: of no table of the paper, whose ablations crop by landmarks: experiment=table5 has omega "
-                "and epsilon, experiment=table6 theta, experiment=table7 the parts of the method", folder,
+                "%s: crop=%s is not the protocol of the paper's Tables 5 to 7, which crop by landmarks, and the report "
+                "will put it into no table: use experiment=table5 for omega and epsilon, table6 for theta, table7 for "
+                "the parts of the method", folder, cfg.dataset.crop,
             )  # fmt: skip
         with _held(output):
             (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try

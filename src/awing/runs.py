@@ -47,8 +47,8 @@ def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
             return Checkpoint.read(last)
     elif (output / "test" / "metrics.json").exists():
         raise ConfigError(
-            f"{output} holds a finished run, tested once: choose another output, or evaluate its checkpoints with "
-            "src/evaluate.py"
+            f"{output} holds a finished run, tested once: choose another output, evaluate its checkpoints with "
+            "src/evaluate.py, or give resume=auto to leave what is finished as it is"
         )
     elif last.exists():
         raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
