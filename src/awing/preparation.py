@@ -67,12 +67,12 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             points = [{record.points.tobytes() for s, record in members if s == split} for split in splits]
             same_face = len(set().union(*points)) < sum(map(len, points))
             (problems["in two splits"] if len(pictures) > 1 or same_face else notes).append(text)
-    for split in ("val", "test"):
-        if data.annotations[split].records:
+    for split, annotations in data.annotations.items():
+        if annotations.records:
             try:
-                data.dataset(split)  # type: ignore[arg-type]
+                data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
             except DataError as error:
-                problems["cannot be scored"].append(str(error))
+                problems["cannot be trained on" if split == "train" else "cannot be scored"].append(str(error))
     problems = {kind: texts for kind, texts in problems.items() if texts}
     report = {
         "dataset": data.name,
