@@ -95,6 +95,7 @@ def test_a_sweep_goes_on_where_it_was_cut_off(rendered, tmp_path, launcher):
     assert first.returncode == 1
     assert "1 of the jobs" in first.stderr and "loss.omega-nan: awing.losses.AdaptiveWingLoss: omega" in first.stderr
     assert "Traceback" not in first.stderr
+    assert "not of the protocol of the paper's Tables 5 and 6 (crop=provided" in first.stdout + first.stderr
     assert "omega must be positive" in (sweep / "loss.omega-nan" / "error.txt").read_text()
     assert "omega: .nan" in (sweep / "loss.omega-nan" / "config.yaml").read_text().lower()
     results = {omega: sweep / f"loss.omega-{omega}" / "test" / "metrics.json" for omega in (10, 12)}

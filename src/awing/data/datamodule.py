@@ -177,8 +177,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         if split != "train" and self.cut[f"{split}_fraction"] and self.annotations["train"].records:
             return f"No training image lies in {key}={self.cut[f'{split}_fraction']}: give a larger one"
         cut = f"cut it from the training images with {key}=0.1"
-        put = "Put its files there"
-        return {"train": put, "val": f"C{cut[1:]}", "test": f"{put}, or {cut}"}[split]
+        return {"train": "Put its files there", "val": cut.capitalize(), "test": f"Put its files there, or {cut}"}[
+            split
+        ]
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""

@@ -1,7 +1,6 @@
 """Gather runs, put them into the paper's tables, draw them, and write it all down."""
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     ]
     (output / "figures").mkdir(parents=True)
     report = _Report(output, problems)
-    states = [re.split(r"[;,(]| in epoch", run.state)[0].strip() for run in runs]
+    states = [run.status for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     report.say(f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.")
     report.say(HOW_TO_READ)

@@ -49,15 +49,20 @@ class Run:
         return lookup(self.config, key.split("."))
 
     @property
+    def status(self) -> str:
+        """How it ended, in a word or two."""
+        if self.results:
+            return "finished"
+        return "failed" if self.error is not None else "not tested" if self.get("test") is False else "unfinished"
+
+    @property
     def state(self) -> str:
-        """How far it came, in words."""
+        """How far it came, and why no further."""
         epoch = max((max(curve) for curve in self.curves.values() if curve), default=0)
         reached = f"in epoch {epoch} of {self.get('trainer.max_epochs')}"
         if self.results:
-            return "finished" + (f"; its error.txt says: {self.error}" if self.error else "")
-        if self.error is not None:
-            return f"failed {reached}: {self.error}"
-        return f"not tested (test=false), {reached}" if self.get("test") is False else f"unfinished, {reached}"
+            return self.status + (f"; its error.txt says: {self.error}" if self.error else "")
+        return f"{self.status}, {reached}" if self.error is None else f"{self.status} {reached}: {self.error}"
 
 
 def gather(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
