@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from awing import engine
-from awing.data.dataset import EpochSampler
+from awing.data.loading import EpochSampler
 
 ROOT = Path(__file__).parents[1]
 TINY = [

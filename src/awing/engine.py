@@ -22,8 +22,8 @@ from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
 from awing.data.crops import BoxJitter
-from awing.data.datamodule import per_device
 from awing.data.images import read_image
+from awing.data.loading import per_device
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.evaluation import frames_per_second, print_results, write_results
 from awing.losses import MSELoss

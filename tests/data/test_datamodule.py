@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from awing.arrays import Batch
 from awing.data import Annotations, Augmentation, LandmarkDataModule, Record, read_wflw
-from awing.data.datamodule import per_device
+from awing.data.loading import per_device
 from awing.errors import ConfigError, DataError
 
 TRAIN, TEST = [1, 3, 1, 2, 1, 1, 4, 1, 1, 2, 1, 1, 1, 2, 1, 1], [1, 2, 1]  # faces in each image

@@ -11,7 +11,8 @@ from hydra.utils import instantiate
 from miniatures import face, real_faces, save_image
 
 from awing.data import Augmentation, LandmarkDataset, Record
-from awing.data.dataset import EpochSampler, normaliser
+from awing.data.dataset import normaliser
+from awing.data.loading import EpochSampler
 from awing.errors import DataError
 from awing.schemes import get_scheme
 

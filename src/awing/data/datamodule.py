@@ -3,13 +3,12 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -17,7 +16,8 @@ from torch.utils.data import DataLoader
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
-from awing.data.dataset import EpochSampler, LandmarkDataset
+from awing.data.dataset import LandmarkDataset
+from awing.data.loading import EpochLoader, EpochSampler, per_device, start_worker
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
@@ -235,13 +235,13 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
         world = self.trainer.world_size if self.trainer else 1
-        return _EpochLoader(
+        return EpochLoader(
             self.trainer if shuffle else None,
             dataset,
             batch_size=per_device(self.batch_size, world),
             sampler=EpochSampler(len(dataset), shuffle, self.seed),
             num_workers=self.num_workers,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             persistent_workers=self.num_workers > 0,
             prefetch_factor=4 if self.num_workers else None,
             pin_memory=torch.cuda.is_available(),
@@ -279,49 +279,3 @@ class LandmarkDataModule(pl.LightningDataModule):
         name = path.with_suffix("").as_posix() + record.entry
         digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name
-
-
-def per_device(batch_size: int, devices: int) -> int:
-    """The share of a global batch that one device gets.
-
-    Raises:
-        ConfigError: the devices do not divide the batch, or it is empty.
-
-    >>> per_device(16, devices=4)
-    4
-    """
-    if batch_size < 1 or batch_size % devices:
-        raise ConfigError(
-            f"data.batch_size {batch_size} is global and must be a positive multiple of the {devices} devices"
-        )
-    return batch_size // devices
-
-
-class _EpochLoader(DataLoader):
-    """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch.
-
-    An epoch that was interrupted goes on after the batches that were trained; Lightning would count on, but begin anew.
-    """
-
-    def __init__(self, trainer: pl.Trainer | None, dataset: LandmarkDataset, **settings: Any) -> None:
-        super().__init__(dataset, **settings)
-        self.trainer = trainer
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # lazy
-        trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
-        self.sampler.begin = trained * self.batch_size  # type: ignore[attr-defined, operator]
-        try:
-            yield from super().__iter__()
-        except DataError as error:  # from a worker its message comes at the end of a traceback
-            raise DataError(str(error).split("DataError: ")[-1].strip()) from None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: the trainer's progress says it all. Having one tells Lightning that an epoch can go on."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to load."""
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)  # each worker is one thread

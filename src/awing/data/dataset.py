@@ -1,12 +1,11 @@
 """From a record to a sample that depends on (seed, epoch, index) alone."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
@@ -109,48 +108,6 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
             "subsets": torch.from_numpy(self.subsets[index]),
             "index": torch.tensor(index),
         }
-
-
-class EpochSampler(Sampler[Key]):
-    """Yield (epoch, index), this process's share; persistent workers learn the epoch from nowhere else.
-
-    Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
-    order and pads with repeats, which the metrics count once.
-
-    Args:
-        length: Number of samples.
-        shuffle: Training.
-        seed: Of the order.
-
-    >>> sampler = EpochSampler(3, shuffle=False)
-    >>> sampler.set_epoch(7)
-    >>> list(sampler)
-    [(7, 0), (7, 1), (7, 2)]
-    """
-
-    def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
-        self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
-        self.begin = 0  # where in its share of the epoch a process resumes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch, also after a resume."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Key]:
-        rank, world = _rank_and_world()
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        order = np.resize(order, len(self) * world)  # cuts, or repeats from the start
-        return ((self.epoch, int(index)) for index in order[rank::world][self.begin :])
-
-    def __len__(self) -> int:
-        _, world = _rank_and_world()
-        return self.length // world if self.shuffle else -(-self.length // world)
-
-
-def _rank_and_world() -> tuple[int, int]:
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def normaliser(record: Record, scheme: Scheme, name: str) -> float:
