@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from awing.arrays import Image
 from awing.errors import AwingError
 from awing.evaluation import draw_faces
-from awing.plotting import save_picture
+from awing.images import save_picture
 from awing.regressor import LandmarkRegressor
 
 

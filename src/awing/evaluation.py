@@ -16,7 +16,9 @@ from torch.utils.data import default_collate
 
 from awing.arrays import Image
 from awing.data import LandmarkDataset
-from awing.plotting import grid, heatmaps, overlay, save_ced, save_picture
+from awing.drawing import grid, heatmaps, overlay
+from awing.images import save_picture
+from awing.plotting import save_ced
 from awing.regressor import LandmarkRegressor
 
 CED_LIMIT = 0.10

@@ -20,9 +20,9 @@ from awing.data import LandmarkDataset
 from awing.data.synthetic import render_face
 from awing.evaluation import draw_faces
 from awing.geometry import apply, crop_matrix, warp
+from awing.images import save_picture
 from awing.losses import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, WingLoss, dilated_weight_map, grey_dilation
 from awing.models import StackedHourglass, append_coordinates, boundary_coordinates, coordinate_channels
-from awing.plotting import save_picture
 from awing.regressor import LandmarkRegressor
 
 PURPLE, GREEN, RED, YELLOW, GREY = "#7b3fa0", "#2a9d4e", "#d62728", "#e0a800", "#777777"

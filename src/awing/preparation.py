@@ -20,8 +20,9 @@ from awing.codec import HeatmapCodec
 from awing.data import Annotations, LandmarkDataModule, LandmarkDataset, Record
 from awing.data.images import read_image
 from awing.data.records import IncompleteError
+from awing.drawing import heatmaps, overlay
 from awing.errors import ConfigError, DataError
-from awing.plotting import heatmaps, overlay, save_picture
+from awing.images import save_picture
 
 SHOWN = 20  # problems of a kind on the screen; verify.json has all
 

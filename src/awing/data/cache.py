@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from awing.arrays import Matrix
-from awing.data.images import check_overlap, read_crop, read_image, reduced_to_source, reduction
+from awing.data.images import check_overlap, read_crop, read_image
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply, shift
+from awing.images import reduced_to_source, reduction
 
 VERSION = 1  # of how the files are made
 QUALITY = 92  # of the JPEGs

@@ -4,7 +4,6 @@ import os
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
 from PIL import Image as ImageFile
@@ -12,15 +11,10 @@ from PIL import Image as ImageFile
 from awing.arrays import Image, Matrix
 from awing.data.records import Record
 from awing.errors import DataError
-from awing.geometry import apply, shift, warp, zoom_by
+from awing.geometry import apply, warp
+from awing.images import decode, read_bytes, reduced_to_source, reduction, shrink
 
 MEGAPIXELS = 100  # no more of one image inside a file of many
-REDUCED = {  # by how much OpenCV shrinks a JPEG while it decodes it
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
-}
 
 
 def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
@@ -71,36 +65,13 @@ def decode_for(record: Record, matrix: Matrix) -> tuple[Image, Matrix]:
         The image, shrunk by 1, 2, 4 or 8, and the matrix from its px to source px.
     """
     factor = reduction(float(np.hypot(matrix[0, 0], matrix[1, 0])))
-    data = None if record.entry else _read_bytes(record.path)
+    data = None if record.entry else read_bytes(record.path)
     if data is not None and data[:2].tobytes() == b"\xff\xd8":  # a JPEG, whatever its name says
-        image = _decode(record.path, data, factor)
+        image = decode(record.path, data, factor)
     else:
-        whole = _read_entry(record.path, record.entry) if data is None else _decode(record.path, data)
-        image = _shrink(whole, factor)
+        whole = _read_entry(record.path, record.entry) if data is None else decode(record.path, data)
+        image = shrink(whole, factor)
     return image, reduced_to_source(factor)
-
-
-def reduction(zoom: float) -> int:
-    """How often a picture may be halved for a crop: by 1, 2, 4 or 8 in all; ``zoom`` is crop px a source px.
-
-    >>> reduction(0.3), reduction(2.0)
-    (2, 1)
-    """
-    return next(factor for factor in REDUCED if factor == 1 or zoom * factor <= 1)
-
-
-def reduced_to_source(factor: int) -> Matrix:
-    """Px of a picture that was averaged over ``factor`` x ``factor`` px -> its source px."""
-    matrix: Matrix = shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor)
-    return matrix
-
-
-def _shrink(image: Image, factor: int) -> Image:
-    if factor == 1:
-        return image
-    height, width = image.shape[:2]
-    whole = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
-    return cv2.resize(whole, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
 
 
 def read_image(path: str | os.PathLike[str], entry: str = "") -> Image:
@@ -115,7 +86,7 @@ def read_image(path: str | os.PathLike[str], entry: str = "") -> Image:
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return _read_entry(path, entry) if entry else _decode(path, _read_bytes(path))
+    return _read_entry(path, entry) if entry else decode(path, read_bytes(path))
 
 
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
@@ -150,21 +121,3 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             return int(file.width), int(file.height)
     except (OSError, ImageFile.DecompressionBombError) as error:
         raise DataError(f"{path}: expected an image, but its size cannot be read: {error}") from None
-
-
-def _read_bytes(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
-        return np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
-
-
-def _decode(path: str | os.PathLike[str], data: np.ndarray, reduction: int = 1) -> Image:
-    # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
-    try:
-        image = cv2.imdecode(data, REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    except cv2.error:  # a head that claims too many pixels
-        image = None
-    if image is None:
-        raise DataError(f"{path}: expected an image, but the file cannot be decoded; is it truncated?")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

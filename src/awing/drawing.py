@@ -1,0 +1,118 @@
+"""Pictures of faces: arrays of RGB pixels, by OpenCV."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from awing.arrays import Image
+
+PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
+
+
+def draw_landmarks(
+    canvas: Image,
+    points: Float[np.ndarray, "k 2"],
+    lines: Sequence[tuple[int, ...]] = (),
+    color: tuple[int, int, int] = PREDICTED,
+    radius: float = 2.0,
+) -> None:
+    """Draw points and the lines through them into a picture.
+
+    Args:
+        canvas: Is changed.
+        points: (K, 2) px of the picture; those that are not finite, or far outside, are left out, and their lines.
+        lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
+        color: RGB.
+        radius: Of a point, px; a line is half as wide.
+    """
+
+    def pixel(point: np.ndarray) -> tuple[int, int]:
+        x, y = point * 16  # four fractional bits
+        return round(float(x)), round(float(y))
+
+    drawn = (np.abs(points) < 1e6).all(1)  # false for NaN; OpenCV's integers end at 2^31
+    for line in lines:
+        for a, b in pairwise(line):
+            if drawn[a] and drawn[b]:
+                width = max(1, round(radius / 2))
+                cv2.line(canvas, pixel(points[a]), pixel(points[b]), color, width, cv2.LINE_AA, shift=4)
+    for point in points[drawn]:
+        cv2.circle(canvas, pixel(point), round(radius * 16), color, -1, cv2.LINE_AA, shift=4)
+
+
+def overlay(
+    crop: Image,
+    predicted: Float[np.ndarray, "k 2"],
+    annotated: Float[np.ndarray, "k 2"] | None = None,
+    lines: Sequence[tuple[int, ...]] = (),
+    side: int = 320,
+    caption: str = "",
+) -> Image:
+    """Draw predicted points and lines in green, annotated points in red, on an enlarged crop.
+
+    Args:
+        crop: A square RGB picture.
+        predicted, annotated: (K, 2) points in crop px; points that are not finite are left out, and their lines.
+        lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
+        side: Side of the result, px.
+        caption: Text at the top.
+
+    >>> crop = np.zeros((64, 64, 3), np.uint8)
+    >>> picture = overlay(crop, np.array([[31.5, 31.5]]), side=128)
+    >>> picture.shape, picture[64, 64].tolist()  # green in the middle
+    ((128, 128, 3), [70, 255, 90])
+    """
+    zoom = side / crop.shape[0]
+    canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
+    if annotated is not None:
+        draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED)
+    draw_landmarks(canvas, (predicted + 0.5) * zoom - 0.5, lines)
+    return _captioned(canvas, caption)
+
+
+def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
+    """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side.
+
+    Args:
+        crop: A square RGB picture.
+        maps: (C, h, w), shown from 0 (black) to 1 (white).
+        boundary: Whether the last map is the boundary.
+        side: Side of a panel, px.
+
+    >>> heatmaps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
+    (320, 960, 3)
+    """
+    landmark_maps = maps[:-1] if boundary else maps
+    panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), _heat(landmark_maps.max(0), side)]
+    if boundary:
+        panels.append(_heat(maps[-1], side))
+    return np.concatenate(panels, 1)
+
+
+def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
+    """Pictures of one size in rows, black where the last row is not full.
+
+    >>> grid([np.zeros((10, 20, 3), np.uint8)] * 5, columns=4).shape
+    (20, 80, 3)
+    """
+    columns = min(columns, len(pictures))
+    blank = np.zeros_like(pictures[0])
+    cells = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+    return np.concatenate(rows, 0)
+
+
+def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:
+    levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
+    color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST))
+
+
+def _captioned(canvas: Image, caption: str) -> Image:
+    if caption:
+        cv2.rectangle(canvas, (0, 0), (canvas.shape[1], 18), (0, 0, 0), -1)
+        cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
