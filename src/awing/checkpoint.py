@@ -39,14 +39,16 @@ class Checkpoint:
     cut: dict[str, float]
     step: int
     state_dict: dict[str, Tensor]
+    confidence: dict[str, Any] | None = None
 
     @classmethod
-    def read(cls, path: Path) -> "Checkpoint":
+    def read(cls, path: str | Path) -> "Checkpoint":
         """Read a file.
 
         Raises:
             CheckpointError: it is missing, broken, of another format, or holds more than plain data.
         """
+        path = Path(path)
         if not path.is_file():
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
@@ -94,6 +96,12 @@ class Checkpoint:
         except RuntimeError as error:
             raise CheckpointError(f"{self.path} holds the weights of another network: {error}") from None
         return network.eval()
+
+    def confidence_of(self, peaks: Tensor) -> Tensor:
+        """Heights of maps' peaks -> confidence in [0, 1]: calibrated where the checkpoint is, otherwise the height."""
+        if self.confidence is None:
+            return peaks.clamp(0, 1)
+        return torch.sigmoid(self.confidence["offset"] + self.confidence["slope"] * peaks)
 
     def _made(self, kind: type[T], section: str, **changes: Any) -> T:
         """Only this class, whatever the file names as ``_target_``: a file must not choose what code runs."""
