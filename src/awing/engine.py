@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from awing import figures, preparation, runs, slurm
+from awing import calibration, figures, preparation, runs, slurm
 from awing.callbacks import log_picture
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
@@ -114,7 +114,14 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     per_device(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
     jitters = _jitters(cfg.box_jitter or {})
+    if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
+        raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
     results = _test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
+    if cfg.calibrate is not None or (checkpoint.confidence and trainer.world_size == 1):
+        regressor = _for_testing(checkpoint, datamodule, cfg.decoder)
+        peaks, errors = regressor.to(trainer.strategy.root_device).point_errors(datamodule.test_dataloader())
+        title = f"{datamodule.name} {datamodule.split}, {datamodule.normalisers[0]}"
+        calibration.write(output, peaks, errors, checkpoint.confidence, cfg.calibrate, datamodule.normalisers[0], title)
     if jitters:
         _box_jitter(jitters, _for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
     return results

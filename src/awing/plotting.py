@@ -105,6 +105,23 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
     figure.savefig(path, dpi=120)
 
 
+def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
+    """The share of points that were right over the confidence that they were given; on the diagonal, it kept its word.
+
+    Args:
+        path: Where the picture goes.
+        curve: What :func:`awing.calibration.reliability` found.
+        title: What data it is of.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as claimed")
+    axes.plot(curve["confidence"], curve["right"], marker="o", label="found")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of points that were right", title=title)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     """Write a picture with its legend below the axes, where it hides no curve."""
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
