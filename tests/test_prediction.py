@@ -16,7 +16,8 @@ from awing.aligner import Aligner
 from awing.data.w300 import read_pts
 from awing.errors import ConfigError, DataError
 from awing.images import decode, read_bytes
-from awing.prediction import Options, parse, predict
+from awing.prediction import Options, predict
+from awing.words import parse
 
 ROOT = Path(__file__).parents[1]
 BOX = "60,60,190,190"
@@ -219,12 +220,12 @@ def test_a_thousand_frames_take_no_more_memory_than_a_hundred(checkpoint, tmp_pa
         (["inptu=a"], r"there is no option 'inptu'.* Did you mean 'input'"),
         (["input=a", "pts=yes"], "pts is true or false"),
         (["input=a", "batch_size=-1"], "batch_size is a number"),
-        (["output=a"], "expected input=PATH"),
+        (["output=a"], "expected input=..., see --help"),
     ],
 )
 def test_words_that_are_no_options_are_answered(words, message):
     with pytest.raises(ConfigError, match=message):
-        parse(words)
+        parse(words, Options)
 
 
 def test_inputs_that_are_none_are_answered(checkpoint, tmp_path):

@@ -1,23 +1,35 @@
-"""Checkpoints of training runs, read as data and never as code."""
+"""What was trained: runs' checkpoints, passed-on weights, the authors' files; read as data and never as code."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from awing.codec import HeatmapCodec
-from awing.errors import CheckpointError
-from awing.models import StackedHourglass
+from awing.errors import CheckpointError, did_you_mean
+from awing.models import StackedHourglass, load_official
+from awing.schemes import SCHEMES
 
 FORMAT = 1
+SHIPPED = Path(__file__).parent / "weights"
 TARGETS = {HeatmapCodec: "awing.codec.HeatmapCodec", StackedHourglass: "awing.models.StackedHourglass"}
+OFFICIAL = {  # what a network of the authors is tested on, and its crop
+    "wflw98": ("wflw", "official", 1.0), "ibug68": ("300w", "landmarks", 1.25),
+    "cofw29": ("cofw", "landmarks", 1.25), "aflw19": ("aflw", "landmarks", 1.25),
+}  # fmt: skip
 NUMBER = (int, float)
 # what an evaluation takes over from a file of unknown origin must be no more than this
 KINDS: dict[str, type | tuple[type, ...]] = {
-    "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str,
+    "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str, "seed": int,
     "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
+    "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
 T = TypeVar("T")
 
@@ -28,10 +40,11 @@ class Checkpoint:
 
     Args:
         path: The file.
-        config: The composed configuration, plain values.
+        config: The composed configuration, plain values; of weights that were passed on, what using them needs.
         cut: :attr:`awing.data.LandmarkDataModule.cut`: which faces were held out.
         step: Optimizer steps that were made.
         state_dict: Weights that the checkpoint would be used with: the average where the run kept one.
+        confidence: What :mod:`awing.calibration` fitted: slope, offset, radius, normaliser; None without.
     """
 
     path: Path
@@ -42,13 +55,26 @@ class Checkpoint:
     confidence: dict[str, Any] | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> "Checkpoint":
-        """Read a file.
+    def read(cls, name: str | Path) -> "Checkpoint":
+        """Read a run's ``.ckpt``, a ``.safetensors`` file of :meth:`write`, ``official:PATH``, or a shipped name.
 
         Raises:
             CheckpointError: it is missing, broken, of another format, or holds more than plain data.
         """
-        path = Path(path)
+        if str(name).startswith("official:"):
+            return cls._read_official(Path(str(name).removeprefix("official:")))
+        path = Path(name)
+        if not path.is_file():
+            path = _shipped(str(name))
+        return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls.read_run(path)
+
+    @classmethod
+    def read_run(cls, path: Path) -> "Checkpoint":
+        """Read what a run saved: it can be resumed.
+
+        Raises:
+            CheckpointError: as :meth:`read`.
+        """
         if not path.is_file():
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
@@ -60,20 +86,106 @@ class Checkpoint:
             ) from None
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
-        if state["awing"].get("format") != FORMAT:
-            raise CheckpointError(f"{path} has format {state['awing'].get('format')}; this version reads {FORMAT}")
+        return cls._checked(
+            path,
+            state["awing"].get("format"),
+            lambda: (state["awing"]["config"], state["LandmarkDataModule"], state["global_step"], state["state_dict"]),
+        )
+
+    @classmethod
+    def _read_safetensors(cls, path: Path) -> "Checkpoint":
         try:
-            config, data = state["awing"]["config"], state["LandmarkDataModule"]
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {}).get("awing", "null"))
+                state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  # it is no mapping
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
+        if not isinstance(about, dict):
+            raise CheckpointError(f"{path} holds no weights that this project wrote")
+        return cls._checked(
+            path,
+            about.get("format"),
+            lambda: (about["config"], about["cut"], about["step"], state),
+            about.get("confidence"),
+        )
+
+    @classmethod
+    def _read_official(cls, path: Path) -> "Checkpoint":
+        """The authors' file, with what their evaluation did: ``official`` crop, floored centres, quarter shift."""
+        network = load_official(path)
+        maps, channels = network.state_dict()["stacks.0.maps.weight"].shape[:2]
+        scheme = {SCHEMES[name].num_landmarks: name for name in OFFICIAL}.get(maps - 1)
+        if scheme is None:
+            raise CheckpointError(f"{path} has {maps - 1} landmarks: no landmark scheme of that many is known")
+        model = {"stacks": len(network.stacks), "channels": channels, "depth": network.depth}
+        config = {
+            "codec": {"_target_": TARGETS[HeatmapCodec], "scheme": scheme, "center": "floor", "decoder": "quarter"},
+            "model": {"_target_": TARGETS[StackedHourglass], **model, "boundary_coords": len(network.stacks) > 1},
+            "dataset": dict(zip(("name", "crop", "crop_scale"), OFFICIAL[scheme], strict=True)),
+            "trainer": {"precision": "32-true"},
+            "matmul_precision": "high",
+            "seed": 0,
+        }
+        cut = {"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0}
+        return cls(path, config, cut, 0, network.state_dict())
+
+    @classmethod
+    def _checked(
+        cls, path: Path, found_format: object, parts: Callable[[], tuple[Any, Any, Any, Any]], confidence: Any = None
+    ) -> "Checkpoint":
+        """A checkpoint of parts that a file holds.
+
+        Raises:
+            CheckpointError: one is missing, or is not what it should be.
+        """
+        if found_format != FORMAT:
+            raise CheckpointError(f"{path} has format {found_format}; this version reads {FORMAT}")
+        try:
+            config, data, step, state_dict = parts()
             cut = {key: data[key] for key in ("val_fraction", "test_fraction", "split_seed")}
             dataset = {key: config["dataset"][key] for key in ("name", "crop", "crop_scale")}
             others = {"precision": config["trainer"]["precision"], "matmul_precision": config["matmul_precision"]}
-            checkpoint = cls(path, config, cut, state["global_step"], state["state_dict"])
+            others["seed"] = config["seed"]
+            if confidence is not None:
+                confidence = {key: confidence[key] for key in ("slope", "offset", "radius", "normaliser")}
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
-        for key, value in {**cut, **dataset, **others}.items():
-            if not isinstance(value, KINDS[key]) or "${" in str(value):
-                raise CheckpointError(f"{path}: expected a plain value as its {key}, found {str(value)[:80]!r}")
-        return checkpoint
+        _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
+        return cls(path, config, cut, step, state_dict, confidence)
+
+    def with_confidence(self, file: Path) -> "Checkpoint":
+        """The same with the confidence that :mod:`awing.calibration` wrote.
+
+        Raises:
+            CheckpointError: the file holds none.
+        """
+        try:
+            found = json.loads(file.read_text())
+            confidence = {key: found[key] for key in ("slope", "offset", "radius", "normaliser")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{file}: expected the confidence.json of an evaluation, found {error!r}") from None
+        _check_kinds(file, confidence)
+        return replace(self, confidence=confidence)
+
+    def write(self, path: Path, half: bool = False) -> None:
+        """Write the weights, and what using them needs, as ``.safetensors``.
+
+        Args:
+            path: The file.
+            half: Store float16: half the size.
+        """
+        keys = ("name", "crop", "crop_scale")
+        config = {key: self.config[key] for key in ("codec", "model", "matmul_precision", "seed")}
+        config["dataset"] = {key: self.config["dataset"][key] for key in keys}
+        config["trainer"] = {"precision": self.config["trainer"]["precision"]}
+        if "loss" in self.config:
+            config["loss"] = self.config["loss"]
+        about = {"format": FORMAT, "config": config, "cut": self.cut, "step": self.step, "confidence": self.confidence}
+        tensors = {
+            name.removeprefix("network."): (value.half() if half and value.is_floating_point() else value).contiguous()
+            for name, value in self.state_dict.items()
+        }
+        path.write_bytes(save(tensors, {"awing": json.dumps(about)}))
 
     def codec(self, decoder: str | None = None) -> HeatmapCodec:
         """The codec of the run, with another decoder if one is named.
@@ -90,10 +202,10 @@ class Checkpoint:
             CheckpointError: the file holds another network's weights, or none of ours.
         """
         network = self._made(StackedHourglass, "model", num_landmarks=self.codec().scheme.num_landmarks)
-        weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
         try:
+            weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
             network.load_state_dict(weights)
-        except RuntimeError as error:
+        except (RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{self.path} holds the weights of another network: {error}") from None
         return network.eval()
 
@@ -113,3 +225,33 @@ class Checkpoint:
             return kind(**(values | changes))
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path}: its {section} cannot be made: {error}") from None
+
+
+def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:
+    """Refuse what is no plain value of the expected kind.
+
+    Raises:
+        CheckpointError: it is named.
+    """
+    for key, value in values.items():
+        if not isinstance(value, KINDS[key]) or "${" in str(value):
+            raise CheckpointError(f"{path}: expected a plain value as its {key}, found {str(value)[:80]!r}")
+
+
+def _shipped(name: str) -> Path:
+    """The file of weights that the package brings.
+
+    Raises:
+        CheckpointError: there is none of that name, or its bytes are not those that were shipped.
+    """
+    path = SHIPPED / f"{name}.safetensors"
+    names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+    if name not in names:
+        raise CheckpointError(
+            f"{name}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none; the package brings "
+            f"{', '.join(names)}.{did_you_mean(name, names)}"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if f"{digest}  {path.name}" not in (SHIPPED / "SHA256SUMS").read_text().splitlines():
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one that was shipped; install awing again")
+    return path

@@ -1,22 +1,59 @@
-"""Face boxes for images that come without any."""
+"""Face boxes for images that come without any: dlib's detector, whose weights are part of its wheel."""
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 
 from awing.arrays import Image
 from awing.errors import ConfigError
 
+# From the box that dlib finds to the tight box around 68 landmarks, for each of its five filters (frontal, turned to
+# the two sides, tilted to the two sides): shift of the centre to the right and down, side of the square; in sides of
+# dlib's box. Medians over training faces of 300-W: benchmarks/detector.py, docs/results/detector.md.
+TO_LANDMARKS = np.array([[0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0]])
+
 
 class FaceDetector:
-    """Not built yet.
+    """Find upright faces of some 80 px or more, frontal to half turned (histograms of oriented gradients).
+
+    Args:
+        threshold: Score from which a face counts; lower finds more faces, and more that are none.
+        longest: A larger image is reduced to this longer side, px, so that it takes no seconds.
 
     Raises:
-        ConfigError: always.
+        ConfigError: dlib is not installed.
     """
 
-    def __init__(self) -> None:
-        raise ConfigError("there is no face detector yet: give boxes")
+    def __init__(self, threshold: float = -0.2, longest: int = 1000) -> None:
+        try:
+            import dlib
+        except ImportError:
+            raise ConfigError("finding faces needs dlib: pip install 'awing[detect]', or give boxes") from None
+        self.dlib, self.threshold, self.longest = dlib.get_frontal_face_detector(), threshold, longest
 
     def __call__(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"]]:
-        """Boxes and scores."""
-        raise NotImplementedError
+        """Boxes, squares around the landmarks, and scores; the largest box first.
+
+        Args:
+            image: (H, W, 3) RGB uint8.
+
+        Returns:
+            (F, 4) x0, y0, x1, y1 image px, and (F,).
+        """
+        boxes, scores, filters = self.raw(image)
+        if not len(boxes):
+            return np.zeros((0, 4)), np.zeros(0)
+        side = boxes[:, 2:] - boxes[:, :2]
+        shift, size = TO_LANDMARKS[filters, :2], TO_LANDMARKS[filters, 2:]
+        center = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift * side
+        order = np.argsort(-side[:, 0], kind="stable")
+        return np.concatenate([center - side * size / 2, center + side * size / 2], 1)[order], scores[order]
+
+    def raw(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"], np.ndarray]:
+        """dlib's own boxes in image px, its scores, and which of its five filters found each."""
+        zoom = min(1.0, self.longest / max(image.shape[:2]))
+        small = image if zoom == 1 else cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        found, scores, filters = self.dlib.run(np.ascontiguousarray(small), 0, self.threshold)
+        edges = np.array([[r.left() - 0.5, r.top() - 0.5, r.right() + 0.5, r.bottom() + 0.5] for r in found])
+        boxes = (edges.reshape(-1, 4) + 0.5) / zoom - 0.5
+        return boxes, np.array(scores, dtype=float), np.array(filters, dtype=int)

@@ -85,7 +85,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     log.info("checkpoints and metrics are in %s", output)
     if not cfg.test:
         return {}
-    return _test(trainer, datamodule, Checkpoint.read(runs.best_or_last(output)), output / "test", fps=cfg.fps)
+    return _test(trainer, datamodule, Checkpoint.read_run(runs.best_or_last(output)), output / "test", fps=cfg.fps)
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
         raise ConfigError(f"{output} holds an evaluation already: choose another output")
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
-    checkpoint = Checkpoint.read(Path(cfg.checkpoint))
+    checkpoint = Checkpoint.read(cfg.checkpoint)
     _adopt(cfg, checkpoint)
     if cfg.trainer.precision is None:
         cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
@@ -173,7 +173,7 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
         raise ConfigError(f"{output} holds figures already: choose another output")
     if cfg.checkpoint_mse and not cfg.checkpoint:
         raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
-    checkpoints = [Checkpoint.read(Path(path)) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
+    checkpoints = [Checkpoint.read(path) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
     if not checkpoints:
         return figures.draw(output)
     losses = [checkpoint.config["loss"]["_target_"].split(".")[-1] for checkpoint in checkpoints]

@@ -44,7 +44,7 @@ def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
     last = output / "checkpoints" / "last.ckpt"
     if cfg.resume == "auto" or slurm.restarted():
         if last.is_file():
-            return Checkpoint.read(last)
+            return Checkpoint.read_run(last)
     elif (output / "test" / "metrics.json").exists():
         raise ConfigError(
             f"{output} holds a finished run, tested once: choose another output, evaluate its checkpoints with "
@@ -52,7 +52,7 @@ def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
         )
     elif last.exists():
         raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
-    return Checkpoint.read(Path(cfg.resume)) if cfg.resume not in (None, "auto") else None
+    return Checkpoint.read_run(Path(cfg.resume)) if cfg.resume not in (None, "auto") else None
 
 
 def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from awing.models.coordinates import append_coordinates, boundary_coordinates, coordinate_channels
 from awing.models.hourglass import Block, Hourglass, StackedHourglass
-from awing.models.official import load_official
+from awing.models.official import load_official, to_official
 
 __all__ = [
     "Block",
@@ -12,4 +12,5 @@ __all__ = [
     "boundary_coordinates",
     "coordinate_channels",
     "load_official",
+    "to_official",
 ]

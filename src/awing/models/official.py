@@ -49,15 +49,35 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
 
     # Files of old PyTorch versions have no num_batches_tracked; every other tensor is there now.
     converted = {ours: official.get(theirs, torch.tensor(0)) for ours, theirs in names.items()}
-    converted["stem.0.weight"] = _exchange_columns(converted["stem.0.weight"], 3, 4)
-    channels = official["l0.weight"].shape[1]
-    for i in range(len(network.stacks)):
-        key = f"stacks.{i}.coordinates.weight"
-        converted[key] = _exchange_columns(converted[key], channels, channels + 1)
-        if i > 0:  # B_x and B_y follow x, y, r
-            converted[key] = _exchange_columns(converted[key], channels + 3, channels + 4)
+    converted = _x_and_y_exchanged(converted, network)
     network.to_empty(device="cpu").load_state_dict(converted)
     return network
+
+
+def to_official(network: StackedHourglass) -> dict[str, Tensor]:
+    """State dict of a network in the layout of the authors' released code: what :func:`load_official` undoes.
+
+    Args:
+        network: With coordinates and boundary, and boundary coordinates where it has a second stack.
+
+    Raises:
+        CheckpointError: the layout has no place for a network without them.
+
+    Example:
+        >>> network = StackedHourglass(5, stacks=2, channels=16)
+        >>> back = load_official(to_official(network)).state_dict()
+        >>> all(torch.equal(back[key], value) for key, value in network.state_dict().items())
+        True
+    """
+    maps, features = network.state_dict()["stacks.0.maps.weight"].shape[:2]
+    like = StackedHourglass(maps - 1, len(network.stacks), features, network.depth)
+    if {k: v.shape for k, v in like.state_dict().items()} != {k: v.shape for k, v in network.state_dict().items()}:
+        raise CheckpointError(
+            "the authors' layout holds networks with coordinates, boundary and boundary coordinates only "
+            "(model.coord_conv, model.boundary and model.boundary_coords)"
+        )
+    names = _official_names(network)
+    return {names[ours]: tensor.clone() for ours, tensor in _x_and_y_exchanged(network.state_dict(), network).items()}
 
 
 def _read(path: str | PathLike[str]) -> Any:
@@ -154,6 +174,18 @@ def _check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: 
 
 def _listed(keys: list[str], shown: int = 10) -> str:
     return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
+
+
+def _x_and_y_exchanged(state: Mapping[str, Tensor], network: StackedHourglass) -> dict[str, Tensor]:
+    """Weights with the inputs x and y, B_x and B_y exchanged: from the authors' order to ours, and back."""
+    exchanged = {**state, "stem.0.weight": _exchange_columns(state["stem.0.weight"], 3, 4)}
+    channels = state["stacks.0.maps.weight"].shape[1]
+    for i in range(len(network.stacks)):
+        key = f"stacks.{i}.coordinates.weight"
+        exchanged[key] = _exchange_columns(exchanged[key], channels, channels + 1)
+        if i > 0:  # B_x and B_y follow x, y, r
+            exchanged[key] = _exchange_columns(exchanged[key], channels + 3, channels + 4)
+    return exchanged
 
 
 def _exchange_columns(weight: Tensor, first: int, second: int) -> Tensor:

@@ -3,16 +3,17 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from awing.aligner import Aligner, Landmarks, checked_boxes
-from awing.errors import AwingError, ConfigError, DataError, did_you_mean
+from awing.errors import AwingError, ConfigError, DataError
 from awing.prediction.inputs import Boxes, Frame, find, frames
 from awing.prediction.writer import WRITTEN, Writer
+from awing.words import parse
 
 HELP = """usage: awing-predict input=PATH [key=value ...]
 
@@ -31,7 +32,7 @@ HELP = """usage: awing-predict input=PATH [key=value ...]
 class Options:
     """What ``awing-predict`` takes; see :data:`HELP`."""
 
-    input: str = ""
+    input: str
     output: str = "predictions"
     checkpoint: str = "300w-small"
     boxes: str | None = None
@@ -49,41 +50,12 @@ def main(words: Sequence[str] | None = None) -> None:
         print(HELP)
         return
     try:
-        failures = predict(parse(words))
+        failures = predict(parse(words, Options))
     except AwingError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped: what was predicted so far is in the .part files of output")
     sys.exit(1 if failures else 0)
-
-
-def parse(words: Sequence[str]) -> Options:
-    """``key=value`` words -> options.
-
-    Raises:
-        ConfigError: an unknown key, or a value of another kind.
-
-    >>> parse(["input=a=b, c.jpg", "pts=true"]).input
-    'a=b, c.jpg'
-    """
-    known = {field.name: field.type for field in fields(Options)}
-    options = Options()
-    for word in words:
-        key, separator, value = word.partition("=")
-        if not separator:
-            raise ConfigError(f"expected key=value, found {word!r}; did you mean 'input={word}'?")
-        if key not in known:
-            raise ConfigError(f"there is no option {key!r}: {', '.join(known)}.{did_you_mean(key, known)}")
-        kind = type(getattr(options, key))
-        if kind is bool and value.lower() not in ("true", "false"):
-            raise ConfigError(f"{key} is true or false, found {value!r}")
-        if kind is int and not value.isdecimal():
-            raise ConfigError(f"{key} is a number, found {value!r}")
-        typed = value.lower() == "true" if kind is bool else int(value) if kind is int else value
-        setattr(options, key, None if value in ("null", "") else typed)
-    if not options.input:
-        raise ConfigError("expected input=PATH: an image, a video, a folder or a pattern")
-    return options
 
 
 def predict(options: Options) -> int:
