@@ -10,9 +10,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @hydra.main(config_path=str(CONF), config_name="figures", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from awing import cli, engine
+    from awing import cli
+    from awing.redrawing import redraw
 
-    print(*engine.redraw(cfg, cli.output_folder(cfg)), sep="\n")
+    print(*redraw(cfg, cli.output_folder(cfg)), sep="\n")
     if not cfg.checkpoint:
         print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
     if not cfg.checkpoint_mse:

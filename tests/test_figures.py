@@ -8,10 +8,11 @@ import pytest
 import torch
 from test_engine import COUNTS, run
 
-from awing import engine, figures
+from awing import figures
 from awing.data.images import read_image
 from awing.errors import CheckpointError, ConfigError
 from awing.losses import AdaptiveWingLoss, L1Loss
+from awing.redrawing import redraw
 
 FREE = [f"figure{i}.png" for i in (1, 3, 4, 5, 6, 8)]  # of any network
 
@@ -26,21 +27,21 @@ def trained(config, rendered, tmp_path_factory):
 
 
 def test_figures_of_no_network_are_drawn_and_never_overwritten(config, tmp_path):
-    files = engine.redraw(config("figures"), tmp_path)
+    files = redraw(config("figures"), tmp_path)
     assert [file.name for file in files] == FREE
     for file in files:
         height, width, _ = read_image(file).shape
         assert 300 < height < 2500 and 800 < width < 2500
     with pytest.raises(ConfigError, match="choose another output"):
-        engine.redraw(config("figures"), tmp_path)
+        redraw(config("figures"), tmp_path)
 
 
 def test_two_networks_give_the_heatmaps_and_the_gallery(config, rendered, trained, tmp_path):
     ours, mse = trained
     words = f"checkpoint={ours}", "dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"
-    files = engine.redraw(config("figures", *words), tmp_path / "one")
+    files = redraw(config("figures", *words), tmp_path / "one")
     assert [file.name for file in files] == [*FREE, "figure10.png"]
-    files = engine.redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path / "two")
+    files = redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path / "two")
     assert [file.name for file in files] == [*FREE, "figure2.png", "figure10.png"]
     gallery = read_image(tmp_path / "two" / "figure10.png")
     assert gallery.shape == (640, 1280, 3)  # eight test faces of 320 px, in rows of four
@@ -51,11 +52,11 @@ def test_checkpoints_that_cannot_be_compared_are_refused(config, rendered, train
     ours, mse = trained
     words = "dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"
     with pytest.raises(ConfigError, match="checkpoint=PATH"):
-        engine.redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path)
+        redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path)
     with pytest.raises(CheckpointError, match="AdaptiveWingLoss and AdaptiveWingLoss"):
-        engine.redraw(config("figures", *words, f"checkpoint={ours}", f"checkpoint_mse={ours}"), tmp_path)
+        redraw(config("figures", *words, f"checkpoint={ours}", f"checkpoint_mse={ours}"), tmp_path)
     with pytest.raises(CheckpointError, match="found none"):
-        engine.redraw(config("figures", *words, f"checkpoint={tmp_path / 'none.ckpt'}"), tmp_path)
+        redraw(config("figures", *words, f"checkpoint={tmp_path / 'none.ckpt'}"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

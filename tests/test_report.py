@@ -94,8 +94,7 @@ def report(config, tmp_path):
         for name in ("report.csv", "intervals.csv"):
             with (output / name).open(newline="") as stream:
                 tables.append(list(csv.DictReader(stream)))
-        cells, intervals = tables
-        return (output / "report.md").read_text(), cells, [i for i in intervals if not i["table"].startswith("table10")]
+        return (output / "report.md").read_text(), *tables
 
     return written
 
@@ -251,11 +250,17 @@ def test_tables_that_lay_out_crops_or_data_sets_keep_them_side_by_side(leave, wh
 def test_table_10_reads_the_epochs_of_metrics_csv_from_runs_of_table_7(leave, report):
     """Epoch 10, counted from 1, is the file's 9; the first rows of an epoch there have no such column."""
     leave("mse", report__row="MSE", epochs=60)
-    text, cells, _ = report()
+    text, cells, intervals = report()
     found = {(c["row"], c["column"]): c["measured"] for c in cells if c["table"] == "table10-1"}
     assert found["MSE, all pixels", "epoch 10"] == "9.01" and found["MSE, foreground", "50"] == "49.1"
     assert found["MSE, all pixels", "100"] == "" == found["AW, all pixels", "epoch 10"]
     assert "Not read" not in text and "Table 10" not in text.partition("## Without a run")[2]
+    _, _, part = text.partition("\n## Table 10")
+    part = part.partition("\n## ")[0]
+    drawn = re.findall(r"\(figures/(.*?)\)", part)
+    assert drawn == ["table10-1-train_mse_all.png", "table10-1-train_mse_fg.png"], "nothing of the test faces"
+    assert "### Runs" not in part and text.count("| mse | MSE |") == 1, "Table 7 lists the run"
+    assert {line["table"] for line in intervals} == {"table7-1"}
 
 
 def test_rows_are_compared_face_by_face_with_the_first(leave, report):
@@ -336,6 +341,15 @@ def test_what_cannot_be_read_is_named_and_the_others_stay(leave, report):
     for i, (_, _, said) in enumerate(BROKEN):
         assert any(re.search(rf"\bbroken{i}\b", line) and said in line.replace("\\", "") for line in named), said
     assert cell(cells, row="AW+WM", table="table7-1")["measured"] == "4.5"
+
+
+def test_what_a_run_cannot_have_logged_is_not_missed(leave, report):
+    """Less steps than trainer.log_every_n_steps leave no train/loss, a run without validation faces no val/nme."""
+    short = leave("short", epochs=2) / "metrics.csv"
+    short.write_text("epoch,step,train/mse_all,train/mse_fg,val/nme\n0,5,0.1,0.2,0.3\n")
+    blind = leave("blind", epochs=2, seed=1, dataset__val_fraction=0.0) / "metrics.csv"
+    blind.write_text("epoch,step,train/loss,train/mse_all,train/mse_fg\n0,9,0.1,0.1,0.2\n")
+    assert "Not read" not in report()[0]
 
 
 def test_evaluations_and_trainings_of_no_table_are_listed_apart(leave, report, tmp_path):

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
-from awing.arrays import Image
 from awing.errors import AwingError
-from awing.evaluation import draw_faces
+from awing.evaluation import draw_faces, log_picture
 from awing.images import save_picture
 from awing.regressor import LandmarkRegressor
 
@@ -37,15 +35,6 @@ class ValidationPictures(pl.Callback):
         for name, picture in draw_faces(pl_module, dataset, range(min(self.count, len(dataset)))).items():
             save_picture(self.folder / f"{name}_epoch{epoch:03d}.png", picture)
             log_picture(trainer, f"val/{name}", picture)
-
-
-def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
-    """Give a picture to the loggers that show pictures."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture], step=trainer.global_step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
 
 class StopOnNonFinite(pl.Callback):

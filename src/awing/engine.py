@@ -1,9 +1,6 @@
 """The composition root: a configuration becomes objects; fit and evaluate."""
 
-import csv
 import logging
-import subprocess
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,21 +10,15 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from awing import calibration, figures, preparation, runs, slurm
-from awing.callbacks import log_picture
+from awing import calibration, preparation, runs, slurm
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
-from awing.data.crops import BoxJitter
-from awing.data.images import read_image
 from awing.data.loading import per_device
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
-from awing.evaluation import frames_per_second, print_results, write_results
-from awing.losses import MSELoss
-from awing.plotting import save_box_jitter
+from awing.evaluation import for_testing, read_jitters, run_jittered, run_test
 from awing.regressor import LandmarkRegressor
 from awing.schemes import SCHEMES, get_scheme
 
@@ -85,7 +76,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     log.info("checkpoints and metrics are in %s", output)
     if not cfg.test:
         return {}
-    return _test(trainer, datamodule, Checkpoint.read_run(runs.best_or_last(output)), output / "test", fps=cfg.fps)
+    return run_test(trainer, datamodule, Checkpoint.read_run(runs.best_or_last(output)), output / "test", fps=cfg.fps)
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -104,7 +95,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(cfg.checkpoint)
-    _adopt(cfg, checkpoint)
+    adopt(cfg, checkpoint)
     if cfg.trainer.precision is None:
         cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
@@ -113,17 +104,17 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     )
     per_device(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
-    jitters = _jitters(cfg.box_jitter or {})
+    jitters = read_jitters(cfg.box_jitter or {})
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
-    results = _test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
+    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
     if cfg.calibrate is not None or (checkpoint.confidence and trainer.world_size == 1):
-        regressor = _for_testing(checkpoint, datamodule, cfg.decoder)
+        regressor = for_testing(checkpoint, datamodule, cfg.decoder)
         peaks, errors = regressor.to(trainer.strategy.root_device).point_errors(datamodule.test_dataloader())
         title = f"{datamodule.name} {datamodule.split}, {datamodule.normalisers[0]}"
         calibration.write(output, peaks, errors, checkpoint.confidence, cfg.calibrate, datamodule.normalisers[0], title)
     if jitters:
-        _box_jitter(jitters, _for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
+        run_jittered(jitters, for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
     return results
 
 
@@ -152,47 +143,6 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     else:
         preparation.show(data, build(cfg.codec), output)
     return True
-
-
-def redraw(cfg: DictConfig, output: Path) -> list[Path]:
-    """Redraw the paper's figures: 1, 3 to 6 and 8, with a checkpoint 9 or 10, with two checkpoints 2.
-
-    Args:
-        cfg: Composed from ``conf/figures.yaml``.
-        output: Gets ``figure1.png`` and so on.
-
-    Returns:
-        The files.
-
-    Raises:
-        CheckpointError: a checkpoint is missing, broken, or of another landmark scheme or crop.
-        ConfigError: ``output`` holds figures already, or ``checkpoint_mse`` stands alone.
-        DataError: the test faces are missing.
-    """
-    if any(output.glob("figure*.png")):
-        raise ConfigError(f"{output} holds figures already: choose another output")
-    if cfg.checkpoint_mse and not cfg.checkpoint:
-        raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
-    checkpoints = [Checkpoint.read(path) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
-    if not checkpoints:
-        return figures.draw(output)
-    losses = [checkpoint.config["loss"]["_target_"].split(".")[-1] for checkpoint in checkpoints]
-    crops = [
-        f"{c.config['dataset']['crop']} x {c.config['dataset']['crop_scale']}, {c.codec().input_size} px"
-        for c in checkpoints
-    ]
-    if len(set(losses)) < len(losses) or len(set(crops)) > 1:
-        raise CheckpointError(
-            f"expected networks of two losses and one crop, found {' and '.join(losses)}, crops {' and '.join(crops)}"
-        )
-    for checkpoint in checkpoints:
-        _adopt(cfg, checkpoint)
-    datamodule: LandmarkDataModule = build(cfg.dataset)
-    datamodule.prepare_data()
-    dataset = datamodule.dataset("test")
-    testing = (_for_testing(checkpoint, datamodule, decoder=None) for checkpoint in checkpoints)
-    networks = dict(zip(losses, testing, strict=True))
-    return figures.draw(output) + figures.draw_trained(output, networks, dataset, cfg.dataset.name)
 
 
 def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
@@ -225,124 +175,13 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
     )
 
 
-def build(node: DictConfig | None, **kwargs: Any) -> Any:
-    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError.
+def adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
+    """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values.
 
     Raises:
-        AwingError: what the target said.
+        CheckpointError: the data set has another landmark scheme.
+        ConfigError: faces that were trained on would count as held out.
     """
-    try:
-        return instantiate(node, **kwargs)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, AwingError):
-            raise cause from None
-        if isinstance(cause, ValueError | TypeError):
-            raise ConfigError(f"{node and node.get('_target_')}: {cause}") from None
-        raise
-
-
-def _test(
-    trainer: pl.Trainer,
-    datamodule: LandmarkDataModule,
-    checkpoint: Checkpoint,
-    output: Path,
-    decoder: str | None = None,
-    fps: bool = False,
-) -> dict[str, Any]:
-    validation = _validation_nme(trainer)
-    regressor = _for_testing(checkpoint, datamodule, decoder)
-    trainer.test(regressor, datamodule=datamodule, verbose=False)
-    annotations = datamodule.annotations[datamodule.split]
-    about = {
-        "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
-        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
-        "decoder": regressor.codec.decoder, "precision": trainer.precision,
-        **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
-        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
-        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
-        **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
-    }  # fmt: skip
-    if trainer.is_global_zero:
-        write_results(output, regressor, datamodule.dataset(datamodule.split), about)
-        log_picture(trainer, "test/ced", read_image(output / "ced.png"))
-        print_results(about, regressor.results, output)
-    return {**about, "subsets": regressor.results}
-
-
-def _jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:
-    for kind in amounts:
-        check_choice("box_jitter", str(kind), ("shift", "scale"))
-    try:
-        return [(str(kind), a, BoxJitter(**{str(kind): a})) for kind, values in amounts.items() for a in values]
-    except TypeError:
-        raise ConfigError(f"box_jitter: expected lists of numbers, found {amounts}") from None
-
-
-def _box_jitter(
-    jitters: list[tuple[str, float, BoxJitter]],
-    regressor: LandmarkRegressor,
-    trainer: pl.Trainer,
-    datamodule: LandmarkDataModule,
-    output: Path,
-) -> None:
-    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
-    rows = []
-    for kind, amount, datamodule.jitter in jitters:
-        trainer.test(regressor, datamodule=datamodule, verbose=False)
-        rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
-    datamodule.jitter = None
-    if trainer.is_global_zero:
-        with (output / "box_jitter.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        save_box_jitter(
-            output / "box_jitter.png", rows, f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
-        )
-        print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
-
-
-def _keep_scheme(cfg: DictConfig) -> None:
-    """Put the content of a scheme's file into the configuration, and so into checkpoints.
-
-    Raises:
-        ConfigError: no scheme is named, or the file is none.
-    """
-    if OmegaConf.is_missing(cfg.dataset, "scheme"):
-        raise ConfigError(
-            f"expected a landmark scheme: dataset.scheme=FILE.yaml, or one of {', '.join(SCHEMES)} by its name"
-        )
-    if OmegaConf.is_config(cfg.dataset.scheme) or cfg.dataset.scheme not in SCHEMES:
-        cfg.dataset.scheme = asdict(get_scheme(cfg.dataset.scheme))
-
-
-def _for_testing(checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None) -> LandmarkRegressor:
-    return LandmarkRegressor(
-        checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
-        datamodule.normalisers, datamodule.subsets,
-    )  # fmt: skip
-
-
-def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
-    """What a training that has just ended reached on the validation faces; nothing without one."""
-    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
-    best = next((saver.best_model_score for saver in savers if saver.monitor), None)
-    found = {"val_nme_best": best, "val_nme_last": trainer.callback_metrics.get("val/nme")}
-    return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def _commit() -> str | None:
-    """The commit of this code, "-dirty" where it was changed since; None outside a clone."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
-    """Fill what ``conf/evaluate.yaml`` leaves open with the checkpoint's values."""
     trained, scheme = checkpoint.config["dataset"], checkpoint.codec().scheme
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         cfg.dataset.scheme = asdict(scheme)
@@ -364,6 +203,37 @@ def _adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} was trained on {trained['name']} with the cut {checkpoint.cut}; with {cut}, faces that "
             "it was trained on would count as held out"
         )
+
+
+def build(node: DictConfig | None, **kwargs: Any) -> Any:
+    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError.
+
+    Raises:
+        AwingError: what the target said.
+    """
+    try:
+        return instantiate(node, **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, AwingError):
+            raise cause from None
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(f"{node and node.get('_target_')}: {cause}") from None
+        raise
+
+
+def _keep_scheme(cfg: DictConfig) -> None:
+    """Put the content of a scheme's file into the configuration, and so into checkpoints.
+
+    Raises:
+        ConfigError: no scheme is named, or the file is none.
+    """
+    if OmegaConf.is_missing(cfg.dataset, "scheme"):
+        raise ConfigError(
+            f"expected a landmark scheme: dataset.scheme=FILE.yaml, or one of {', '.join(SCHEMES)} by its name"
+        )
+    if OmegaConf.is_config(cfg.dataset.scheme) or cfg.dataset.scheme not in SCHEMES:
+        cfg.dataset.scheme = asdict(get_scheme(cfg.dataset.scheme))
 
 
 def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:

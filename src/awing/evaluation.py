@@ -1,13 +1,17 @@
-"""What an evaluation leaves behind: metrics.json, per_image.csv, pictures, and a table for people."""
+"""Test a checkpoint, and what that leaves behind: metrics.json, per_image.csv, pictures, and a table for people."""
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -15,13 +19,107 @@ from torch.utils.benchmark import Timer
 from torch.utils.data import default_collate
 
 from awing.arrays import Image
-from awing.data import LandmarkDataset
+from awing.checkpoint import Checkpoint
+from awing.data import LandmarkDataModule, LandmarkDataset
+from awing.data.crops import BoxJitter
+from awing.data.images import read_image
 from awing.drawing import grid, heatmaps, overlay
+from awing.errors import ConfigError, check_choice
 from awing.images import save_picture
-from awing.plotting import save_ced
+from awing.losses import MSELoss
+from awing.plotting import save_box_jitter, save_ced
 from awing.regressor import LandmarkRegressor
 
 CED_LIMIT = 0.10
+
+
+def run_test(
+    trainer: pl.Trainer,
+    datamodule: LandmarkDataModule,
+    checkpoint: Checkpoint,
+    output: Path,
+    decoder: str | None = None,
+    fps: bool = False,
+) -> dict[str, Any]:
+    """Test on the split that the data set names, and write and print the results.
+
+    Args:
+        trainer: What it reached in a training that it has just ended goes into the results.
+        datamodule: The faces.
+        checkpoint: The network, and its codec.
+        output: Where :func:`write_results` writes.
+        decoder: Another than the checkpoint's.
+        fps: Whether frames a second are measured.
+
+    Returns:
+        What ``metrics.json`` holds.
+    """
+    validation = _validation_nme(trainer)
+    regressor = for_testing(checkpoint, datamodule, decoder)
+    trainer.test(regressor, datamodule=datamodule, verbose=False)
+    annotations = datamodule.annotations[datamodule.split]
+    about = {
+        "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
+        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
+        "decoder": regressor.codec.decoder, "precision": trainer.precision,
+        **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
+        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
+        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
+        **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
+    }  # fmt: skip
+    if trainer.is_global_zero:
+        write_results(output, regressor, datamodule.dataset(datamodule.split), about)
+        log_picture(trainer, "test/ced", read_image(output / "ced.png"))
+        print_results(about, regressor.results, output)
+    return {**about, "subsets": regressor.results}
+
+
+def read_jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:
+    """``box_jitter`` of ``conf/evaluate.yaml``: kind, amount and jitter of each test that it asks for.
+
+    Raises:
+        ConfigError: an unknown kind, or an amount that is none.
+    """
+    for kind in amounts:
+        check_choice("box_jitter", str(kind), ("shift", "scale"))
+    try:
+        return [(str(kind), a, BoxJitter(**{str(kind): a})) for kind, values in amounts.items() for a in values]
+    except TypeError:
+        raise ConfigError(f"box_jitter: expected lists of numbers, found {amounts}") from None
+
+
+def run_jittered(
+    jitters: list[tuple[str, float, BoxJitter]],
+    regressor: LandmarkRegressor,
+    trainer: pl.Trainer,
+    datamodule: LandmarkDataModule,
+    output: Path,
+) -> None:
+    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
+    rows = []
+    for kind, amount, datamodule.jitter in jitters:
+        trainer.test(regressor, datamodule=datamodule, verbose=False)
+        rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
+    datamodule.jitter = None
+    if trainer.is_global_zero:
+        with (output / "box_jitter.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        save_box_jitter(
+            output / "box_jitter.png", rows, f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
+        )
+        print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
+
+
+def for_testing(
+    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None
+) -> LandmarkRegressor:
+    """The checkpoint's network with the metrics of a data set; without ``decoder``, it decodes as it was trained."""
+    return LandmarkRegressor(
+        checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
+        datamodule.normalisers, datamodule.subsets,
+    )  # fmt: skip
 
 
 def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
@@ -80,6 +178,15 @@ def draw_faces(
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
 
 
+def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
+    """Give a picture to the loggers that show pictures."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+
+
 @torch.no_grad()
 def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> float:
     """Crops a second, one at a time, from pixels on the device to points (paper 10.4.3, Table 12).
@@ -129,3 +236,20 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
     print(f"checkpoint: {about['checkpoint']}")
     for name in ("metrics.json", "overlay.png", "heatmaps.png"):
         print(f"{name.split('.')[0]:>10}: {output / name}")
+
+
+def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
+    """What a training that has just ended reached on the validation faces; nothing without one."""
+    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    best = next((saver.best_model_score for saver in savers if saver.monitor), None)
+    found = {"val_nme_best": best, "val_nme_last": trainer.callback_metrics.get("val/nme")}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _commit() -> str | None:
+    """The commit of this code, "-dirty" where it was changed since; None outside a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

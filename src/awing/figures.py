@@ -1,7 +1,6 @@
 """The paper's figures, redrawn: every curve and map is what the functions compute that train a network."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,15 +17,12 @@ from awing.arrays import Image
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataset
 from awing.data.synthetic import render_face
-from awing.evaluation import draw_faces
 from awing.geometry import apply, crop_matrix, warp
-from awing.images import save_picture
 from awing.losses import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, WingLoss, dilated_weight_map, grey_dilation
 from awing.models import StackedHourglass, append_coordinates, boundary_coordinates, coordinate_channels
 from awing.regressor import LandmarkRegressor
 
 PURPLE, GREEN, RED, YELLOW, GREY = "#7b3fa0", "#2a9d4e", "#d62728", "#e0a800", "#777777"
-IN_FIGURE_9 = ("aflw", "cofw", "300w")  # Figure 10 has the others
 
 
 def rendered_face(index: int = 8, size: int = 256) -> tuple[Image, Float[Tensor, "1 98 2"]]:
@@ -53,31 +49,6 @@ def influence(
     values = loss.elementwise(predicted, target)
     (gradient,) = torch.autograd.grad(values.sum(), predicted)
     return values.detach(), gradient
-
-
-def draw(output: Path) -> list[Path]:
-    """Write the figures that need no trained network: 1, 3 to 6 and 8."""
-    figures = {1: pixel_types(), 3: overview(), 4: losses(), 5: nonlinear_part(), 6: weight_mask(), 8: coordinates()}
-    return [_save(output, number, figure) for number, figure in figures.items()]
-
-
-def draw_trained(
-    output: Path, networks: Mapping[str, LandmarkRegressor], dataset: LandmarkDataset, name: str
-) -> list[Path]:
-    """Write the figures of a trained network: 9 or 10, a gallery, and where there are two networks 2.
-
-    Args:
-        output: The folder.
-        networks: By the name of their loss; the first one's landmarks fill the gallery.
-        dataset: Test faces; the first ones are drawn.
-        name: Of the data set: the paper's Figure 9 shows AFLW, COFW and 300-W, its Figure 10 the others.
-    """
-    gallery = output / f"figure{9 if name in IN_FIGURE_9 else 10}.png"
-    faces = range(min(16, len(dataset)))
-    save_picture(gallery, draw_faces(next(iter(networks.values())), dataset, faces)["overlay"])
-    if len(networks) == 1:
-        return [gallery]
-    return [_save(output, 2, heatmap_quality(networks, dataset)), gallery]
 
 
 def pixel_types(landmark: int = 6) -> Figure:
@@ -270,10 +241,3 @@ def _show_face(axes: Axes, crop: Image, codec: HeatmapCodec) -> None:
     """Under maps: in map px, whose pixel i covers i - 0.5 to i + 0.5."""
     side = codec.heatmap_size - 0.5
     axes.imshow(crop, extent=(-0.5, side, side, -0.5))
-
-
-def _save(output: Path, number: int, figure: Figure) -> Path:
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / f"figure{number}.png"
-    figure.savefig(path, dpi=150, bbox_inches="tight", facecolor="white")
-    return path

@@ -24,7 +24,7 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     Args:
         path: Where the picture goes.
         errors: Subset -> NME of each of its images, fractions.
-        limit: Where the axis of the NME ends.
+        limit: Where the axis of the NME ends; where all errors are above, the picture says so.
         title: What data they are of, and what they are divided by.
     """
     figure = Figure(figsize=(6, 4.5), layout="constrained")
@@ -33,6 +33,10 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float
     for name, nmes in errors.items():
         x, share = ced(nmes, limit)
         axes.step(100 * np.asarray(x), 100 * np.asarray(share), where="post", label=f"{name} ({len(nmes)})")
+    lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
+    if lowest > limit:
+        said = f"every NME is above {100 * limit:g} %; the lowest is {100 * lowest:.2f} %"
+        axes.text(0.5, 0.5, said, ha="center", transform=axes.transAxes)
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
     axes.grid(alpha=0.3)
     _save(figure, path)

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,5 +147,12 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _config(output: Path) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((output / "config.yaml").read_text())
+    file = output / "config.yaml"
+    return _read(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _read(file: Path, changed: int) -> dict[str, Any]:
+    """Once, though each job of a sweep that is continued looks at all finished ones."""
+    config: dict[str, Any] = yaml.safe_load(file.read_text())
     return config

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
-from awing.plotting import save_bars, save_ced, save_curves
+from awing.report.drawing import draw_curves, draw_errors
 from awing.report.runs import Run, gather, lookup
-from awing.report.statistics import mean_and_spread, mean_interval
+from awing.report.statistics import mean_interval
 from awing.report.tables import PROTOCOL, Entry, Table, protocol, read_tables
 from awing.report.writers import Block, markdown, page
 
@@ -30,14 +29,6 @@ INTERVALS = (
 )
 
 KINDS = ("paper", "measured", "difference")
-CED = "Cumulative error distribution; the faces of all seeds are pooled, and their number is in brackets."
-BARS = "NME of each subset: mean over the seeds and their sample standard deviation."
-SETTING = ("dataset.name", "dataset.crop", "report.scale", "trainer.max_epochs")
-CURVES = {  # column of metrics.csv: factor, axis, caption
-    "train/loss": (1, "training loss", "Training loss, each method's own: heights of different losses do not compare."),
-    "val/nme": (100, "validation NME (%)", "NME of the validation faces, by the data set's first normaliser."),
-    "train/mse_fg": (1, "squared error, foreground", "Squared map error in training over foreground pixels, any loss."),
-}
 
 
 def write_report(cfg: DictConfig, output: Path) -> None:
@@ -95,7 +86,7 @@ class _Report:
     """Blocks and CSV lines as they come."""
 
     def __init__(self, output: Path, problems: list[tuple[str, str]]) -> None:
-        self.output, self.problems = output, problems
+        self.output, self.figures, self.problems = output, output / "figures", problems
         self.blocks: list[Block] = []
         self.cells: list[dict[str, Any]] = []
         self.intervals: list[dict[str, str]] = []
@@ -110,11 +101,19 @@ class _Report:
             self.say(table.note)
         for number, group in enumerate(table.groups([run for run in runs if run.results]), 1):
             self.add_group(f"{name}-{number}", table, group)
-        self.say("Runs", 3)
         labels = {run.folder: label for label, chosen in table.variants(runs).items() for run in chosen}
-        rows = [[run.folder, labels.get(run.folder, "no cell is for it"), *_origin(run), run.state] for run in runs]
-        self.blocks.append(Block(header=["run", "row", "seed", "commit", "state"], rows=rows))
-        self.add_curves(name, runs, labels)
+        rows = [
+            [run.folder, labels.get(run.folder, "no cell is for it"), *_origin(run), run.state]
+            for run in runs
+            if run.get("report.table") == name  # another table lists its own
+        ]
+        if rows:
+            self.say("Runs", 3)
+            self.blocks.append(Block(header=["run", "row", "seed", "commit", "state"], rows=rows))
+        for setting, figures in draw_curves(self.figures / name, runs, labels, table.curves).items():
+            self.say(f"Training curves: {setting}", 3)
+            self.say("A line a training, a style a row of the table; faint where it has not finished.")
+            self.blocks.append(Block(figures=figures))
 
     def add_group(self, name: str, table: Table, runs: Sequence[Run]) -> None:
         """One printed table: what it is of, its grid, its intervals and its pictures."""
@@ -132,17 +131,19 @@ class _Report:
         self.blocks.append(_grid(grid))
         self.cells += [_csv_line(name, entry) for entry in entries if entry.runs or entry.cell.paper is not None]
         variants = table.variants(runs)
+        for label, chosen in variants.items():
+            if len({_origin(run)[0] for run in chosen}) < len(chosen):
+                self.problems.append((_folders(chosen), f"{label}: n counts a seed more than once"))
+        if table.curves:  # of the training: what its runs' test faces say is in the table that they are of
+            return
         self.add_intervals(name, variants, table.normaliser)
-        self.draw_group(name, variants, table.normaliser)
+        if figures := draw_errors(self.figures / name, variants, table.normaliser):
+            self.blocks.append(Block(figures=figures))
 
     def add_intervals(self, name: str, variants: Mapping[str, Sequence[Run]], normaliser: str) -> None:
         """The interval of each mean, and of its difference to the first on the same faces."""
         averaged: dict[str, tuple[Any, np.ndarray]] = {}  # label -> what was tested, errors
         for label, runs in variants.items():
-            if len({_origin(run)[0] for run in runs}) < len(runs):
-                self.problems.append(
-                    (", ".join(run.folder for run in runs), f"{label}: n counts a seed more than once")
-                )
             if any(normaliser not in run.errors for run in runs):
                 problem = f"no interval of {label}: per_image.csv has no errors by {normaliser}"
             elif any(run.faces != runs[0].faces for run in runs):
@@ -151,65 +152,19 @@ class _Report:
                 tested = protocol(runs[0])["data"], runs[0].faces
                 averaged[label] = tested, np.mean([run.errors[normaliser] for run in runs], axis=0)
                 continue
-            self.problems.append((", ".join(run.folder for run in runs), problem))
+            self.problems.append((_folders(runs), problem))
         lines = []
         for label, (tested, errors) in averaged.items():
             first = next(other for other, (known, _) in averaged.items() if known == tested)
-            line = {
-                "row": label,
-                "n": str(len(variants[label])),
-                "faces": str(len(errors)),
-                **_interval("NME %", errors),
-            }
+            line = {"row": label, "n": str(len(variants[label])), "faces": str(len(errors))}
             with np.errstate(invalid="ignore"):  # infinite errors: a difference that is not a number
                 apart = errors - averaged[first][1] if first != label else errors[:0]
-            lines.append(line | {"against": first if first != label else ""} | _interval("difference", apart, "+"))
+            against = {"against": first if first != label else ""}
+            lines.append(line | _interval("NME %", errors) | against | _interval("difference", apart, "+"))
         if lines:
             self.say(INTERVALS)
             self.blocks.append(Block(header=list(lines[0]), rows=[list(line.values()) for line in lines]))
         self.intervals += [{"table": name, **line} for line in lines]
-
-    def draw_group(self, name: str, variants: Mapping[str, Sequence[Run]], normaliser: str) -> None:
-        """Cumulative error distributions, and bars of the subsets where there are any."""
-        figures = []
-        pooled = {
-            label: torch.from_numpy(np.concatenate(errors))
-            for label, runs in variants.items()
-            if (errors := [run.errors[normaliser] for run in runs if len(run.errors.get(normaliser, ()))])
-        }
-        if pooled:
-            figures.append((self.output / "figures" / f"{name}-ced.png", CED))
-            save_ced(figures[-1][0], pooled, 0.10, f"NME by {normaliser}")
-        bars = {label: bar for label, runs in variants.items() if (bar := _subset_means(runs, normaliser))}
-        if any(len(bar) > 1 for bar in bars.values()):
-            figures.append((self.output / "figures" / f"{name}-subsets.png", BARS))
-            save_bars(figures[-1][0], bars, f"NME by {normaliser} (%)")
-        if figures:
-            self.blocks.append(Block(figures=figures))
-
-    def add_curves(self, name: str, runs: Sequence[Run], labels: Mapping[str, str]) -> None:
-        """Training curves, finished or not: a set for each data set, crop, scale and length."""
-        settings: dict[str, list[Run]] = {}
-        for run in sorted((run for run in runs if run.folder in labels), key=lambda r: list(labels).index(r.folder)):
-            data, crop, scale, epochs = map(run.get, SETTING)
-            settings.setdefault(f"{data}, crop {crop}, scale {scale}, {epochs} epochs", []).append(run)
-        for number, (setting, chosen) in enumerate(settings.items(), 1):
-            figures = []
-            for column, (factor, what, caption) in CURVES.items():
-                curves: dict[str, list[tuple[dict[int, float], bool]]] = {}
-                for run in chosen:
-                    if curve := run.curves.get(column):
-                        scaled = {epoch: factor * value for epoch, value in curve.items()}
-                        curves.setdefault(labels[run.folder], []).append((scaled, bool(run.results)))
-                if curves:
-                    figures.append(
-                        (self.output / "figures" / f"{name}-{number}-{column.replace('/', '_')}.png", caption)
-                    )
-                    save_curves(figures[-1][0], curves, what)
-            if figures:
-                self.say(f"Training curves: {setting}", 3)
-                self.say("A line a training, a style a row of the table; faint where it has not finished.")
-                self.blocks.append(Block(figures=figures))
 
     def add_others(self, runs: Sequence[Run]) -> None:
         """Evaluations, and trainings that are of no table."""
@@ -236,14 +191,12 @@ class _Report:
 
 def _about(run: Run) -> str:
     """The protocol of a tested run in a sentence; "" of another."""
+    if not run.results:
+        return ""
     p = protocol(run)
     return (
-        (
-            f"{p['data']} {p['split']}: {p['found']} of {p['expected']} faces ({p['faces']}), crop {p['crop']} times "
-            f"{p['crop scale']}, decoder {p['decoder']}, scale {p['scale']}, {p['input size']} px, {p['epochs']} epochs"
-        )
-        if run.results
-        else ""
+        f"{p['data']} {p['split']}: {p['found']} of {p['expected']} faces ({p['faces']}), crop {p['crop']} times "
+        f"{p['crop scale']}, decoder {p['decoder']}, scale {p['scale']}, {p['input size']} px, {p['epochs']} epochs"
     )
 
 
@@ -253,24 +206,15 @@ def _origin(run: Run) -> tuple[str, str]:
     return str(results.get("seed", run.get("seed"))), str(results.get("commit", ""))
 
 
+def _folders(runs: Sequence[Run]) -> str:
+    return ", ".join(run.folder for run in runs)
+
+
 def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
     mean = f"{100 * errors.mean():{sign}.2f}" if len(errors) else ""
     interval = mean_interval(errors)
     low, high = (f"{100 * end:{sign}.2f}" for end in interval) if interval else ("", "")
     return {name: mean, f"{name}, from": low, f"{name}, to": high}
-
-
-def _subset_means(runs: Sequence[Run], normaliser: str) -> dict[str, tuple[float, float]]:
-    """Subset -> mean and spread of the NME in percent."""
-    means = {}
-    for subset in lookup(runs[0].results, ["subsets"]):
-        found = [
-            100 * v for run in runs if (v := lookup(run.results, ["subsets", subset, "nme", normaliser])) is not None
-        ]
-        if found:
-            mean, spread = mean_and_spread(found)
-            means[subset] = mean, np.nan if spread is None else spread
-    return means
 
 
 def _grid(grid: Sequence[Sequence[Entry]]) -> Block:

@@ -130,7 +130,9 @@ def _read_run(folder: Path, shown: str, problems: list[tuple[str, str]]) -> Run:
         run.results = attempt(_results, "test/metrics.json", None)
         run.error = run.error if run.results else run.error or "its test/metrics.json cannot be read"
         run.faces, run.errors = attempt(_faces, "test/per_image.csv", (run.faces, run.errors))
-        if missing := [column for column, curve in run.curves.items() if not curve]:
+        # val/nme needs validation faces, and a run of less than trainer.log_every_n_steps steps logs no train/loss
+        wanted = ("train/mse_all", "train/mse_fg", *["val/nme"] * bool(run.get("dataset.val_fraction")))
+        if missing := [column for column, curve in run.curves.items() if not curve and column in wanted]:
             problems.append((shown, f"metrics.csv has no value of {', '.join(missing)}"))
     return run
 

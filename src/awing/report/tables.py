@@ -7,7 +7,7 @@ from typing import Any
 from awing.errors import ConfigError
 from awing.report.runs import Run, lookup
 from awing.report.statistics import mean_and_spread
-from awing.runs import flat
+from awing.runs import FIXED, flat
 
 # A printed table is of runs that agree in all of this...
 PROTOCOL = (
@@ -18,15 +18,14 @@ LAID_OUT = {
     "dataset.name": ("data", "split", "faces", "found", "expected", "crop", "crop scale"),
     "dataset.crop": ("crop", "crop scale"),
 }
-# Beginnings of settings in which all trainings of a printed table agree, but for what tells its cells apart...
+# Of what makes a run, the trainings of a cell agree in all but the seed. Its method may differ from cell to cell...
+OWN = ("loss.", "weight_map.", "model.", "dataset.label_noise", "dataset.visible_only")
+# ...and all cells of a printed table agree in the rest, but for what its rows and columns vary.
 SHARED = (
-    "codec.", "augment.", "optim.", "training.", "trainer.precision", "trainer.accumulate_grad_batches",
-    "trainer.gradient_clip_val", "data.batch_size", "callbacks.average.", "model.stacks", "model.channels",
-    "model.depth",
+    *(key for key in FIXED if key not in OWN and not key.startswith(("seed", "dataset."))),
+    "model.stacks", "model.channels", "model.depth",
 )  # fmt: skip
 OF_METHOD = ("codec.scheme", "codec.boundary")  # follow from data set and row
-# ...and of those in which the trainings of a cell agree: all else that makes a run, but its seed.
-OWN = ("loss.", "weight_map.", "model.", "dataset.label_noise", "dataset.visible_only")
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,11 @@ class Table:
     def cells(self) -> list[Cell]:
         """All cells, row by row."""
         return [cell for row in self.rows for cell in row]
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """The columns of ``metrics.csv`` that the table prints; none where it is of the test."""
+        return tuple(dict.fromkeys(cell.metric for cell in self.cells if "/" in cell.metric))
 
     def variants(self, runs: Sequence[Run]) -> dict[str, list[Run]]:
         """What the table's rows and columns tell apart -> its runs, a seed each; in the order of the cells."""
