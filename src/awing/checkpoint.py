@@ -97,9 +97,10 @@ class Checkpoint:
         try:
             with safe_open(path, "pt") as file:
                 about = json.loads((file.metadata() or {}).get("awing", "null"))
-                state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118  # it is no mapping
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
+        state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
         if not isinstance(about, dict):
             raise CheckpointError(f"{path} holds no weights that this project wrote")
         return cls._checked(

@@ -1,7 +1,9 @@
 """A checkpoint in other forms: ONNX for other runtimes, safetensors to pass on, the authors' layout."""
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +141,13 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
     module: nn.Module = (Decoded if decode else Heatmaps)(checkpoint).eval()
     names = ["points", "confidence"] if decode else ["heatmaps"]
     example = torch.rand(2, 3, codec.input_size, codec.input_size)
-    program = torch.onnx.export(
-        module, (example,), dynamo=True, input_names=["image"], output_names=names,
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}}, verbose=False,
-    )  # fmt: skip
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, and needs it not
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # torch's own affair
+        program = torch.onnx.export(
+            module, (example,), dynamo=True, input_names=["image"], output_names=names,
+            dynamic_shapes={"image": {0: torch.export.Dim("batch")}}, verbose=False,
+        )  # fmt: skip
     if program is None:
         raise AwingError("the exporter of torch gave no program")
     model: Any = program.model_proto
