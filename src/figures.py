@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     from awing import cli
     from awing.redrawing import redraw
 
-    print(*redraw(cfg, cli.output_folder(cfg)), sep="\n")
+    print(*cli.job(redraw, cfg), sep="\n")
     if not cfg.checkpoint:
         print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
     if not cfg.checkpoint_mse:

@@ -13,7 +13,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 def main(cfg: DictConfig) -> None:
     from awing import cli, engine
 
-    if not engine.prepare(cfg, cli.output_folder(cfg)):
+    if not cli.job(engine.prepare, cfg):
         sys.exit(1)
 
 

@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     from awing import cli
     from awing.report import write_report
 
-    write_report(cfg, cli.output_folder(cfg))
+    cli.job(write_report, cfg)
 
 
 if __name__ == "__main__":

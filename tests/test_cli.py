@@ -127,4 +127,5 @@ def test_a_missing_data_set_is_answered_with_where_to_get_it(tmp_path):
     done = call("train.py", "dataset=wflw", *SMALL[:10], f"paths.data_dir={tmp_path}", f"output={tmp_path / 'run'}")
     assert done.returncode == 1
     assert "wywu.github.io" in done.stderr and "WFLW_annotations" in done.stderr
+    assert "Error executing job" not in done.stderr, "Hydra's words"
     assert "Traceback" not in done.stderr

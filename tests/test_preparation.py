@@ -132,6 +132,15 @@ def test_an_incomplete_set_with_a_broken_file_is_both_and_what_reads_is_looked_a
     assert report["images"] == 1 and report["splits"]["test"]["found"] == 1
 
 
+def test_an_absent_set_is_expected_to_have_its_official_faces(config, tmp_path):
+    words = "dataset=wflw", f"paths.data_dir={tmp_path / 'none'}", "action=verify"
+    assert not engine.prepare(config("prepare", *words), tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "verify.json").read_text())
+    counts = {split: (c["expected"], c["found"]) for split, c in report["splits"].items()}
+    assert counts == {"train": (7125, 0), "val": (375, 0), "test": (2500, 0)}  # 5 % of 7,500 are held out
+    assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
+
+
 def test_faces_that_cannot_be_scored_are_a_problem(config, faces):
     points = np.random.default_rng(0).uniform(60, 160, (98, 2))
     points[72] = points[60]
@@ -201,6 +210,8 @@ def test_a_face_with_unlabelled_points_is_verified_and_shown(config, tmp_path):
     )  # fmt: skip
     for action in ("verify", "show"):
         assert engine.prepare(config("prepare", *words, f"action={action}"), tmp_path / action)
+    noted = json.loads((tmp_path / "verify" / "verify.json").read_text())["notes"]["splits without a face"]
+    assert ["no face in split val" in noted[0], "no face in split test" in noted[1]] == [True, True]
     sheet = read_image(tmp_path / "show" / "train_full.png").astype(int)
     assert sheet.shape == (3 * 224, 7 * 224, 3)
     red, green = sheet[..., 0] - sheet[..., 1] > 100, sheet[..., 1] - sheet[..., 0] > 100

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -95,6 +96,10 @@ def test_a_sweep_goes_on_where_it_was_cut_off(rendered, tmp_path, launcher):
     assert first.returncode == 1
     assert "1 of the jobs" in first.stderr and "loss.omega-nan: awing.losses.AdaptiveWingLoss: omega" in first.stderr
     assert "Traceback" not in first.stderr
+    nme = json.loads((sweep / "loss.omega-10/test/metrics.json").read_text())["subsets"]["full"]["nme"]["inter_ocular"]
+    lines = [" ".join(line.split()) for line in first.stdout.splitlines()]
+    assert any(re.match(r"loss\.omega-nan failed\b", line) for line in lines)
+    assert any(re.match(rf"loss\.omega-10 finished .* test {100 * nme:.2f} by inter_ocular", line) for line in lines)
     assert "not of the protocol of the paper's Tables 5 and 6 (crop=provided" in first.stdout + first.stderr
     assert "omega must be positive" in (sweep / "loss.omega-nan" / "error.txt").read_text()
     assert "omega: .nan" in (sweep / "loss.omega-nan" / "config.yaml").read_text().lower()

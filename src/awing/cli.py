@@ -21,6 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
 
 log = logging.getLogger(__name__)
+_in_sentences = False  # whether errors end in a sentence
 
 
 def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
@@ -35,6 +37,7 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
 
     Set HYDRA_FULL_ERROR=1 for tracebacks.
     """
+    global _in_sentences
     for message in (
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own affair
         "Experiment logs directory",  # a run's folder holds config.yaml before the CSV logger starts
@@ -50,10 +53,12 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    _in_sentences = True
     start = time.time()
     try:
         main()
     except JobError as error:
+        _print_jobs(error.folder.parent)
         sys.exit(f"error: {_failures(error.folder.parent, start)}")
     except AwingError as error:
         sys.exit(f"error: {error}")
@@ -65,6 +70,7 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     """Do a job's work in its folder; where a sweep's job fails, leave the reason there as ``error.txt``.
 
     Raises:
+        SystemExit: a known error outside a sweep, said before Hydra can put words of its own before it.
         JobError: a job of a sweep failed. The others go on.
     """
     from awing import devices  # here: a mistake on the command line is answered without loading torch
@@ -74,7 +80,8 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     try:
         output = output_folder(cfg)
-        if in_sweep and "JoblibLauncher" in hydra.launcher._target_ and cfg.trainer.accelerator != "cpu":
+        on_gpu = OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu"
+        if in_sweep and on_gpu and "JoblibLauncher" in hydra.launcher._target_:
             devices.claim_gpu(hydra.launcher.n_jobs)
         of_loss = any(word.startswith("loss.") for word in hydra.overrides.task)
         if in_sweep and of_loss and OmegaConf.select(cfg, "report.table", default="none") is None:
@@ -87,10 +94,19 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
             return work(cfg, output)
     except Exception as error:
         if not in_sweep:
+            if _in_sentences and isinstance(error, AwingError):
+                sys.exit(f"error: {error}")
             raise
         _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes
+
+
+class SweepTable(Callback):
+    """Ends a sweep with a table of its jobs; ``conf/hydra/default.yaml`` names it."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        _print_jobs(Path(config.hydra.sweep.dir))
 
 
 def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
@@ -171,6 +187,26 @@ def _write_error(output: Path, error: Exception, cfg: DictConfig) -> None:
     if not (output / "config.yaml").exists():
         with suppress(OmegaConfBaseException):
             OmegaConf.save(cfg, output / "config.yaml", resolve=True)
+
+
+def _print_jobs(sweep: Path) -> None:
+    """A line for each run and evaluation in a sweep's folder, those of earlier commands included."""
+    from rich import box, console, table
+
+    from awing.report.runs import gather, lookup
+
+    runs, evaluations, _ = gather(sweep)
+    jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE)
+    for run in runs + evaluations:
+        split, best, errors = (
+            lookup(run.results, key) for key in (["split"], ["val_nme_best"], ["subsets", "full", "nme"])
+        )
+        tested = [f"{split} {100 * nme:.2f} by {name}" for name, nme in (errors or {}).items()]
+        state = run.status if run.config else "evaluated"
+        jobs.add_row(run.folder, state, "" if best is None else f"{100 * best:.2f}", *tested[:1])
+    if jobs.rows:
+        console.Console().print(jobs)
+        print(f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
 
 
 def _failures(sweep: Path, start: float) -> str:

@@ -32,7 +32,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
 
     Checked: faces found against expected; every image decodes; labelled points are finite and near their image; the
     provided box holds its face; held-out faces can be scored; no picture, by a hash of its pixels, is in two splits.
-    Different faces of one picture may be: official splits do that, and it is only noted.
+    Different faces of one picture may be: official splits do that, and it is only noted; so is a split without a face.
 
     Args:
         data: The data set, with the cut that training would use.
@@ -46,7 +46,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     """
     problems: dict[str, list[str]] = defaultdict(list)
     missing: dict[str, list[str]] = {}
-    notes: list[str] = []
+    shared: list[str] = []
     _read(data, problems["annotations"], missing)
     faces: dict[tuple[Path, str], list[tuple[str, Record]]] = defaultdict(list)
     for split, annotations in data.annotations.items():
@@ -67,14 +67,18 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             text = f"{' = '.join(group[0][1].name for group in pictures)}: {', '.join(splits)}"
             points = [{record.points.tobytes() for s, record in members if s == split} for split in splits]
             same_face = len(set().union(*points)) < sum(map(len, points))
-            (problems["in two splits"] if len(pictures) > 1 or same_face else notes).append(text)
+            (problems["in two splits"] if len(pictures) > 1 or same_face else shared).append(text)
+    empty: list[str] = []
     for split, annotations in data.annotations.items():
-        if annotations.records:
-            try:
-                data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
-            except DataError as error:
+        try:
+            data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
+        except DataError as error:
+            if annotations.records:
                 problems["cannot be trained on" if split == "train" else "cannot be scored"].append(str(error))
+            elif split not in missing and data.annotations["train"].records:
+                empty.append(str(error))
     problems = {kind: texts for kind, texts in problems.items() if texts}
+    notes = {"different faces of a picture in two splits": shared, "splits without a face": empty}
     report = {
         "dataset": data.name,
         "root": str(data.root),
@@ -85,7 +89,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         "images": len(faces),
         "missing": missing,
         "problems": problems,
-        "notes": {"different faces of a picture in two splits": notes} if notes else {},
+        "notes": {kind: texts for kind, texts in notes.items() if texts},
     }
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -158,6 +162,8 @@ def _read(data: LandmarkDataModule, said: list[str], missing: dict[str, list[str
                 if str(error) not in said:
                     said.append(str(error))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
+    if official["test"].expected and not data.allow_partial:
+        data.cut["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
     data.annotations = data.divide(**official)
 
 

@@ -57,9 +57,10 @@ def write_report(cfg: DictConfig, output: Path) -> None:
             f"{root} holds no run: expected config.yaml, metrics.csv and test/metrics.json as src/train.py leaves "
             "them, or metrics.json of src/evaluate.py"
         )
-    unknown = {run.folder: str(run.get("report.table")) for run in runs if run.get("report.table") is not None}
     problems += [
-        (f, f"report.table is {t}, no table of conf/report.yaml") for f, t in unknown.items() if t not in tables
+        (run.folder, f"report.table is {name}, no table of conf/report.yaml")
+        for run in runs
+        if (name := run.get("report.table")) is not None and str(name) not in tables
     ]
     (output / "figures").mkdir(parents=True)
     report = _Report(output, problems)
@@ -236,7 +237,7 @@ def _csv_line(name: str, entry: Entry) -> dict[str, Any]:
     cell, about = entry.cell, protocol(entry.runs[0]) if entry.runs else {}
     return {
         "table": name, "row": cell.row, "column": cell.column, "metric": cell.metric, "subset": cell.subset,
-        "paper": cell.paper, "measured": entry.mean, "spread": entry.spread, "n": entry.count,
+        "paper": cell.paper, "measured": entry.mean, "spread": entry.spread, "n": len(entry.runs),
         "difference": entry.difference, **{key: about.get(key, "") for key in PROTOCOL},
         "seeds": " ".join(_origin(run)[0] for run in entry.runs),
         "commits": " ".join(dict.fromkeys(_origin(run)[1] for run in entry.runs)),

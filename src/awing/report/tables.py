@@ -80,7 +80,6 @@ class Entry:
 
     cell: Cell
     runs: Sequence[Run]
-    count: int = 0
     mean: float | None = None
     spread: float | None = None
     difference: float | None = None
@@ -91,7 +90,7 @@ class Entry:
         digits, paper = self.cell.digits, self.cell.paper
         measured = "" if self.mean is None else f"{self.mean:.{digits}f}"
         measured += "" if self.spread is None else f" ± {self.spread:.{digits}f}"
-        measured += f" (n {self.count})" if self.count > 1 else ""
+        measured += f" (n {len(self.runs)})" if len(self.runs) > 1 else ""
         difference = "" if self.difference is None else f"{self.difference:+.{digits}f}"
         return "" if paper is None else f"{paper:.{digits}f}", measured, difference
 
@@ -124,12 +123,9 @@ class Table:
     def variants(self, runs: Sequence[Run]) -> dict[str, list[Run]]:
         """What the table's rows and columns tell apart -> its runs, a seed each; in the order of the cells."""
         keys = list(dict.fromkeys(key for cell in self.cells for key in cell.where))
-        places = [next((i for i, cell in enumerate(self.cells) if cell.takes(run)), None) for run in runs]
+        cells, placed = self.cells, [run for run in runs if any(cell.takes(run) for cell in self.cells)]
         found: dict[str, list[Run]] = {}
-        for _, run in sorted(
-            ((place, run) for place, run in zip(places, runs, strict=True) if place is not None),
-            key=lambda pair: pair[0],
-        ):
+        for run in sorted(placed, key=lambda run: next(i for i, cell in enumerate(cells) if cell.takes(run))):
             label = ", ".join(_named(key, run.get(key)) for key in keys) or "all runs"
             found.setdefault(label, []).append(run)
         return found
@@ -202,13 +198,12 @@ def _row(common: dict[str, Any], columns: Sequence[dict[str, Any]], row: dict[st
 
 
 def _entry(cell: Cell, runs: Sequence[Run]) -> Entry:
-    values = {run.folder: value for run in runs if (value := cell.value(run)) is not None}
-    counted = [run for run in runs if run.folder in values]
+    counted = [run for run in runs if cell.value(run) is not None]
     if not counted:
         return Entry(cell, counted)
-    mean, spread = mean_and_spread(list(values.values()))
-    comparable = cell.compare and cell.paper is not None and not any(any(cell.deviations(run)) for run in counted)
-    return Entry(cell, counted, len(counted), mean, spread, mean - cell.paper if comparable and cell.paper else None)
+    mean, spread = mean_and_spread([value for run in counted if (value := cell.value(run)) is not None])
+    comparable = cell.compare and not any(any(cell.deviations(run)) for run in counted)
+    return Entry(cell, counted, mean, spread, mean - cell.paper if comparable and cell.paper is not None else None)
 
 
 def _named(key: str, value: Any) -> str:
