@@ -111,12 +111,14 @@ def align(
     k = aligner.scheme.num_landmarks
     none = Landmarks(np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros((0, 4)))
     group: list[tuple[Frame, Any]] = []
+    detected = boxes.same is None and boxes.table is None
 
     def flush() -> Iterator[tuple[Frame, Landmarks]]:
         usable = [(frame.image, its) for frame, its in group if frame.image is not None]
         found = iter(aligner.align([image for image, _ in usable], [its for _, its in usable]))
         for frame, _ in group:
-            yield frame, none if frame.image is None else next(found)
+            landmarks = none if frame.image is None else next(found)
+            yield frame, aligner.only_faces(landmarks) if detected else landmarks
         group.clear()
 
     for frame in pictures:
