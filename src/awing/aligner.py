@@ -18,7 +18,6 @@ from awing.errors import ConfigError, DataError
 from awing.geometry import apply, crop_matrix
 from awing.images import crop
 
-
 LEAST = 0.3  # 184 held-out faces of 300-W: docs/results/300w_small.md
 
 
