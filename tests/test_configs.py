@@ -182,8 +182,8 @@ def test_every_experiment_says_its_command_its_cost_and_what_was_measured():
 def test_environment_yml_installs_what_pip_installs():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["--constraint constraints.txt", "--editable .[train,dev]"]
-    assert "--constraint constraints.txt --editable '.[train,dev]'" in (ROOT / "Makefile").read_text()
+    assert pip == ["--constraint constraints.txt", "--editable .[train,detect,export,dev]"]
+    assert "--constraint constraints.txt --editable '.[train,detect,export,dev]'" in (ROOT / "Makefile").read_text()
     python = [entry for entry in environment["dependencies"] if isinstance(entry, str) and entry.startswith("python")]
     assert python == ["python>=3.10,<3.14"]
     assert 'requires-python = ">=3.10,<3.14"' in (ROOT / "pyproject.toml").read_text()
