@@ -21,7 +21,7 @@ from awing.aligner import Aligner
 from awing.data import Record
 from awing.data.crops import landmark_box
 from awing.data.images import read_image
-from awing.detector import TO_LANDMARKS, FaceDetector
+from awing.detector import TO_LANDMARKS, FaceDetector, to_landmarks
 from awing.metrics import nme
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -53,7 +53,7 @@ def main() -> None:
 def measure(detector: FaceDetector, split: str, records: list[Record], checkpoint: str | None) -> None:
     """Recall, spread of the boxes, and NME."""
     matches, others, seconds = match(detector, records)
-    boxes = [None if pair is None else mapped(*pair[:2]) for pair in matches]
+    boxes = [None if m is None else to_landmarks(m[0][None], np.array([m[1]]))[0] for m in matches]
     pairs = [(box, square(landmark_box(r))) for box, r in zip(boxes, records, strict=True) if box is not None]
     spread = np.array([offsets(box, truth) for box, truth in pairs]).std(0)
     print(
@@ -95,13 +95,6 @@ def match(
         hit = best >= 0 and overlaps[best] >= 0.3
         result.append((boxes[best], int(filters[best]), truth) if hit else None)
     return result, others, time.perf_counter() - start
-
-
-def mapped(box: np.ndarray, which: int) -> np.ndarray:
-    dx, dy, size = TO_LANDMARKS[which]
-    side = box[2] - box[0]
-    center = (box[:2] + box[2:]) / 2 + np.array([dx, dy]) * side
-    return np.concatenate([center - size * side / 2, center + size * side / 2])
 
 
 def square(box: np.ndarray) -> np.ndarray:

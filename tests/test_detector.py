@@ -11,7 +11,7 @@ from awing import Aligner
 from awing.data import read_300w
 from awing.data.crops import landmark_box
 from awing.data.images import read_image
-from awing.detector import FaceDetector
+from awing.detector import FaceDetector, to_landmarks
 from awing.errors import ConfigError
 from awing.metrics import nme
 from awing.schemes import get_scheme
@@ -33,6 +33,23 @@ def test_real_faces_are_found_where_their_landmarks_are(records):
         sizes = [(box[2] - box[0]) / side for box in boxes]
         hits += any(f < 0.35 and 0.7 < s < 1.4 for f, s in zip(far, sizes, strict=True))
     assert hits >= 0.85 * len(records), f"{hits} of {len(records)}"
+
+
+def test_mapped_boxes_lie_where_landmarks_do_for_each_filter(real_data):
+    """Turned faces have their landmarks beside dlib's box: the median offset of each filter is taken out."""
+    detector, offsets = FaceDetector(), {}
+    for record in read_300w(real_data / "300w", "train", allow_partial=True).records[::10]:
+        truth = landmark_box(record)
+        center, side = (truth[:2] + truth[2:]) / 2, (truth[2:] - truth[:2]).max()
+        raw, _, filters = detector.raw(read_image(record.path))
+        for box, which in zip(to_landmarks(raw, filters), filters, strict=True):
+            shift = ((box[:2] + box[2:]) / 2 - center) / side
+            if np.abs(shift).max() < 0.35:  # another's face otherwise
+                offsets.setdefault(int(which), []).append([*shift, np.log((box[2] - box[0]) / side)])
+    medians = {which: np.median(rows, 0) for which, rows in offsets.items() if len(rows) >= 15}
+    assert {0, 1, 2} <= medians.keys()
+    for which, median in medians.items():
+        assert np.abs(median).max() < 0.05, (which, median)
 
 
 def test_the_aligner_finds_landmarks_without_boxes(records):

@@ -2,15 +2,20 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from awing.arrays import Image
 from awing.errors import ConfigError
 
 # From the box that dlib finds to the tight box around 68 landmarks, for each of its five filters (frontal, turned to
 # the two sides, tilted to the two sides): shift of the centre to the right and down, side of the square; in sides of
-# dlib's box. Medians over training faces of 300-W: benchmarks/detector.py, docs/results/detector.md.
-TO_LANDMARKS = np.array([[0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0], [0.0, 0.09, 1.0]])
+# dlib's box. Medians over training faces of 300-W: benchmarks/detector.py, docs/results/300w_small.md.
+TO_LANDMARKS = np.array(
+    [
+        [-0.013, 0.089, 1.018], [0.105, 0.106, 0.940], [-0.108, 0.116, 0.985],
+        [-0.021, 0.062, 1.018], [0.079, 0.062, 1.018],
+    ]
+)  # fmt: skip
 
 
 class FaceDetector:
@@ -41,15 +46,10 @@ class FaceDetector:
             (F, 4) x0, y0, x1, y1 image px, and (F,).
         """
         boxes, scores, filters = self.raw(image)
-        if not len(boxes):
-            return np.zeros((0, 4)), np.zeros(0)
-        side = boxes[:, 2:] - boxes[:, :2]
-        shift, size = TO_LANDMARKS[filters, :2], TO_LANDMARKS[filters, 2:]
-        center = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift * side
-        order = np.argsort(-side[:, 0], kind="stable")
-        return np.concatenate([center - side * size / 2, center + side * size / 2], 1)[order], scores[order]
+        order = np.argsort(boxes[:, 0] - boxes[:, 2], kind="stable")
+        return to_landmarks(boxes, filters)[order], scores[order]
 
-    def raw(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"], np.ndarray]:
+    def raw(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"], Int[np.ndarray, " f"]]:
         """dlib's own boxes in image px, its scores, and which of its five filters found each."""
         zoom = min(1.0, self.longest / max(image.shape[:2]))
         small = image if zoom == 1 else cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
@@ -57,3 +57,15 @@ class FaceDetector:
         edges = np.array([[r.left() - 0.5, r.top() - 0.5, r.right() + 0.5, r.bottom() + 0.5] for r in found])
         boxes = (edges.reshape(-1, 4) + 0.5) / zoom - 0.5
         return boxes, np.array(scores, dtype=float), np.array(filters, dtype=int)
+
+
+def to_landmarks(boxes: Float[np.ndarray, "f 4"], filters: Int[np.ndarray, " f"]) -> Float[np.ndarray, "f 4"]:
+    """dlib's boxes -> squares around the landmarks, by the filter that found each.
+
+    >>> to_landmarks(np.array([[0.0, 0.0, 1000.0, 1000.0]]), np.array([1])).round().tolist()
+    [[135.0, 136.0, 1075.0, 1076.0]]
+    """
+    side = boxes[:, 2:] - boxes[:, :2]
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2 + TO_LANDMARKS[filters, :2] * side
+    half = TO_LANDMARKS[filters, 2:] * side / 2
+    return np.concatenate([center - half, center + half], 1)
