@@ -14,7 +14,7 @@ def test_the_fit_is_where_the_likelihood_is_flat():
     rng = np.random.default_rng(1)
     peaks = rng.beta(5, 2, 5000)
     right = rng.uniform(size=5000) < peaks**2
-    found = calibration.fit(peaks, right)
+    found = calibration.fit(peaks, np.where(right, 0.01, 0.1), 0.05, "box")
     residual = 1 / (1 + np.exp(-(found["offset"] + found["slope"] * peaks))) - right
     assert abs(residual.mean()) < 1e-4 and abs((residual * peaks).mean()) < 1e-4
     assert found["slope"] > 0
@@ -22,8 +22,8 @@ def test_the_fit_is_where_the_likelihood_is_flat():
 
 @pytest.mark.parametrize("right", [True, False])
 def test_points_of_one_kind_fit_nothing(right):
-    with pytest.raises(ValueError, match="of 9 right"):
-        calibration.fit(np.linspace(0, 1, 9), np.full(9, right))
+    with pytest.raises(DataError, match="of 9 right"):
+        calibration.fit(np.linspace(0, 1, 9), np.full(9, 0.01 if right else 0.1), 0.05, "box")
 
 
 def test_a_confidence_that_claims_too_much_is_found_out():
@@ -62,3 +62,13 @@ def test_an_evaluation_fits_and_writes_a_confidence(config, rendered, tmp_path):
         engine.evaluate(config("evaluate", *given), tmp_path / "test")
     with pytest.raises(DataError, match=r"radius of 1e-09: .* found 0 of"):
         engine.evaluate(config("evaluate", *given, "calibrate=1e-9", "dataset.split=val"), tmp_path / "none")
+
+
+def test_a_test_by_another_normaliser_judges_no_confidence(config, rendered, tmp_path):
+    """The shipped confidence is of inter_ocular; a test that divides by something else still gives its results."""
+    given = ["checkpoint=300w-small", "dataset=300w", f"paths.data_dir={rendered}", "dataset.allow_partial=true"]
+    given += ["trainer=cpu", "data.num_workers=0", "dataset.test_fraction=0.1", "dataset.val_fraction=0.1"]
+    engine.evaluate(config("evaluate", *given), tmp_path / "same")
+    assert json.loads((tmp_path / "same" / "confidence.json").read_text())["radius"] == 0.05
+    engine.evaluate(config("evaluate", *given, "dataset.normalisers=[inter_pupil]"), tmp_path / "other")
+    assert (tmp_path / "other" / "metrics.json").exists() and not (tmp_path / "other" / "confidence.json").exists()

@@ -19,27 +19,36 @@ from awing.errors import DataError
 from awing.plotting import save_reliability
 
 
-def fit(peaks: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> dict[str, float]:
+def fit(
+    peaks: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n"], radius: float, normaliser: str
+) -> dict[str, Any]:
     """The logistic function of largest likelihood.
 
     Args:
         peaks: Heights of peaks.
-        right: Whether each point lies within the radius.
+        errors: Of the points, in parts of the normaliser.
+        radius: Within which a point is right, in parts of the normaliser.
+        normaliser: Its name.
 
     Returns:
-        "slope" and "offset": the probability is ``1 / (1 + exp(-(offset + slope * peak)))``.
+        "slope" and "offset": the probability is ``1 / (1 + exp(-(offset + slope * peak)))``; "radius", "normaliser".
 
     Raises:
-        ValueError: all points are right, or none.
+        DataError: all points are right, or none.
 
     >>> rng = np.random.default_rng(0)
     >>> peaks = rng.uniform(0, 1, 100_000)
-    >>> found = fit(peaks, rng.uniform(0, 1, 100_000) < expit(-2 + 5 * peaks))
+    >>> right = rng.uniform(0, 1, 100_000) < expit(-2 + 5 * peaks)
+    >>> found = fit(peaks, np.where(right, 0.01, 0.1), radius=0.05, normaliser="inter_ocular")
     >>> round(found["slope"], 1), round(found["offset"], 1)
     (5.0, -2.0)
     """
+    right = errors < radius
     if right.all() or not right.any():
-        raise ValueError(f"expected points that are right and others, found {right.sum()} of {len(right)} right")
+        raise DataError(
+            f"a confidence cannot be fitted at a radius of {radius}: expected points that are right and others, found "
+            f"{right.sum()} of {len(right)} right"
+        )
 
     def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logit = parameters[0] * peaks + parameters[1]
@@ -48,7 +57,7 @@ def fit(peaks: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> dict[s
         return float(loss.mean()), np.array([(residual * peaks).mean(), residual.mean()])
 
     slope, offset = minimize(cost, np.zeros(2), jac=True).x.tolist()
-    return {"slope": slope, "offset": offset}
+    return {"slope": slope, "offset": offset, "radius": radius, "normaliser": normaliser}
 
 
 def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = 10) -> dict[str, Any]:
@@ -78,43 +87,21 @@ def write(
     output: Path,
     peaks: Float[np.ndarray, " n"],
     errors: Float[np.ndarray, " n"],
-    known: Mapping[str, Any] | None,
-    radius: float | None,
-    normaliser: str,
+    confidence: Mapping[str, Any],
     title: str,
-) -> dict[str, Any]:
-    """Fit a confidence, or judge the one that a checkpoint has; write ``confidence.json`` and ``reliability.png``.
+) -> None:
+    """Judge a confidence; write ``confidence.json``, the confidence and :func:`reliability`, and ``reliability.png``.
 
     Args:
         output: The folder.
         peaks: Heights of peaks.
-        errors: Of the points, in parts of the normaliser; NaN where nothing is annotated.
-        known: The checkpoint's; with ``radius`` a new one is fitted.
-        radius: Within which a point is right, in parts of the normaliser.
-        normaliser: Its name.
+        errors: Of the points, in parts of the confidence's normaliser.
+        confidence: What :func:`fit` found, for these points or others.
         title: What data they are of.
-
-    Returns:
-        What ``confidence.json`` holds: slope, offset, radius, normaliser, and :func:`reliability` on these points.
-
-    Raises:
-        DataError: all points are right, or none; or the checkpoint's normaliser is another.
     """
-    scored = np.isfinite(errors)
-    peaks, errors = peaks[scored].astype(float), errors[scored]
-    if radius is not None:
-        try:
-            known = {**fit(peaks, errors < radius), "radius": radius, "normaliser": normaliser}
-        except ValueError as error:
-            raise DataError(f"a confidence cannot be fitted at a radius of {radius}: {error}") from None
-    if known is None:
-        raise ValueError("expected a radius to fit a confidence at, or a known confidence")
-    if known["normaliser"] != normaliser:
-        raise DataError(f"the confidence is of {known['normaliser']}: name that one first, in dataset.normalisers")
-    right = errors < known["radius"]
-    curve = reliability(expit(known["offset"] + known["slope"] * peaks), right)
-    found = {**known, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
+    right = errors < confidence["radius"]
+    curve = reliability(expit(confidence["offset"] + confidence["slope"] * peaks), right)
+    found = {**confidence, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
     (output / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
-    save_reliability(output / "reliability.png", curve, f"{title}: within {100 * known['radius']:g} %")
+    save_reliability(output / "reliability.png", curve, f"{title}: within {100 * confidence['radius']:g} %")
     print(f"confidence: calibration error {100 * curve['error']:.2f} %, {output / 'reliability.png'}")
-    return found

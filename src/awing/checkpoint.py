@@ -31,6 +31,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
     "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
+CONFIDENCE = ("slope", "offset", "radius", "normaliser")
 T = TypeVar("T")
 
 
@@ -148,7 +149,7 @@ class Checkpoint:
             others = {"precision": config["trainer"]["precision"], "matmul_precision": config["matmul_precision"]}
             others["seed"] = config["seed"]
             if confidence is not None:
-                confidence = {key: confidence[key] for key in ("slope", "offset", "radius", "normaliser")}
+                confidence = {key: confidence[key] for key in CONFIDENCE}
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
@@ -162,7 +163,7 @@ class Checkpoint:
         """
         try:
             found = json.loads(file.read_text())
-            confidence = {key: found[key] for key in ("slope", "offset", "radius", "normaliser")}
+            confidence = {key: found[key] for key in CONFIDENCE}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{file}: expected the confidence.json of an evaluation, found {error!r}") from None
         _check_kinds(file, confidence)

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.loggers import CSVLogger
 
-from awing import calibration, preparation, runs, slurm
+from awing import preparation, runs, slurm
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
@@ -107,12 +107,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     jitters = read_jitters(cfg.box_jitter or {})
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
-    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps)
-    if cfg.calibrate is not None or (checkpoint.confidence and trainer.world_size == 1):
-        regressor = for_testing(checkpoint, datamodule, cfg.decoder)
-        peaks, errors = regressor.to(trainer.strategy.root_device).point_errors(datamodule.test_dataloader())
-        title = f"{datamodule.name} {datamodule.split}, {datamodule.normalisers[0]}"
-        calibration.write(output, peaks, errors, checkpoint.confidence, cfg.calibrate, datamodule.normalisers[0], title)
+    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps, cfg.calibrate)
     if jitters:
         run_jittered(jitters, for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
     return results

@@ -18,6 +18,7 @@ from rich.table import Table
 from torch.utils.benchmark import Timer
 from torch.utils.data import default_collate
 
+from awing import calibration
 from awing.arrays import Image
 from awing.checkpoint import Checkpoint
 from awing.data import LandmarkDataModule, LandmarkDataset
@@ -40,6 +41,7 @@ def run_test(
     output: Path,
     decoder: str | None = None,
     fps: bool = False,
+    calibrate: float | None = None,
 ) -> dict[str, Any]:
     """Test on the split that the data set names, and write and print the results.
 
@@ -50,6 +52,7 @@ def run_test(
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
         fps: Whether frames a second are measured.
+        calibrate: Radius of a confidence that is fitted to these faces; otherwise the checkpoint's own is judged.
 
     Returns:
         What ``metrics.json`` holds.
@@ -71,7 +74,23 @@ def run_test(
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
+    if trainer.world_size == 1:
+        _judge_confidence(regressor, checkpoint.confidence, calibrate, output, f"{datamodule.name} {datamodule.split}")
     return {**about, "subsets": regressor.results}
+
+
+def _judge_confidence(
+    regressor: LandmarkRegressor, known: Mapping[str, Any] | None, radius: float | None, output: Path, faces: str
+) -> None:
+    """Fit a confidence to the points of a test, or judge the known one where it is of their normaliser."""
+    normaliser = regressor.test_nme.normalisers[0]
+    if radius is None and (known is None or known["normaliser"] != normaliser):
+        return
+    peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*regressor.points, strict=True))
+    peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
+    confidence = calibration.fit(peaks, errors, radius, normaliser) if radius is not None else known
+    if confidence:
+        calibration.write(output, peaks, errors, confidence, f"{faces}, {normaliser}")
 
 
 def read_jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.errors import AwingError, ConfigError, check_choice
 from awing.models import to_official
-from awing.words import parse
+from awing.words import run
 
 HELP = """usage: python src/export.py checkpoint=NAME output=FILE [key=value ...]
 
@@ -44,20 +42,17 @@ class Options:
     overwrite: bool = False
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run the command: exit with 0, or with 1 and a sentence."""
-    words = sys.argv[1:] if words is None else words
-    if not words or {"--help", "-h"} & set(words):
-        print(HELP)
-        return
-    try:
-        options = parse(words, Options)
-        checkpoint = Checkpoint.read(options.checkpoint)
-        if options.confidence:
-            checkpoint = checkpoint.with_confidence(Path(options.confidence))
-        print(export(checkpoint, Path(options.output), options.decode, options.half, options.overwrite))
-    except AwingError as error:
-        sys.exit(f"error: {error}")
+def main() -> None:
+    """The command."""
+    run(_export, Options, HELP)
+
+
+def _export(options: Options) -> int:
+    checkpoint = Checkpoint.read(options.checkpoint)
+    if options.confidence:
+        checkpoint = checkpoint.with_confidence(Path(options.confidence))
+    print(export(checkpoint, Path(options.output), options.decode, options.half, options.overwrite))
+    return 0
 
 
 def export(

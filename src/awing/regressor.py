@@ -1,13 +1,11 @@
 """The LightningModule: encode, network, loss, decode, metrics."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, UInt8
-from lightning_fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
 
 from awing.arrays import Batch
@@ -66,6 +64,7 @@ class LandmarkRegressor(pl.LightningModule):
         groups = codec.scheme.groups
         self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
+        self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
@@ -116,11 +115,12 @@ class LandmarkRegressor(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         self.test_nme.reset()
+        self.points = []
         if self.test_pck is not None:
             self.test_pck.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self._score(self.test_nme, self(batch["image"])[-1], batch, self.test_pck)
+        self.points.append(self._score(self.test_nme, self(batch["image"])[-1], batch, self.test_pck))
 
     def on_test_epoch_end(self) -> None:
         self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()
@@ -128,23 +128,6 @@ class LandmarkRegressor(pl.LightningModule):
             self.results["full"]["pck"] = self.test_pck.compute()
         for name, nme in self.results["full"]["nme"].items():
             self.log(f"test/nme_{name}", nme)
-
-    @torch.no_grad()
-    def point_errors(self, batches: Iterable[Batch]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Of every landmark of every face: the height of its peak, and its error by the first normaliser, a fraction.
-
-        The error is NaN where nothing is annotated.
-        """
-        self.eval()
-        peaks, errors = [], []
-        for batch in batches:
-            batch = move_data_to_device(batch, self.device)
-            inverse = torch.linalg.inv(batch["matrix"])
-            decoded, heights = self.codec.decode(self(batch["image"])[-1])
-            distance = (to_source(inverse, decoded) - to_source(inverse, batch["points"])).norm(dim=-1)
-            peaks.append(heights.flatten())
-            errors.append(torch.where(batch["labelled"], distance / batch["normalisers"][:, :1], torch.nan).flatten())
-        return torch.cat(peaks).cpu().numpy(), torch.cat(errors).cpu().numpy()
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None:
@@ -170,14 +153,17 @@ class LandmarkRegressor(pl.LightningModule):
         maps: Float[Tensor, "b c h w"],
         batch: Batch,
         pck: PercentCorrectKeypoints | None = None,
-    ) -> None:
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+        """Update the metrics; return peak heights, and errors by the first normaliser: NaN without annotation."""
         inverse = torch.linalg.inv(batch["matrix"])
-        points, target = (to_source(inverse, p) for p in (self.codec.decode(maps)[0], batch["points"]))
+        decoded, peaks = self.codec.decode(maps)
+        points, target = (to_source(inverse, p) for p in (decoded, batch["points"]))
         labelled, norms, index = batch["labelled"], batch["normalisers"], batch["index"]
         metric.update(points, target, labelled, norms, index, batch["subsets"])
         if pck is not None:
             torso = norms[:, metric.normalisers.index("torso")]
             pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], index)
+        return peaks, torch.where(labelled, (points - target).norm(dim=-1) / norms[:, :1], torch.nan)
 
 
 def squared_errors(

@@ -1,12 +1,31 @@
 """``key=value`` words of commands that need no composed configuration, and so no Hydra; any path is a value."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from awing.errors import ConfigError, did_you_mean
+from awing.errors import AwingError, ConfigError, did_you_mean
 
 T = TypeVar("T")
+
+
+def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
+    """Run a command: print its usage where nothing is asked; end a known error in a sentence, and exit.
+
+    Args:
+        work: Gets the options, and gives the exit status.
+        options: See :func:`parse`.
+        usage: What ``--help`` prints.
+    """
+    words = sys.argv[1:]
+    if not words or {"--help", "-h"} & set(words):
+        print(usage)
+        sys.exit()
+    try:
+        sys.exit(work(parse(words, options)))
+    except AwingError as error:
+        sys.exit(f"error: {error}")
 
 
 def parse(words: Sequence[str], options: type[T]) -> T:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from awing.aligner import Aligner, Landmarks, checked_boxes
-from awing.errors import AwingError, ConfigError, DataError
+from awing.errors import ConfigError, DataError
 from awing.prediction.inputs import Boxes, Frame, find, frames
 from awing.prediction.writer import WRITTEN, Writer
-from awing.words import parse
+from awing.words import run
 
 HELP = """usage: awing-predict input=PATH [key=value ...]
 
@@ -43,19 +43,12 @@ class Options:
     overwrite: bool = False
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run the command: exit with 0, with 1 and a sentence where it cannot work or some inputs could not be read."""
-    words = sys.argv[1:] if words is None else words
-    if not words or {"--help", "-h"} & set(words):
-        print(HELP)
-        return
+def main() -> None:
+    """The command; its exit status is 1 where some inputs could not be read."""
     try:
-        failures = predict(parse(words, Options))
-    except AwingError as error:
-        sys.exit(f"error: {error}")
+        run(lambda options: int(predict(options) > 0), Options, HELP)
     except KeyboardInterrupt:
         sys.exit("stopped: what was predicted so far is in the .part files of output")
-    sys.exit(1 if failures else 0)
 
 
 def predict(options: Options) -> int:
@@ -111,14 +104,13 @@ def align(
     k = aligner.scheme.num_landmarks
     none = Landmarks(np.zeros((0, k, 2)), np.zeros((0, k)), np.zeros((0, 4)))
     group: list[tuple[Frame, Any]] = []
-    detected = boxes.same is None and boxes.table is None
 
     def flush() -> Iterator[tuple[Frame, Landmarks]]:
         usable = [(frame.image, its) for frame, its in group if frame.image is not None]
         found = iter(aligner.align([image for image, _ in usable], [its for _, its in usable]))
         for frame, _ in group:
             landmarks = none if frame.image is None else next(found)
-            yield frame, aligner.only_faces(landmarks) if detected else landmarks
+            yield frame, aligner.only_faces(landmarks) if boxes.detected else landmarks
         group.clear()
 
     for frame in pictures:

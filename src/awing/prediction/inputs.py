@@ -112,6 +112,7 @@ class Boxes:
     def __init__(self, given: str | None, names: set[str]) -> None:
         self.same: list[list[float]] | None = None
         self.table: dict[tuple[str, int | None], list[list[float]]] | None = None
+        self.detected = given is None  # a detector is to find them
         if given is None:
             return
         if Path(given).suffix.lower() == ".csv":
@@ -124,7 +125,7 @@ class Boxes:
         self.same = [[x0, y0, x1, y1]]
 
     def of(self, frame: Frame) -> list[list[float]] | None:
-        """The boxes of one frame; None where a detector is to find them."""
+        """The boxes of one frame; None where they are detected."""
         return self.same if self.table is None else self.table.get((frame.name, frame.number), [])
 
 
