@@ -1,6 +1,5 @@
 """Training and evaluation end to end, on a few rendered faces."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from miniatures import write_people
+from tiny import COUNTS, TINY, run, table
 
 from awing import engine
 from awing.checkpoint import Checkpoint
@@ -21,24 +21,6 @@ from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 
 EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
-COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
-TINY = [
-    "model=small", "trainer=cpu", "model.channels=8", "model.depth=2",
-    "codec.input_size=64", "codec.heatmap_size=16", "data.batch_size=4", "data.num_workers=0", "trainer.max_epochs=2",
-    "callbacks.progress=null",
-]  # fmt: skip
-
-
-def table(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def run(config, rendered: Path, output: Path, *overrides: str) -> dict:
-    wanted = [*TINY, f"paths.data_dir={rendered}", *overrides]
-    if not any(word.startswith("dataset=") for word in wanted):
-        wanted += ["dataset=synthetic", *COUNTS]
-    return engine.fit(config("train", *wanted), output)
 
 
 @pytest.fixture(scope="module")

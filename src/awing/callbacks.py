@@ -37,6 +37,23 @@ class ValidationPictures(pl.Callback):
             log_picture(trainer, f"val/{name}", picture)
 
 
+class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
+    """Lightning's, in a run's folder that was moved before the run goes on.
+
+    Lightning's forgets the best score then, and replaces the best checkpoint by a worse one.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before, now = state_dict["dirpath"], str(self.dirpath)
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {moved(key): score for key, score in value.items()}
+            return value.replace(before, now, 1) if isinstance(value, str) else value
+
+        super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+
+
 class StopOnNonFinite(pl.Callback):
     """Stop when the loss is NaN or infinite, before a step is made with it, and keep the batch.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from awing.codec import HeatmapCodec
-from awing.errors import CheckpointError, did_you_mean
+from awing.errors import CheckpointError, DamagedCheckpoint, did_you_mean
 from awing.models import StackedHourglass, load_official
 from awing.schemes import SCHEMES
 
@@ -60,7 +61,7 @@ class Checkpoint:
         """Read a run's ``.ckpt``, a ``.safetensors`` file of :meth:`write`, ``official:PATH``, or a shipped name.
 
         Raises:
-            CheckpointError: it is missing, broken, of another format, or holds more than plain data.
+            CheckpointError: it is missing, damaged, of another format, or holds more than plain data.
         """
         if str(name).startswith("official:"):
             return cls._read_official(Path(str(name).removeprefix("official:")))
@@ -79,9 +80,13 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
+            with ZipFile(path) as parts:  # torch does not look at the checksums that it writes
+                damaged = parts.testzip()
+            if damaged:
+                raise BadZipFile(damaged)
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
-            raise CheckpointError(
+            raise DamagedCheckpoint(
                 f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, no checkpoint, "
                 "or holds more than plain data"
             ) from None

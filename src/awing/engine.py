@@ -276,7 +276,7 @@ def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
         logger=loggers,
         enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
-        plugins=slurm.plugins(),
+        plugins=[runs.WholeCheckpoints(), *slurm.plugins()],
         **validation,
     )
     return trainer

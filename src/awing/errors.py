@@ -21,6 +21,10 @@ class CheckpointError(AwingError):
     """A checkpoint that cannot be read, or does not fit what it is used for."""
 
 
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint's file is not what was written: cut short, or changed."""
+
+
 class FolderInUse(ConfigError):
     """Another process works in the folder."""
 

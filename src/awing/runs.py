@@ -1,23 +1,30 @@
-"""A run's folder: whether a run may begin in it, goes on, or is finished."""
+"""A run's folder: whether a run may begin in it, goes on, or is finished; and how its checkpoints are written."""
 
 import csv
+import io
 import json
 import logging
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing import slurm
 from awing.checkpoint import Checkpoint
-from awing.errors import ConfigError
+from awing.errors import CheckpointError, ConfigError, DamagedCheckpoint
 
 log = logging.getLogger(__name__)
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 # what a run cannot change on the way and still be one run
 FIXED: tuple[str, ...] = (
@@ -33,6 +40,40 @@ FIXED_AT_THE_END = (
 )  # fmt: skip
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, and keeps the one before ``last.ckpt`` as ``previous.ckpt``.
+
+    Lightning's own writer goes through the system's temporary folder: onto another disk, its move is a copy that a kill
+    cuts short, and no write waits for the disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write beside, wait for the disk, rename.
+
+        Raises:
+            CheckpointError: the file cannot be written; what was there before is as it was.
+        """
+        file, content = Path(path), io.BytesIO()
+        torch.save(checkpoint, content)
+        part = file.with_suffix(".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                stream.write(content.getbuffer())
+                stream.flush()
+                os.fsync(stream.fileno())
+            if file.name == LAST and file.exists():
+                file.replace(file.with_name(PREVIOUS))
+            part.replace(file)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"{file} cannot be written: {error.strerror}. The checkpoints that are in its folder are good: mend the "
+                "cause, then go on with resume=auto and the same output"
+            ) from None
+
+
 def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
     """The checkpoint that a run goes on from; None where it starts anew, or is finished.
 
@@ -40,20 +81,45 @@ def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
 
     Raises:
         ConfigError: the folder holds a run that was not asked for.
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: no checkpoint can be read.
     """
-    last = output / "checkpoints" / "last.ckpt"
+    files = [output / "checkpoints" / name for name in (LAST, PREVIOUS, BEST)]
+    files = [file for file in files if file.is_file()]
     if cfg.resume == "auto" or slurm.restarted():
-        if last.is_file():
-            return Checkpoint.read_run(last)
+        if files:
+            return _newest_good(files)
     elif (output / "test" / "metrics.json").exists():
         raise ConfigError(
             f"{output} holds a finished run, tested once: choose another output, evaluate its checkpoints with "
             "src/evaluate.py, or give resume=auto to leave what is finished as it is"
         )
-    elif last.exists():
+    elif files:
         raise ConfigError(f"{output} holds a run already: continue it with resume=auto, or choose another output")
     return Checkpoint.read_run(Path(cfg.resume)) if cfg.resume not in (None, "auto") else None
+
+
+def _newest_good(files: list[Path]) -> Checkpoint:
+    """The first of a run's checkpoints; where it is damaged, the one of the others that is good and has most steps.
+
+    Raises:
+        CheckpointError: none is good, or one is of another format.
+    """
+    damage, good = [], []
+    for file in files:
+        try:
+            checkpoint = Checkpoint.read_run(file)
+        except DamagedCheckpoint as error:
+            damage.append(str(error))
+            continue
+        if file.name == LAST:
+            return checkpoint
+        good.append(checkpoint)
+    if not good:
+        raise CheckpointError("no checkpoint of this run is good:\n" + "\n".join(f"  {line}" for line in damage))
+    newest = max(good, key=attrgetter("step"))
+    for line in damage:
+        log.warning("%s; the run goes on from %s, step %d", line, newest.path, newest.step)
+    return newest
 
 
 def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:
@@ -130,8 +196,8 @@ def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
 
 def best_or_last(output: Path) -> Path:
     """The checkpoint that is tested."""
-    best = output / "checkpoints" / "best.ckpt"
-    return best if best.is_file() else best.with_name("last.ckpt")
+    best = output / "checkpoints" / BEST
+    return best if best.is_file() else best.with_name(LAST)
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""What becomes of a run that is cut off, and of checkpoints that are damaged or cannot be written."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import run, table
+
+from awing.checkpoint import Checkpoint
+from awing.errors import CheckpointError, DamagedCheckpoint
+from awing.runs import WholeCheckpoints
+
+
+@pytest.fixture(scope="module")
+def short(config, rendered, tmp_path_factory) -> Path:
+    """A run of two epochs that keeps an average."""
+    output = tmp_path_factory.mktemp("short") / "run"
+    run(config, rendered, output, "test=false", *AVERAGED)
+    return output
+
+
+@pytest.fixture(scope="module")
+def longer(config, rendered, tmp_path_factory) -> Path:
+    """The same of three."""
+    output = tmp_path_factory.mktemp("longer") / "run"
+    run(config, rendered, output, "test=false", "trainer.max_epochs=3", *AVERAGED)
+    return output
+
+
+AVERAGED = ["callbacks=ema", "callbacks.average.decay=0.9"]
+
+
+def same(one, other, where: str = "") -> None:
+    """Nested states are equal, tensors bit for bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key, value in one.items():
+            same(value, other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            same(a, b, f"{where}[{i}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def state(output: Path) -> dict:
+    """All that ``last.ckpt`` holds, without what names the folder."""
+    found = torch.load(output / "checkpoints" / "last.ckpt", weights_only=True)
+    del found["awing"]
+    for key, values in found["callbacks"].items():
+        if key.startswith("ModelCheckpoint"):  # they name files
+            found["callbacks"][key] = {k: v for k, v in values.items() if k in ("best_model_score", "kth_value")}
+    return found
+
+
+def test_a_cut_off_run_is_all_the_same(config, rendered, short, longer, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
+    same(state(longer), state(tmp_path / "run"))
+    assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
+
+
+@pytest.mark.parametrize("kept", ["previous.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_named_and_the_newest_good_one_used(
+    config, rendered, short, longer, tmp_path, caplog, kept
+):
+    shutil.copytree(short, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        if file.name != kept:
+            file.write_bytes(file.read_bytes()[:-1000])
+    step = Checkpoint.read_run(tmp_path / "run" / "checkpoints" / kept).step
+    run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
+    assert "last.ckpt cannot be read as a checkpoint" in caplog.text and f"{kept}, step {step}" in caplog.text
+    same(state(longer), state(tmp_path / "run"))
+    assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
+
+
+def test_where_none_is_good_each_is_named(config, rendered, short, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    files = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert [file.name for file in files] == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    for file in files:
+        file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"(?s)last\.ckpt.*previous\.ckpt.*best\.ckpt"):
+        run(config, rendered, tmp_path / "run", "resume=auto", *AVERAGED)
+
+
+def test_no_changed_bit_passes(short, tmp_path):
+    """A value or DamagedCheckpoint; and where a value, the same: some bytes of a zip archive mean nothing."""
+    whole, rng, file = (short / "checkpoints" / "last.ckpt").read_bytes(), np.random.default_rng(0), tmp_path / "a.ckpt"
+    expected, refused = torch.load(short / "checkpoints" / "last.ckpt", weights_only=True), 0
+    for bit in rng.integers(8 * len(whole), size=150).tolist():
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        try:
+            Checkpoint.read_run(file)
+        except DamagedCheckpoint as error:
+            assert str(file) in str(error)
+            refused += 1
+        else:
+            same(expected, torch.load(file, weights_only=True))
+    assert refused > 75
+
+
+def test_a_checkpoint_of_another_format_is_refused_and_not_passed_over(config, rendered, short, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    found = torch.load(file, weights_only=True)
+    found["awing"]["format"] = 99
+    torch.save(found, file)
+    with pytest.raises(CheckpointError, match="format 99; this version reads 1"):
+        run(config, rendered, tmp_path / "run", "resume=auto", *AVERAGED)
+
+
+def test_a_kill_between_two_renames_loses_nothing(config, rendered, short, longer, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").rename(tmp_path / "run" / "checkpoints" / "previous.ckpt")
+    run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
+    same(state(longer), state(tmp_path / "run"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    writer, file = WholeCheckpoints(), tmp_path / "checkpoints" / "last.ckpt"
+    writer.save_checkpoint({"step": 1}, file)
+    file.with_suffix(".part").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be written: No space left.*resume=auto"):
+        writer.save_checkpoint({"step": 2}, file)
+    assert torch.load(file, weights_only=True) == {"step": 1}
+    assert [f.name for f in file.parent.iterdir()] == ["last.ckpt"]
+    writer.save_checkpoint({"step": 2}, file)
+    assert torch.load(file, weights_only=True) == {"step": 2}
+    assert torch.load(file.with_name("previous.ckpt"), weights_only=True) == {"step": 1}
