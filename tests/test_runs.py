@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from tiny import run, table
 
+from awing import runs
 from awing.checkpoint import Checkpoint
-from awing.errors import CheckpointError, DamagedCheckpoint
+from awing.errors import AwingError, CheckpointError, DamagedCheckpoint
+from awing.regressor import LandmarkRegressor
 from awing.runs import WholeCheckpoints
 
 
@@ -30,7 +33,13 @@ def longer(config, rendered, tmp_path_factory) -> Path:
     return output
 
 
-AVERAGED = ["callbacks=ema", "callbacks.average.decay=0.9"]
+# an average; and learning rates that change by the epoch
+AVERAGED = [
+    "callbacks=ema",
+    "callbacks.average.decay=0.9",
+    "optim.scheduler.milestones=[1,2]",
+    "optim.optimizer.lr=1e-3",
+]
 
 
 def same(one, other, where: str = "") -> None:
@@ -65,6 +74,27 @@ def test_a_cut_off_run_is_all_the_same(config, rendered, short, longer, tmp_path
     run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
     same(state(longer), state(tmp_path / "run"))
     assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
+
+
+@pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
+@pytest.mark.parametrize("write", ["before", "after"])
+def test_a_run_that_ends_as_it_saves_loses_no_row(config, rendered, longer, tmp_path, monkeypatch, name, write):
+    save, count = WholeCheckpoints.save_checkpoint, iter(range(10))
+
+    def dying(self, checkpoint, path, **rest):
+        dies = Path(path).name == name and next(count) == 1
+        if not (dies and write == "before"):
+            save(self, checkpoint, path, **rest)
+        if dies:
+            raise SystemExit
+
+    words = "test=false", "trainer.max_epochs=3", *AVERAGED
+    with monkeypatch.context() as context, pytest.raises(SystemExit):
+        context.setattr(WholeCheckpoints, "save_checkpoint", dying)
+        run(config, rendered, tmp_path, *words)
+    run(config, rendered, tmp_path, *words, "resume=auto")
+    same(state(longer), state(tmp_path))
+    assert table(longer / "metrics.csv") == table(tmp_path / "metrics.csv")
 
 
 @pytest.mark.parametrize("kept", ["previous.ckpt", "best.ckpt"])
@@ -139,3 +169,39 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
     writer.save_checkpoint({"step": 2}, file)
     assert torch.load(file, weights_only=True) == {"step": 2}
     assert torch.load(file.with_name("previous.ckpt"), weights_only=True) == {"step": 1}
+
+
+def test_what_is_not_finite_stops_the_run_and_is_kept(config, rendered, tmp_path):
+    with pytest.raises(AwingError, match=r"became nan, the loss nan, in epoch 0, step 1; no step was made"):
+        run(config, rendered, tmp_path, "optim.optimizer.lr=1e30", "trainer.accumulate_grad_batches=2")
+    found = torch.load(tmp_path / "nonfinite_rank0.pt", weights_only=True)
+    assert (found["epoch"], found["step"]) == (0, 1) and np.isnan(found["loss"])
+    assert [batch["image"].shape for batch in found["batches"]] == [(4, 3, 64, 64)] * 2
+    assert found["norms"]["weights"]["network.stem.0.weight"] > 1e20
+    assert any(np.isnan(norm) for norm in found["norms"]["gradients"].values())
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_weights_that_the_last_step_spoilt_are_not_saved(config, rendered, tmp_path):
+    with pytest.raises(AwingError, match=r"after step 1, \d+ of the network's tensors are not finite, network\."):
+        run(config, rendered, tmp_path, "optim.optimizer.lr=1e38", "trainer.limit_train_batches=1", *NO_VALIDATION)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+NO_VALIDATION = ["dataset.val_fraction=0", "test=false"]
+
+
+@pytest.mark.parametrize(("scale", "stops"), [(2.0**40, False), (1.0, True)])
+def test_an_overflow_of_float16_is_the_scalers_affair(config, rendered, tmp_path, monkeypatch, scale, stops):
+    """Gradients of a loss times 2**40 are infinite: it halves the scale. No scale makes NaN finite."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    monkeypatch.setattr(runs.slurm, "plugins", lambda: [MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    if stops:
+        spoil = LandmarkRegressor.heatmap_loss
+        monkeypatch.setattr(LandmarkRegressor, "heatmap_loss", lambda *parts: spoil(*parts) * torch.nan)
+        with pytest.raises(AwingError, match="no step was made"):
+            run(config, rendered, tmp_path, "trainer.precision=null", *NO_VALIDATION)
+    else:
+        run(config, rendered, tmp_path, "trainer.precision=null", *NO_VALIDATION)
+        assert 0 < scaler.get_scale() < scale
+        assert not list(tmp_path.glob("nonfinite*"))

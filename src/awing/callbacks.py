@@ -55,27 +55,63 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
 
 
 class StopOnNonFinite(pl.Callback):
-    """Stop when the loss is NaN or infinite, before a step is made with it, and keep the batch.
+    """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
+
+    With float16, gradients overflow now and then: the scaler leaves such steps out and halves its scale. Only where
+    they are not finite at a scale of 1 or less is it not the scale's doing.
 
     Args:
-        folder: Where ``nonfinite.pt`` goes: epoch, step and batch.
+        folder: Where ``nonfinite_rank0.pt`` goes: epoch, step, the loss as it went backward, the batches of the step,
+            and the norms of the network's weights and of their gradients by name.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._batch: Any = None
+        self._batches: list[Any] = []
+        self._loss = torch.zeros(())
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
-        self._batch = batch
+        self._batches.append(batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
-        if torch.isfinite(loss):
+        self._loss = loss.detach()
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        batches, self._batches = self._batches, []
+        gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
+        norm = torch.nn.utils.get_total_norm(gradients.values())
+        if torch.isfinite(self._loss + norm):  # waits for the device once
+            return
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None and scaler.get_scale() > 1:
             return
         file = self.folder / f"nonfinite_rank{trainer.global_rank}.pt"
-        state = {"epoch": trainer.current_epoch, "step": trainer.global_step, "batch": self._batch}
-        torch.save(state, file)
+        where = {"epoch": trainer.current_epoch, "step": trainer.global_step, "loss": self._loss.item()}
+        norms = {
+            "weights": {name: p.detach().norm().item() for name, p in pl_module.named_parameters()},
+            "gradients": {name: gradient.norm().item() for name, gradient in gradients.items()},
+        }
+        torch.save(where | {"batches": batches, "norms": norms}, file)
         raise AwingError(
-            f"the loss became {loss.item()} in epoch {trainer.current_epoch}, step {trainer.global_step}; no step was "
-            f"made with it, and its batch is in {file}. Lower optim.optimizer.lr, set trainer.gradient_clip_val or "
-            "look at the batch"
+            f"the norm of the gradients became {norm.item()}, the loss {where['loss']}, in epoch {where['epoch']}, "
+            f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
+            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; the checkpoints are good"
         )
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to save what a last step made infinite.
+
+        Raises:
+            AwingError: a weight is not finite.
+        """
+        values = checkpoint["state_dict"].items()
+        if spoiled := [name for name, value in values if not torch.isfinite(value).all()]:
+            raise AwingError(
+                f"after step {trainer.global_step}, {len(spoiled)} of the network's tensors are not finite, "
+                f"{spoiled[0]} among them, and are not saved; the checkpoints that are there are good. Lower "
+                "optim.optimizer.lr or set trainer.gradient_clip_val"
+            )

@@ -1,5 +1,6 @@
 """Run an entry point so that a mistake ends in a sentence, not in a traceback."""
 
+import errno
 import hashlib
 import logging
 import multiprocessing
@@ -29,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
 
 log = logging.getLogger(__name__)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 _in_sentences = False  # whether errors end in a sentence
 
 
@@ -62,6 +64,8 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
         sys.exit(f"error: {_failures(error.folder.parent, start)}")
     except AwingError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # Hydra makes the folder
+        sys.exit(f"error: the output folder cannot be made: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
 
@@ -92,11 +96,12 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         with _held(output):
             (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
             return work(cfg, output)
-    except Exception as error:
+    except Exception as caught:
+        error = _unwritable(caught, folder) or caught
         if not in_sweep:
             if _in_sentences and isinstance(error, AwingError):
                 sys.exit(f"error: {error}")
-            raise
+            raise error from None
         _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes
@@ -170,6 +175,16 @@ def _held(output: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _unwritable(error: Exception, folder: Path | str) -> AwingError | None:
+    """A full disk or a folder that cannot be written, in words; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+        return None
+    return AwingError(
+        f"{error.filename or folder}: {error.strerror}. Checkpoints that are there are good: mend the cause, then go "
+        "on with resume=auto and the same output"
+    )
 
 
 def _write_error(output: Path, error: Exception, cfg: DictConfig) -> None:

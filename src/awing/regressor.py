@@ -63,6 +63,7 @@ class LandmarkRegressor(pl.LightningModule):
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
         self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
+        self.sums = torch.zeros(3)  # of the epoch's batches so far: squared_errors
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
@@ -78,9 +79,16 @@ class LandmarkRegressor(pl.LightningModule):
         target = self.codec.encode(batch["points"], labelled)
         loss = self.heatmap_loss(outputs, target, labelled)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labelled))
-        errors = squared_errors(outputs[-1].detach(), target, labelled)
-        self.log_dict(errors, on_step=False, on_epoch=True, batch_size=len(labelled), sync_dist=True)
+        self.sums = self.sums.to(loss.device) + squared_errors(outputs[-1].detach(), target, labelled)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's squared errors: by Lightning's own means the row would come after the checkpoint."""
+        every, foreground, batches = self.trainer.strategy.reduce(self.sums, reduce_op="sum").tolist()
+        self.sums = torch.zeros(3)
+        means = {"train/mse_all": every / batches, "train/mse_fg": foreground / batches, "epoch": self.current_epoch}
+        for logger in self.loggers:
+            logger.log_metrics(means, step=self.global_step - 1)
 
     def heatmap_loss(
         self, outputs: list[Float[Tensor, "b c h w"]], target: Float[Tensor, "b c h w"], labelled: Bool[Tensor, "b k"]
@@ -145,7 +153,12 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["awing"] = {"format": FORMAT, "config": self.config}
+        sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        checkpoint["awing"] = {"format": FORMAT, "config": self.config, "sums": sums}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.is_global_zero:  # they are of all processes
+            self.sums = checkpoint["awing"].get("sums", self.sums)
 
     def _score(
         self,
@@ -168,24 +181,28 @@ class LandmarkRegressor(pl.LightningModule):
 
 def squared_errors(
     maps: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], labelled: Bool[Tensor, "b k"]
-) -> dict[str, Float[Tensor, ""]]:
+) -> Float[Tensor, "3"]:
     """Mean squared error of the labelled landmarks' maps, whatever loss is trained (10.4.1, Table 10).
 
     Returns:
-        "train/mse_all": over all pixels; "train/mse_fg": over foreground pixels, those of a positive target.
+        Over all pixels; over foreground pixels, those of a positive target; and 1, to count batches.
 
     >>> target, labelled = torch.zeros(1, 2, 2, 2), torch.tensor([[True, False]])
     >>> target[0, 0, 0, 0] = 1.0
     >>> squared_errors(torch.full_like(target, 0.5), target, labelled)
-    {'train/mse_all': tensor(0.2500), 'train/mse_fg': tensor(0.2500)}
+    tensor([0.2500, 0.2500, 1.0000])
     """
     chosen = target[:, : labelled.shape[1]][labelled]
     squares = (maps[:, : labelled.shape[1]][labelled].float() - chosen).square()
     foreground = chosen > 0
-    return {
-        "train/mse_all": squares.sum() / max(squares.numel(), 1),
-        "train/mse_fg": (squares * foreground).sum() / foreground.sum().clamp(min=1),
-    }
+    every = squares.sum() / max(squares.numel(), 1)
+    return torch.stack(
+        [
+            every,
+            (squares * foreground).sum() / foreground.sum().clamp(min=1),
+            torch.ones_like(every),
+        ]
+    )
 
 
 def to_source(inverse: Float[Tensor, "b 3 3"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:

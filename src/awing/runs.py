@@ -69,8 +69,8 @@ class WholeCheckpoints(TorchCheckpointIO):
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{file} cannot be written: {error.strerror}. The checkpoints that are in its folder are good: mend the "
-                "cause, then go on with resume=auto and the same output"
+                f"{file} cannot be written: {error.strerror}. Checkpoints that are there are good: mend the cause, "
+                "then go on with resume=auto and the same output"
             ) from None
 
 

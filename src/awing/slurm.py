@@ -45,8 +45,7 @@ class PreemptionCheckpoint(Checkpoint):
         self.file = Path(folder) / "last.ckpt"
         self._owners: dict[int, Any] = {}  # of each signal: the handler that was there before
         self._noted: set[int] = set()
-        self._due = self._saving = False
-        self._sums: dict[str, Any] = {}
+        self._due = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._listen()  # a signal that comes before the first step waits for it
@@ -64,15 +63,12 @@ class PreemptionCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._restore_sums(trainer)
         stepped = trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not (stepped and self._anyone(trainer, self._noted)):
             return
         self._due = True
         if not trainer.is_last_batch:  # else the end of the epoch saves
-            self._sums, self._saving = self._epoch_sums(trainer), True
             trainer.save_checkpoint(self.file, weights_only=False)
-            self._sums, self._saving = {}, False
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
         if self._due:  # only now are the step's metrics logged
@@ -81,12 +77,6 @@ class PreemptionCheckpoint(Checkpoint):
     def on_test_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if self._anyone(trainer, self._noted):  # training is finished and saved
             self._hand_over(trainer)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"sums": self._sums} if self._saving else {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._sums = state_dict.get("sums", {})
 
     def _listen(self) -> None:
         if "SLURM_JOB_ID" in os.environ:
@@ -112,23 +102,6 @@ class PreemptionCheckpoint(Checkpoint):
     def _anyone(self, trainer: pl.Trainer, noted: set[int]) -> bool:
         """Whether a process has noted one; outside SLURM none listens, and none is asked."""
         return bool(self._owners) and trainer.strategy.reduce_boolean_decision(bool(noted), all=False)
-
-    @staticmethod
-    def _epoch_sums(trainer: pl.Trainer) -> dict[str, Any]:
-        """The sums of the epoch's mean metrics so far, over all processes; Lightning's checkpoints lack them."""
-        means = {key: metric for key, metric in trainer._results.items() if metric.meta.on_epoch}  # type: ignore[union-attr]
-        return {
-            key: [trainer.strategy.reduce(part.clone(), reduce_op="sum") for part in (m.value, m.cumulated_batch_size)]
-            for key, m in means.items()
-        }
-
-    def _restore_sums(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
-            for key, (value, count) in self._sums.items():
-                metric = trainer._results[key]  # type: ignore[index]
-                metric.value += value.to(metric.value)
-                metric.cumulated_batch_size += count.to(metric.cumulated_batch_size)
-        self._sums = {}
 
 
 def _requeue() -> None:
