@@ -191,6 +191,7 @@ def test_weights_that_the_last_step_spoilt_are_not_saved(config, rendered, tmp_p
 NO_VALIDATION = ["dataset.val_fraction=0", "test=false"]
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")  # where all steps of an epoch are left out
 @pytest.mark.parametrize(("scale", "stops"), [(2.0**40, False), (1.0, True)])
 def test_an_overflow_of_float16_is_the_scalers_affair(config, rendered, tmp_path, monkeypatch, scale, stops):
     """Gradients of a loss times 2**40 are infinite: it halves the scale. No scale makes NaN finite."""

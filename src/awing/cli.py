@@ -64,10 +64,10 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
         sys.exit(f"error: {_failures(error.folder.parent, start)}")
     except AwingError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:  # Hydra makes the folder
-        sys.exit(f"error: the output folder cannot be made: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
+    except OSError as error:  # Hydra makes the folder
+        sys.exit(f"error: the output folder cannot be made: {error}")
 
 
 def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
