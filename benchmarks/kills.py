@@ -121,7 +121,7 @@ def main() -> None:
     for i in range(settings.kills):
         run = folder / "run"
         at, part = kill(run, log, rng.uniform(0, length), writing=i % 4 == 3)
-        checkpoint = max((file for file in (run / "checkpoints").glob("*.ckpt")), key=step_of, default=None)
+        before = max(map(step_of, (run / "checkpoints").glob("*.ckpt")), default=0)
         finish(run, log, "resume=auto")
         changed = differences(expected, state(run, whole))
         same_rows = rows(whole) == rows(run)
@@ -132,7 +132,7 @@ def main() -> None:
         ]
         bad += fates != ["equal"] * 3
         table.add_row(
-            str(i + 1), f"{at} of {steps}", part, f"step {step_of(checkpoint)}" if checkpoint else "the start",
+            str(i + 1), f"{at} of {steps}", part, f"step {before}" if before else "the start",
             *fates,
         )  # fmt: skip
         console.print(f"{i + 1} of {settings.kills}: {', '.join(fates)}")

@@ -65,7 +65,7 @@ def state(output: Path) -> dict:
     del found["awing"]
     for key, values in found["callbacks"].items():
         if key.startswith("ModelCheckpoint"):  # they name files
-            found["callbacks"][key] = {k: v for k, v in values.items() if k in ("best_model_score", "kth_value")}
+            found["callbacks"][key] = {k: v for k, v in values.items() if k.endswith(("_score", "kth_value"))}
     return found
 
 

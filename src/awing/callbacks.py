@@ -52,6 +52,7 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
             return value.replace(before, now, 1) if isinstance(value, str) else value
 
         super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+        self.current_score = state_dict["current_score"]
 
 
 class StopOnNonFinite(pl.Callback):
