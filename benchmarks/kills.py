@@ -53,25 +53,29 @@ def rows(output: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def kill(output: Path, log: Path, delay: float, writing: bool) -> tuple[int, str]:
-    """Start, wait, kill. Returns the steps that were logged, and what was being written."""
+def kill(output: Path, log: Path, at: int, delay: float, writing: bool) -> tuple[int, str] | None:
+    """Start, wait for a step and a moment more, kill.
+
+    Returns:
+        The steps that were logged, and what was being written; None where the training ended before.
+    """
     shutil.rmtree(output, ignore_errors=True)
-    training = start(output, log)
-    while not rows(output):  # the moment is one of training
-        time.sleep(0.02)
-        if training.poll() is not None:
-            sys.exit(f"the training failed, see {log}")
-    end = time.monotonic() + delay
-    while time.monotonic() < end and training.poll() is None:
-        time.sleep(0.005)
-    parts = output / "checkpoints"
-    while writing and training.poll() is None and not (found := list(parts.glob("*.part"))):
+    training, folder = start(output, log), output / "checkpoints"
+    while training.poll() is None and steps_of(output) < at:
+        time.sleep(0.01)
+    time.sleep(delay)
+    while writing and training.poll() is None and not list(folder.glob("*.part")):
         pass
+    if training.poll() is not None:
+        return None
     os.killpg(training.pid, signal.SIGKILL)
     training.wait()
-    found = [file.name for file in parts.glob("*.part")]
-    steps = max((int(row["step"]) + 1 for row in rows(output) if row["train/loss"]), default=0)
-    return steps, found[0] if found else ""
+    parts = [file.name for file in folder.glob("*.part")]
+    return steps_of(output), parts[0] if parts else ""
+
+
+def steps_of(output: Path) -> int:
+    return max((int(row["step"]) + 1 for row in rows(output) if row.get("train/loss")), default=0)
 
 
 def differences(one: object, other: object, where: str = "") -> list[str]:
@@ -113,14 +117,16 @@ def main() -> None:
     finish(whole, log, "test=false", "trainer.max_epochs=1")  # renders the faces
     shutil.rmtree(whole)
     console.print(f"the undisturbed run took {finish(whole, log):.0f} s")
-    stamps = [file.stat().st_mtime for file in (whole / "metrics.csv", whole / "config.yaml")]
-    length, expected = stamps[0] - stamps[1], state(whole, whole)
+    expected = state(whole, whole)
     steps = expected["global_step"]  # type: ignore[index]
     table = Table("kill", "at step", "writing", "went on from", "weights and state", "rows", "test", box=box.SIMPLE)
     bad = 0
     for i in range(settings.kills):
         run = folder / "run"
-        at, part = kill(run, log, rng.uniform(0, length), writing=i % 4 == 3)
+        killed = None
+        while killed is None:
+            killed = kill(run, log, rng.randrange(steps), rng.uniform(0, 0.3), writing=i % 4 == 3)
+        at, part = killed
         before = max(map(step_of, (run / "checkpoints").glob("*.ckpt")), default=0)
         finish(run, log, "resume=auto")
         changed = differences(expected, state(run, whole))

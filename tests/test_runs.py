@@ -112,6 +112,17 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_good_one_used(
     assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "metrics.part"])  # a kill after the rows were set aside, too
+def test_a_row_that_was_cut_short_is_written_again(config, rendered, short, longer, tmp_path, name):
+    shutil.copytree(short, tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").rename(tmp_path / "run" / name)
+    with (tmp_path / "run" / name).open("a") as stream:
+        stream.write(",,1")  # of "10"
+    run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
+    assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
 def test_where_none_is_good_each_is_named(config, rendered, short, tmp_path):
     shutil.copytree(short, tmp_path / "run")
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())

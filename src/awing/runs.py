@@ -178,20 +178,26 @@ def differences(
 
 
 def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
-    """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file."""
+    """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file.
+
+    They lie in ``metrics.part`` meanwhile, where the next try finds them should this one be killed.
+    """
     loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    if not loggers or not file.is_file():
+    aside, unfinished = file.with_suffix(".part"), file.with_suffix(".new")
+    source = file if file.is_file() else aside
+    if not loggers or not source.is_file():
         return
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    experiment = loggers[0].experiment
-    kept = [row for row in rows if int(row["step"]) < step]
+    with source.open(newline="") as stream:
+        whole = (line for line in stream if line.endswith("\n"))  # the last one can be cut short
+        kept = [row for row in csv.DictReader(whole) if int(row["step"]) < step]
     if kept:
-        with file.open("w", newline="") as stream:
+        with unfinished.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(kept[0]))
             writer.writeheader()
             writer.writerows(kept)
-        experiment.metrics_keys = list(kept[0])
+        unfinished.replace(aside)
+        loggers[0].experiment.metrics_keys = list(kept[0])
+        aside.replace(file)
 
 
 def best_or_last(output: Path) -> Path:
