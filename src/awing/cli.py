@@ -1,6 +1,5 @@
 """Run an entry point so that a mistake ends in a sentence, not in a traceback."""
 
-import errno
 import hashlib
 import logging
 import multiprocessing
@@ -30,8 +29,6 @@ from omegaconf.errors import OmegaConfBaseException
 from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
 
 log = logging.getLogger(__name__)
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-_in_sentences = False  # whether errors end in a sentence
 
 
 def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
@@ -39,7 +36,10 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
 
     Set HYDRA_FULL_ERROR=1 for tracebacks.
     """
-    global _in_sentences
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        from awing import faults
+
+        faults.end_with_parent()
     for message in (
         "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own affair
         "Experiment logs directory",  # a run's folder holds config.yaml before the CSV logger starts
@@ -51,11 +51,11 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     folders = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(folders)
     OmegaConf.register_new_resolver("folder_name", partial(folder_name, given=sys.argv[1:]))
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences():
         main()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
-    _in_sentences = True
+    # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked for it
+    os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
     start = time.time()
     try:
         main()
@@ -77,7 +77,7 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         SystemExit: a known error outside a sweep, said before Hydra can put words of its own before it.
         JobError: a job of a sweep failed. The others go on.
     """
-    from awing import devices  # here: a mistake on the command line is answered without loading torch
+    from awing import devices, faults  # here: a mistake on the command line is answered without loading torch
 
     multiprocessing.set_start_method(None, force=True)  # joblib's workers would start every process its own way
     hydra = HydraConfig.get()
@@ -97,11 +97,11 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
             (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
             return work(cfg, output)
     except Exception as caught:
-        error = _unwritable(caught, folder) or caught
+        error = faults.explain(caught)
         if not in_sweep:
-            if _in_sentences and isinstance(error, AwingError):
-                sys.exit(f"error: {error}")
-            raise error from None
+            if _in_sentences() and isinstance(error, AwingError):
+                sys.exit(f"error: {_rank()}{error}")
+            raise error
         _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes
@@ -177,14 +177,17 @@ def _held(output: Path) -> Iterator[None]:
         lock.release()
 
 
-def _unwritable(error: Exception, folder: Path | str) -> AwingError | None:
-    """A full disk or a folder that cannot be written, in words; None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
-        return None
-    return AwingError(
-        f"{error.filename or folder}: {error.strerror}. Checkpoints that are there are good: mend the cause, then go "
-        "on with resume=auto and the same output"
-    )
+def _in_sentences() -> bool:
+    """Whether errors end in a sentence, in this process and those that it starts."""
+    return "AWING_IN_SENTENCES" in os.environ
+
+
+def _rank() -> str:
+    """Whose message it is, where a run has several processes."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    several = {"LOCAL_RANK", "SLURM_PROCID"} & os.environ.keys()
+    return f"rank {rank_zero_only.rank}: " if several else ""  # type: ignore[attr-defined]
 
 
 def _write_error(output: Path, error: Exception, cfg: DictConfig) -> None:

@@ -57,6 +57,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         augmentation: Of training samples.
         batch_size: Over all devices.
         num_workers: Processes that load samples, per device.
+        worker_timeout: Seconds to wait for a batch of theirs before they count as stuck; 0 is forever.
         seed: Of the training order and the augmentation.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         prepare: Writes the data set where it can be made; called once before reading.
@@ -88,6 +89,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         augmentation: Augmentation | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
+        worker_timeout: float = 0,
         seed: int = 0,
         split_seed: int = 0,
         prepare: Callable[[Path], None] | None = None,
@@ -121,7 +123,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
-        self.seed = seed
+        self.seed, self.worker_timeout = seed, worker_timeout
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
@@ -241,6 +243,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             batch_size=per_device(self.batch_size, world),
             sampler=EpochSampler(len(dataset), shuffle, self.seed),
             num_workers=self.num_workers,
+            timeout=self.worker_timeout if self.num_workers else 0,
             worker_init_fn=start_worker,
             persistent_workers=self.num_workers > 0,
             prefetch_factor=4 if self.num_workers else None,

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from awing.data.dataset import Key, LandmarkDataset
 from awing.errors import ConfigError, DataError
+from awing.faults import kill_workers
 
 
 class EpochSampler(Sampler[Key]):
@@ -69,6 +70,10 @@ class EpochLoader(DataLoader):
             yield from super().__iter__()
         except DataError as error:  # from a worker its message comes at the end of a traceback
             raise DataError(str(error).split("DataError: ")[-1].strip()) from None
+        except RuntimeError as error:
+            if "timed out" in str(error):
+                kill_workers()
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the trainer's progress says it all. Having one tells Lightning that an epoch can go on."""

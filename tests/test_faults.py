@@ -1,0 +1,136 @@
+"""Runs that something breaks: images, loading processes, ranks. Real processes, really killed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from awing import engine
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "model=small", "trainer=cpu", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
+    "data.batch_size=4", "trainer.max_epochs=3", "trainer.log_every_n_steps=1", "callbacks.progress=null", "test=false",
+    "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8",
+]  # fmt: skip
+STEPS = 5  # an epoch
+TWO = ["trainer.strategy=ddp", "trainer.devices=2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+slow = pytest.mark.slow
+
+
+def broken(folder: Path, data: Path, *words: str, before: tuple[str, ...] | list[str] = ()) -> tuple[int, str, float]:
+    """Train in ``folder / "run"`` till the fault ends all processes; exit status, output, seconds since the fault."""
+    command = [sys.executable, *before, str(ROOT / "src" / "train.py"), *TINY, f"paths.data_dir={data}"]
+    mark = f"BROKEN={folder}"
+    variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    variables |= {"PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": f"{torch.get_num_threads()}"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *words, f"output={folder / 'run'}"], env=variables | dict([mark.split("=")]),
+            stdout=log, stderr=subprocess.STDOUT, cwd=ROOT,
+        )  # fmt: skip
+        end = time.monotonic() + 150
+        while process.poll() is None or (left := marked(mark)):
+            assert time.monotonic() < end, f"still there: {left}\n{(folder / 'log').read_text()[-3000:]}"
+            time.sleep(0.2)
+    output = (folder / "log").read_text()
+    begin = re.search(r"fault at ([\d.]+)", output)
+    assert begin, output[-3000:]
+    return process.returncode, output, time.time() - float(begin[1])
+
+
+def marked(mark: str) -> list[int]:
+    """The processes whose environment holds the mark."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:  # it has ended, or is another user's
+            pass
+    return found
+
+
+def fault(what: str, **values: object) -> str:
+    return "+callbacks.fault={_target_: faults.Fault, " + ", ".join(
+        f"{key}: {value}" for key, value in {"at": STEPS + 2, "what": what, **values}.items()
+    ) + "}"  # fmt: skip
+
+
+def last(run: Path) -> dict:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, rendered, tmp_path_factory):
+    """The weights of a run that nothing breaks."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    engine.fit(config("train", *TINY, f"paths.data_dir={rendered}", "data.num_workers=0"), folder)
+    return last(folder)["state_dict"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("what", "workers", "message"), [
+    ("cut", 2, r"error: \S+/\w+\.jpg: expected an image, but the file cannot be decoded; is it truncated\?"),
+    ("kill_worker", 2, r"error: a process that loads samples \(pid \d+\) was killed by the system \(Killed\)"),
+    pytest.param("cut", 0, r"error: \S+/\w+\.jpg: expected an image, but", marks=slow),
+    pytest.param("delete", 0, r"error: \S+/\w+\.jpg: ", marks=slow),
+    pytest.param("delete", 1, r"error: \S+/\w+\.jpg: ", marks=slow),
+    pytest.param("block", 2, r"error: no sample came for 3 s from the processes that load them", marks=slow),
+    pytest.param("bus_error", 2, r"error: a process that loads samples \(pid \d+\) had no shared mem", marks=slow),
+])  # fmt: skip
+def test_a_run_stops_with_a_sentence_and_resumes_after_the_repair(
+    config, rendered, undisturbed, tmp_path, what, workers, message
+):
+    shutil.copytree(rendered / "synthetic", tmp_path / "data" / "synthetic")
+    words = [f"data.num_workers={workers}", "dataset.worker_timeout=3", fault(what, images=tmp_path / "data")]
+    status, output, seconds = broken(tmp_path, tmp_path / "data", *words)
+    assert status == 1 and seconds < 30
+    assert len(re.findall(message, output)) == 1 and "Traceback" not in output, output[-3000:]
+    assert last(tmp_path / "run")["global_step"] in (STEPS, 2 * STEPS)
+    repaired = f"paths.data_dir={rendered}"
+    engine.fit(config("train", *TINY, repaired, "data.num_workers=0", "resume=auto"), tmp_path / "run")
+    for name, value in last(tmp_path / "run")["state_dict"].items():
+        assert torch.equal(value, undisturbed[name]), name
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(("launcher", "what", "rank", "message"), [
+    ([], "kill_worker", 1, r"error: rank 1: a process that loads samples \(pid \d+\) was killed by the system"),
+    ([], "kill", 0, "error: rank 1: another process of this run is gone or stuck"),
+    pytest.param([], "kill", 1, r"Child process with PID \d+ terminated with code -9", marks=slow),
+    pytest.param([], "kill_worker", 0, "error: rank 0: a process that loads samples", marks=slow),
+    pytest.param([], "cut", 0, r"error: rank \d: \S+\.jpg: expected an image", marks=slow),
+    pytest.param([], "fail", 0, "ValueError: made to fail", marks=slow),
+    pytest.param([], "fail", 1, "ValueError: made to fail", marks=slow),
+    pytest.param(TORCHRUN, "kill", 0, "error: rank 1: another process of this run is gone or stuck", marks=slow),
+    pytest.param(TORCHRUN, "kill", 1, "error: rank 0: another process of this run is gone or stuck", marks=slow),
+    pytest.param(TORCHRUN, "kill_worker", 1, "error: rank 1: a process that loads samples", marks=slow),
+    pytest.param(TORCHRUN, "cut", 1, r"error: rank \d: \S+\.jpg: expected an image", marks=slow),
+])  # fmt: skip
+def test_one_rank_that_dies_ends_all(rendered, tmp_path, launcher, what, rank, message):
+    shutil.copytree(rendered / "synthetic", tmp_path / "data" / "synthetic")
+    broken_by = fault(what, rank=rank, images=tmp_path / "data")
+    status, output, seconds = broken(
+        tmp_path, tmp_path / "data", *TWO, "data.num_workers=1", broken_by, before=launcher
+    )
+    assert status != 0 and seconds < 60
+    assert re.search(message, output), output[-3000:]
+    assert last(tmp_path / "run")["global_step"] in (STEPS, 2 * STEPS)
+
+
+@slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_rank_that_hears_nothing_of_a_loss_ends_too(rendered, tmp_path):
+    """It sleeps, as one does that waits for a GPU: no connection tells it that rank 0 is gone."""
+    asleep = fault("sleep", rank=1).replace("callbacks.fault", "callbacks.asleep")
+    status, output, seconds = broken(tmp_path, rendered, *TWO, "data.num_workers=0", asleep, fault("kill"))
+    assert status == -9 and seconds < 30
+    assert re.search(r"error: process \d+, which started this one \(\d+\), is gone", output), output[-3000:]
