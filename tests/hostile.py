@@ -7,6 +7,7 @@ line that was printed then says which input did it. ``awing`` comes first, as it
 import copy
 import faulthandler
 import json
+import os
 import re
 import resource
 import shutil
@@ -455,7 +456,7 @@ def craft_safetensors(folder: Path, rng: Rng) -> None:
     if rng.random() < 0.3:
         made = changed_tensors(tensors, rng)
         tensors = {
-            k: v.contiguous()
+            k: v.clone().contiguous()
             for k, v in made.items()
             if torch.is_tensor(v) and v.layout == torch.strided and v.numel() < 1e6
         }
@@ -564,11 +565,12 @@ RUN = {
 }  # fmt: skip
 
 
-def write_runs(folder: Path) -> None:
+def write_runs(folder: Path, table: str | None = None) -> None:
+    run_config = {**RUN, "report": {**RUN["report"], "table": table}}
     for name in ("a", "b"):
         run = folder / "runs" / name
         (run / "test").mkdir(parents=True)
-        (run / "config.yaml").write_text(yaml.safe_dump(RUN))
+        (run / "config.yaml").write_text(yaml.safe_dump(run_config))
         (run / "test" / "metrics.json").write_text(json.dumps(RESULTS))
         (run / "metrics.csv").write_text(
             "epoch,step,train/loss,train/mse_all,train/mse_fg,val/nme\n0,1,2,3,4,0.5\n1,2,1,2,3,0.4\n"
@@ -657,16 +659,20 @@ LOADERS = {
 def main() -> None:
     """Print a JSON line of each input before it is read and one after it: its number, how it ended, seconds."""
     name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    loader = LOADERS[name]
+    loader, out, sys.stdout = LOADERS[name], sys.stdout, open(os.devnull, "w")  # loaders may print
     report_config()  # torch, Hydra and OpenCV are loaded before memory is bounded
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (int(3 * MEMORY), int(3 * MEMORY)))
     with tempfile.TemporaryDirectory() as sound, tempfile.TemporaryDirectory() as folder:
         loader.write(Path(sound))
+        shutil.copytree(sound, folder, dirs_exist_ok=True)
+        for file in filter(Path.is_file, sorted(Path(folder).glob(loader.files))):
+            loader.read(Path(folder), file)  # sound files are no test of damage unless they can be read
+            shutil.rmtree(Path(folder) / "report", ignore_errors=True)
         for number in range(first, last):
             shutil.rmtree(folder)
             shutil.copytree(sound, folder)
-            print(json.dumps({"number": number}), flush=True)
+            print(json.dumps({"number": number}), file=out, flush=True)
             faulthandler.dump_traceback_later(SECONDS, exit=True)
             start = time.monotonic()
             outcome = attempt(loader, Path(folder), np.random.default_rng([zlib.crc32(name.encode()), number]))
@@ -675,7 +681,7 @@ def main() -> None:
             if peak > MEMORY:
                 outcome = f"{outcome}, with a peak of {peak / 1e9:.1f} GB"
             seconds = round(time.monotonic() - start, 3)
-            print(json.dumps({"number": number, "outcome": outcome, "seconds": seconds}), flush=True)
+            print(json.dumps({"number": number, "outcome": outcome, "seconds": seconds}), file=out, flush=True)
             if peak > MEMORY:
                 return  # it would be said of every later input
 

@@ -1,7 +1,9 @@
 """The authors' released weights, converted to :class:`StackedHourglass`."""
 
+import os
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any
 
@@ -43,6 +45,8 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     else:
         source = str(state_dict_or_path)
         official = _tensors(_read(state_dict_or_path), source)
+        if not dense(official.values(), state_dict_or_path):
+            raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
     network = _network_on_meta(official, source)
     names = _official_names(network)
     _check(official, {names[ours]: tensor for ours, tensor in network.state_dict().items()}, source)
@@ -80,9 +84,30 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
     return {names[ours]: tensor.clone() for ours, tensor in _x_and_y_exchanged(network.state_dict(), network).items()}
 
 
+def load_plain(path: str | PathLike[str]) -> Any:
+    """What ``torch.save`` wrote, if it is plain data; no code runs, and no more is unpacked than the file holds.
+
+    Raises:
+        Exception: of many kinds.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked, size = sum(entry.file_size for entry in archive.infolist()), os.path.getsize(path)
+        if unpacked > size:  # torch.save compresses nothing
+            raise ValueError(f"{path} would unpack from {size} to {unpacked} bytes")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def dense(tensors: Iterable[Tensor], path: str | PathLike[str]) -> bool:
+    """Whether every element of the tensors is in the file: one number can be repeated to any shape."""
+    tensors = list(tensors)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return all(tensor.layout == torch.strided for tensor in tensors) and size <= os.path.getsize(path)
+
+
 def _read(path: str | PathLike[str]) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file") from error
     except OSError as error:
