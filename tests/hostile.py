@@ -1,4 +1,4 @@
-"""Damaged and malicious files for every loader: ``python -c "import awing, hostile; hostile.main()" LOADER FIRST LAST``.
+"""Damaged files for every loader: ``python -c "import awing, hostile; hostile.main()" LOADER FIRST LAST``.
 
 A process of its own, with bounds on memory and on the time of each input: native code may crash or hang, and the last
 line that was printed then says which input did it. ``awing`` comes first, as it sets OpenCV's limit.
@@ -18,7 +18,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ from awing.prediction.inputs import Boxes, frames
 from awing.report import write_report
 from awing.schemes import get_scheme, read_scheme
 
-MEMORY = 3e9  # bytes that a process may have at its peak, torch and OpenCV included
+MEMORY = 2e9  # bytes that reading may take besides the libraries' own
 SECONDS = 60  # that one input may take, on a machine that is busy
 Rng = np.random.Generator
 
@@ -70,7 +70,6 @@ class Loader:
         write: Writes sound files into a folder.
         read: Reads them, and uses what it found; gets the folder and the file that is damaged.
         files: Which of them are damaged, by pattern.
-        count: Inputs of the slow suite.
         craft: Writes files that are well formed and wrong.
         text: Words of the files are exchanged, too.
     """
@@ -78,7 +77,6 @@ class Loader:
     write: Callable[[Path], object]
     read: Callable[[Path, Path], object]
     files: str
-    count: int
     craft: Callable[[Path, Rng], object] | None = None
     text: bool = False
 
@@ -630,64 +628,83 @@ def read_rendered(folder: Path, _: Path) -> None:
 
 
 LOADERS = {
-    "wflw": Loader(write_wflw, read_faces(read_wflw, 98, {"train": 2}), "WFLW_annotations/*/*.txt", 700, text=True),
-    "pts": Loader(write_pts, read_faces(read_300w, 68), "afw/*.pts", 700, text=True),
-    "boxes.mat": Loader(write_300w_boxes, read_faces(read_300w, 68), "*.mat", 600, craft_300w_boxes),
-    "aflw": Loader(write_aflw_files, read_faces(read_aflw, 19, {"train": 2, "test": 1}), "*.mat", 600, craft_aflw),
-    "lsp": Loader(
-        write_lsp, read_faces(read_lsp, 14, {"lsp_dataset": 4, "lspet_dataset": 2}), "*/joints.mat", 600, craft_lsp
-    ),
-    "cofw": Loader(write_cofw_file, read_faces(read_cofw, 29), "*.mat", 1000, craft_cofw),
-    "csv": Loader(write_own, read_own("train.csv"), "train.csv", 700, text=True),
-    "coco": Loader(write_own, read_own("train.json"), "*.json", 900, craft_json("train.json", COCO), text=True),
-    "scheme": Loader(write_own, read_scheme_file, "*.yaml", 900, craft_scheme, text=True),
-    "ckpt": Loader(write_run, align("{}/a.ckpt"), "*.ckpt", 500, craft_run),
-    "safetensors": Loader(write_safetensors, align("{}/a.safetensors"), "*.safetensors", 500, craft_safetensors),
-    "official": Loader(write_official, align("official:{}/a.pth"), "*.pth", 200, craft_official),
+    "wflw": Loader(write_wflw, read_faces(read_wflw, 98, {"train": 2}), "WFLW_annotations/*/*.txt", text=True),
+    "pts": Loader(write_pts, read_faces(read_300w, 68), "afw/*.pts", text=True),
+    "boxes.mat": Loader(write_300w_boxes, read_faces(read_300w, 68), "*.mat", craft_300w_boxes),
+    "aflw": Loader(write_aflw_files, read_faces(read_aflw, 19, {"train": 2, "test": 1}), "*.mat", craft_aflw),
+    "lsp": Loader(write_lsp, read_faces(read_lsp, 14, {"lsp_dataset": 4, "lspet_dataset": 2}), "*/*.mat", craft_lsp),
+    "cofw": Loader(write_cofw_file, read_faces(read_cofw, 29), "*.mat", craft_cofw),
+    "csv": Loader(write_own, read_own("train.csv"), "train.csv", text=True),
+    "coco": Loader(write_own, read_own("train.json"), "*.json", craft_json("train.json", COCO), text=True),
+    "scheme": Loader(write_own, read_scheme_file, "*.yaml", craft_scheme, text=True),
+    "ckpt": Loader(write_run, align("{}/a.ckpt"), "*.ckpt", craft_run),
+    "safetensors": Loader(write_safetensors, align("{}/a.safetensors"), "*.safetensors", craft_safetensors),
+    "official": Loader(write_official, align("official:{}/a.pth"), "*.pth", craft_official),
     "confidence": Loader(
-        write_confidence, read_confidence, "*.json", 200, craft_json("confidence.json", ABOUT["confidence"]), text=True
+        write_confidence, read_confidence, "*.json", craft_json("confidence.json", ABOUT["confidence"]), text=True
     ),
-    "image": Loader(write_pictures, read_picture, "*", 1800),
-    "video": Loader(write_videos, read_video, "*", 400),
-    "boxes.csv": Loader(write_boxes_table, read_boxes_table, "*.csv", 300, text=True),
-    "report": Loader(write_runs, read_runs, "runs/a/**/*.*", 400, craft_runs, text=True),
-    "cache": Loader(write_cache, read_cache, "cache/*.json", 200, craft_json("cache/index.json", INDEX), text=True),
-    "rendered": Loader(write_rendered, read_rendered, "settings.json", 100, craft_json("settings.json", RENDERED)),
-}  # the slow suite's inputs: 10,300 in all
+    "image": Loader(write_pictures, read_picture, "*"),
+    "video": Loader(write_videos, read_video, "*"),
+    "boxes.csv": Loader(write_boxes_table, read_boxes_table, "*.csv", text=True),
+    "report": Loader(write_runs, read_runs, "runs/a/**/*.*", craft_runs, text=True),
+    "figures": Loader(partial(write_runs, table="table7"), read_runs, "runs/a/**/*.*", craft_runs, text=True),
+    "cache": Loader(write_cache, read_cache, "cache/*.json", craft_json("cache/index.json", INDEX), text=True),
+    "rendered": Loader(write_rendered, read_rendered, "*.json", craft_json("settings.json", RENDERED), text=True),
+}
 
 
 def main() -> None:
-    """Print a JSON line of each input before it is read and one after it: its number, how it ended, seconds."""
-    name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    loader, out, sys.stdout = LOADERS[name], sys.stdout, open(os.devnull, "w")  # loaders may print
-    report_config()  # torch, Hydra and OpenCV are loaded before memory is bounded
+    """Damage files, as LOADER FIRST LAST ... says; print a JSON line before each input is read, and one after it."""
+    words = sys.argv[1:]
+    out, sys.stdout = sys.stdout, open(os.devnull, "w")  # loaders may print
+    report_config()  # with torch, Hydra and OpenCV it is there before memory is bounded
+    bound_memory()
+    for name, first, last in zip(words[::3], map(int, words[1::3]), map(int, words[2::3]), strict=True):
+        with tempfile.TemporaryDirectory() as sound, tempfile.TemporaryDirectory() as folder:
+            LOADERS[name].write(Path(sound))
+            check_sound(LOADERS[name], Path(sound), Path(folder))
+            for number in range(first, last):
+                shutil.rmtree(folder)
+                shutil.copytree(sound, folder)
+                about = {"loader": name, "number": number}
+                print(json.dumps(about), file=out, flush=True)
+                rng = np.random.default_rng([zlib.crc32(name.encode()), number])
+                about |= measured(partial(attempt, LOADERS[name], Path(folder), rng))
+                print(json.dumps(about), file=out, flush=True)
+
+
+def bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (int(3 * MEMORY), int(3 * MEMORY)))
-    with tempfile.TemporaryDirectory() as sound, tempfile.TemporaryDirectory() as folder:
-        loader.write(Path(sound))
-        shutil.copytree(sound, folder, dirs_exist_ok=True)
-        for file in filter(Path.is_file, sorted(Path(folder).glob(loader.files))):
-            loader.read(Path(folder), file)  # sound files are no test of damage unless they can be read
-            shutil.rmtree(Path(folder) / "report", ignore_errors=True)
-        for number in range(first, last):
-            shutil.rmtree(folder)
-            shutil.copytree(sound, folder)
-            print(json.dumps({"number": number}), file=out, flush=True)
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
-            start = time.monotonic()
-            outcome = attempt(loader, Path(folder), np.random.default_rng([zlib.crc32(name.encode()), number]))
-            faulthandler.cancel_dump_traceback_later()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            if peak > MEMORY:
-                outcome = f"{outcome}, with a peak of {peak / 1e9:.1f} GB"
-            seconds = round(time.monotonic() - start, 3)
-            print(json.dumps({"number": number, "outcome": outcome, "seconds": seconds}), file=out, flush=True)
-            if peak > MEMORY:
-                return  # it would be said of every later input
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + int(MEMORY), mapped + int(MEMORY)))
 
 
-def attempt(loader: Loader, folder: Path, rng: Rng) -> str:
-    """Damage one file and read it: "value", "refused", or what went wrong."""
+def check_sound(loader: Loader, sound: Path, folder: Path) -> None:
+    """Sound files are no test of damage unless they can be read."""
+    shutil.copytree(sound, folder, dirs_exist_ok=True)
+    for file in filter(Path.is_file, sorted(folder.glob(loader.files))):
+        loader.read(folder, file)
+        shutil.rmtree(folder / "report", ignore_errors=True)
+
+
+def measured(work: Callable[[], object]) -> dict[str, Any]:
+    """How some work ended, "value", "refused" or a traceback; its message; and how long it took."""
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    start, said = time.monotonic(), ""
+    try:
+        work()
+        outcome = "value"
+    except AwingError as error:
+        said = str(error)
+        outcome = "refused" if said.strip() else "refused without a word"
+    except BaseException:
+        outcome = traceback.format_exc()
+    faulthandler.cancel_dump_traceback_later()
+    return {"outcome": outcome, "said": said[:2000], "length": len(said), "seconds": round(time.monotonic() - start, 3)}
+
+
+def attempt(loader: Loader, folder: Path, rng: Rng) -> None:
+    """Damage one file and read it."""
     files = sorted(file for file in folder.glob(loader.files) if file.is_file())
     file = files[rng.integers(len(files))]
     ways = [damaged, *[damaged_text] * loader.text, *[None] * (loader.craft is not None)]
@@ -696,10 +713,4 @@ def attempt(loader: Loader, folder: Path, rng: Rng) -> str:
         file.write_bytes(way(file.read_bytes(), rng))
     else:
         loader.craft(folder, rng)
-    try:
-        loader.read(folder, file)
-        return "value"
-    except AwingError as error:
-        return "refused" if str(error).strip() else "refused without a word"
-    except BaseException:
-        return traceback.format_exc()
+    loader.read(folder, file)

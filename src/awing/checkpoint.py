@@ -90,6 +90,8 @@ class Checkpoint:
             ) from None
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
+        if not dense(state.get("state_dict", {}), path):
+            raise CheckpointError(f"{path} holds no weights, or claims more numbers than it has")
         return cls._checked(
             path,
             state["awing"].get("format"),
@@ -156,9 +158,6 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
-        plain = isinstance(state_dict, Mapping) and all(torch.is_tensor(value) for value in state_dict.values())
-        if not plain or not dense(state_dict.values(), path):
-            raise CheckpointError(f"{path} holds no weights, or claims more numbers than it has")
         return cls(path, config, cut, step, state_dict, confidence)
 
     def with_confidence(self, file: Path) -> "Checkpoint":

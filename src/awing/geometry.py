@@ -27,7 +27,7 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
         (3, 3), a scaling and a shift.
 
     Raises:
-        ValueError: the box has no area, or ``scale`` is not positive.
+        ValueError: the box has no area or is no place in a picture, or ``scale`` is not positive.
 
     >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]]))
     array([[2. , 2. ],
@@ -35,7 +35,7 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     """
     x0, y0, x1, y1 = box
     if not is_box(box):
-        raise ValueError(f"a box needs x1 > x0 and y1 > y0, within {FARTHEST:.0f} px, found {tuple(map(float, box))}")
+        raise ValueError(f"a box needs x1 > x0 and y1 > y0, found {tuple(map(float, box))}")
     if not scale > 0:
         raise ValueError(f"the scale of a crop must be positive, found {scale}")
     c = (size - 1) / 2

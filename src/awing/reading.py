@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, TextIO
+from io import TextIOBase
+from typing import Any
 
 LONGEST_LINE = 100_000  # characters; a face of 478 points has some 20,000
 LONGEST_YAML, LONGEST_WORD, DEEPEST = 200_000, 1000, 100  # characters, and levels; a run's has some 8,000, 100 and 6
@@ -53,7 +54,7 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def lines(stream: TextIO) -> Iterator[str]:
+def lines(stream: TextIOBase) -> Iterator[str]:
     """The lines of a table, for :mod:`csv`.
 
     Raises:

@@ -3,7 +3,7 @@
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -45,7 +45,7 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     else:
         source = str(state_dict_or_path)
         official = _tensors(_read(state_dict_or_path), source)
-        if not dense(official.values(), state_dict_or_path):
+        if not dense(official, state_dict_or_path):
             raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
     network = _network_on_meta(official, source)
     names = _official_names(network)
@@ -98,11 +98,12 @@ def load_plain(path: str | PathLike[str]) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def dense(tensors: Iterable[Tensor], path: str | PathLike[str]) -> bool:
-    """Whether every element of the tensors is in the file: one number can be repeated to any shape."""
-    tensors = list(tensors)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    return all(tensor.layout == torch.strided for tensor in tensors) and size <= os.path.getsize(path)
+def dense(state: Any, path: str | PathLike[str]) -> bool:
+    """Whether a file's state dict is of tensors whose numbers are all in the file: one can be repeated to any shape."""
+    tensors = state.values() if isinstance(state, Mapping) else [None]
+    if not all(torch.is_tensor(tensor) and tensor.layout == torch.strided for tensor in tensors):
+        return False
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= os.path.getsize(path)
 
 
 def _read(path: str | PathLike[str]) -> Any:
