@@ -1,9 +1,14 @@
 """Adaptive Wing loss: facial (and body) landmark detection by heatmap regression."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from awing.aligner import Aligner, Landmarks
+
+# px that OpenCV decodes at most, over any camera's photograph: a file of 3 MB can claim 3 GB. It reads this once, when
+# it is loaded; whoever has larger pictures sets another limit in the environment.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 __version__ = "0.1.0"
 __all__ = ["Aligner", "Landmarks"]

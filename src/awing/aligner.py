@@ -15,7 +15,7 @@ from awing.arrays import Box, Image, Matrix
 from awing.checkpoint import Checkpoint
 from awing.detector import FaceDetector
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply, crop_matrix
+from awing.geometry import apply, crop_matrix, is_box
 from awing.images import crop
 
 LEAST = 0.3  # mean confidence of a face: between faces and other boxes of validation images, docs/results/300w_small.md
@@ -184,7 +184,7 @@ def checked_boxes(boxes: ArrayLike, image: Image) -> Float[np.ndarray, "f 4"]:
         raise DataError(f"expected boxes of shape (faces, 4), found {found.shape}")
     height, width = image.shape[:2]
     for box in found:
-        if not (np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1]):
+        if not is_box(box):
             raise DataError(f"a box is x0, y0, x1, y1 with x1 > x0 and y1 > y0, found {box.tolist()}")
         if (box[2:] < 0).any() or (box[:2] >= (width, height)).any():
             raise DataError(f"the box {box.tolist()} lies outside the image of {width} x {height} px")

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,8 @@ from torch import Tensor
 from awing.codec import HeatmapCodec
 from awing.errors import CheckpointError, DamagedCheckpoint, did_you_mean
 from awing.models import StackedHourglass, load_official
+from awing.models.official import dense, load_plain
+from awing.reading import parse_json
 from awing.schemes import SCHEMES
 
 FORMAT = 1
@@ -80,11 +82,7 @@ class Checkpoint:
         if not path.is_file():
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
-            with ZipFile(path) as parts:  # torch does not look at the checksums that it writes
-                damaged = parts.testzip()
-            if damaged:
-                raise BadZipFile(damaged)
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_plain(path)
         except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
             raise DamagedCheckpoint(
                 f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, no checkpoint, "
@@ -92,6 +90,8 @@ class Checkpoint:
             ) from None
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
+        if not dense(state.get("state_dict", {}), path):
+            raise CheckpointError(f"{path} holds no weights, or claims more numbers than it has")
         return cls._checked(
             path,
             state["awing"].get("format"),
@@ -102,7 +102,7 @@ class Checkpoint:
     def _read_safetensors(cls, path: Path) -> "Checkpoint":
         try:
             with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {}).get("awing", "null"))
+                about = parse_json((file.metadata() or {}).get("awing", "null"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
@@ -146,7 +146,7 @@ class Checkpoint:
             CheckpointError: one is missing, or is not what it should be.
         """
         if found_format != FORMAT:
-            raise CheckpointError(f"{path} has format {found_format}; this version reads {FORMAT}")
+            raise CheckpointError(f"{path} has format {reprlib.repr(found_format)}; this version reads {FORMAT}")
         try:
             config, data, step, state_dict = parts()
             cut = {key: data[key] for key in ("val_fraction", "test_fraction", "split_seed")}
@@ -167,7 +167,7 @@ class Checkpoint:
             CheckpointError: the file holds none.
         """
         try:
-            found = json.loads(file.read_text())
+            found = parse_json(file.read_bytes())
             confidence = {key: found[key] for key in CONFIDENCE}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{file}: expected the confidence.json of an evaluation, found {error!r}") from None
@@ -208,13 +208,19 @@ class Checkpoint:
         Raises:
             CheckpointError: the file holds another network's weights, or none of ours.
         """
-        network = self._made(StackedHourglass, "model", num_landmarks=self.codec().scheme.num_landmarks)
+        codec = self.codec()
+        with torch.device("meta"):  # no memory for what a file only claims
+            network = self._made(StackedHourglass, "model", num_landmarks=codec.scheme.num_landmarks)
+        if codec.stride != 4 or codec.input_size % (4 * 2**network.depth):
+            raise CheckpointError(f"{self.path}: its codec and its model do not fit together")
         try:
             weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
-            network.load_state_dict(weights)
+            network.load_state_dict(weights, assign=True)
         except (RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{self.path} holds the weights of another network: {error}") from None
-        return network.eval()
+        if any(not parameter.is_floating_point() for parameter in network.parameters()):
+            raise CheckpointError(f"{self.path}: expected weights of real numbers, found others")
+        return network.float().eval()
 
     def confidence_of(self, peaks: Tensor) -> Tensor:
         """Heights of maps' peaks -> confidence in [0, 1]: calibrated where the checkpoint is, otherwise the height."""
@@ -224,13 +230,16 @@ class Checkpoint:
 
     def _made(self, kind: type[T], section: str, **changes: Any) -> T:
         """Only this class, whatever the file names as ``_target_``: a file must not choose what code runs."""
-        values = dict(self.config[section])
+        values = self.config.get(section)
+        values = dict(values) if isinstance(values, Mapping) else {}
         target = values.pop("_target_", None)
         if target != TARGETS[kind]:
-            raise CheckpointError(f"{self.path}: expected {TARGETS[kind]} as its {section}, found {target}")
+            raise CheckpointError(
+                f"{self.path}: expected {TARGETS[kind]} as its {section}, found {reprlib.repr(target)}"
+            )
         try:
             return kind(**(values | changes))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise CheckpointError(f"{self.path}: its {section} cannot be made: {error}") from None
 
 
@@ -242,7 +251,7 @@ def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:
     """
     for key, value in values.items():
         if not isinstance(value, KINDS[key]) or "${" in str(value):
-            raise CheckpointError(f"{path}: expected a plain value as its {key}, found {str(value)[:80]!r}")
+            raise CheckpointError(f"{path}: expected a plain value as its {key}, found {reprlib.repr(value)}")
 
 
 def _shipped(name: str) -> Path:

@@ -9,6 +9,8 @@ import numpy as np
 
 from awing.arrays import Box, Image, Matrix, Points
 
+FARTHEST = 1e6  # px, of a box's edges
+
 
 def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     """Source px -> crop px for the square around a box (paper 7.3: "the longer side as the length").
@@ -25,14 +27,14 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
         (3, 3), a scaling and a shift.
 
     Raises:
-        ValueError: the box has no area, or ``scale`` is not positive.
+        ValueError: the box has no area or is no place in a picture, or ``scale`` is not positive.
 
     >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]]))
     array([[2. , 2. ],
            [2. , 4.5]])
     """
     x0, y0, x1, y1 = box
-    if not (x1 > x0 and y1 > y0):
+    if not is_box(box):
         raise ValueError(f"a box needs x1 > x0 and y1 > y0, found {tuple(map(float, box))}")
     if not scale > 0:
         raise ValueError(f"the scale of a crop must be positive, found {scale}")
@@ -40,6 +42,15 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     zoom = zoom_by(size / (scale * max(x1 - x0, y1 - y0)))
     matrix: Matrix = shift(c, c) @ zoom @ shift(-(x0 + x1) / 2, -(y0 + y1) / 2)
     return matrix
+
+
+def is_box(box: Box) -> bool:
+    """Whether x0, y0, x1, y1 are a box that pixels can be cropped from: finite, of some size, and in no far place.
+
+    >>> is_box(np.array([10.0, 20.0, 30.0, 60.0])), is_box(np.array([10.0, 20.0, 1e300, 60.0]))
+    (True, False)
+    """
+    return bool((np.abs(box) <= FARTHEST).all() and (box[2:] - box[:2] > 1 / FARTHEST).all())
 
 
 def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: float, flip: bool) -> Matrix:

@@ -44,12 +44,13 @@ def decode(path: str | os.PathLike[str], data: np.ndarray, reduction: int = 1, u
     """
     # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
     flags = REDUCED[reduction] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    doubt = "is it truncated?"
     try:
         image = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # a head that claims too many pixels
-        image = None
+    except cv2.error:
+        image, doubt = None, "it claims more pixels than OPENCV_IO_MAX_IMAGE_PIXELS in the environment permits"
     if image is None:
-        raise DataError(f"{path}: expected an image, but the file cannot be decoded; is it truncated?")
+        raise DataError(f"{path}: expected an image, but the file cannot be decoded; {doubt}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

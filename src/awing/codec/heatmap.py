@@ -12,6 +12,7 @@ from awing.codec.decode import peak, quarter_shift, taylor_shift
 from awing.errors import ConfigError, check_choice
 from awing.schemes import Scheme, get_scheme
 
+LARGEST = 4096  # side of a crop, px: a checkpoint from elsewhere must not ask for more than memory holds
 Center = Literal["subpixel", "floor"]
 Decoder = Literal["argmax", "quarter", "refined"]
 
@@ -64,9 +65,12 @@ class HeatmapCodec:
         decoder: Decoder = "quarter",
     ) -> None:
         self.scheme = scheme if isinstance(scheme, Scheme) else get_scheme(scheme)
-        if heatmap_size < 3 or input_size % heatmap_size:
-            raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
-        if sigma <= 0 or boundary_sigma <= 0 or support < 1:
+        if not 3 <= heatmap_size <= input_size <= LARGEST or input_size % heatmap_size:
+            raise ConfigError(
+                f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3, and input_size at "
+                f"most {LARGEST}"
+            )
+        if not (sigma > 0 and boundary_sigma > 0 and support >= 1):
             raise ConfigError(f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive")
         check_choice("codec.center", center, get_args(Center))
         check_choice("codec.decoder", decoder, get_args(Decoder))

@@ -17,6 +17,7 @@ from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply, shift
 from awing.images import reduced_to_source, reduction
+from awing.reading import parse_json
 
 VERSION = 1  # of how the files are made
 QUALITY = 92  # of the JPEGs
@@ -110,10 +111,11 @@ class CropCache:
     def _index(self) -> dict[str, list[int | str]]:
         """Picture -> size, time of change and SHA-256; empty where there is none, or one that cannot be read."""
         try:
-            index = json.loads((self.folder / "index.json").read_bytes())
+            index = parse_json((self.folder / "index.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return index if isinstance(index, dict) else {}
+        states = index.items() if isinstance(index, dict) else ()
+        return {name: state for name, state in states if _is_state(state)}
 
     def _content(self, path: Path, afresh: bool) -> str:
         """The hash of a file; empty where it cannot be read."""
@@ -141,3 +143,8 @@ class CropCache:
             raise DataError(
                 f"{file} cannot be written: {error.strerror}; name another folder with dataset.cache=DIR"
             ) from None
+
+
+def _is_state(found: object) -> bool:
+    """Whether it is a size, a time and a SHA-256, which becomes the name of a file."""
+    return isinstance(found, list) and len(found) == 3 and bool(re.fullmatch("[0-9a-f]{64}", str(found[2])))

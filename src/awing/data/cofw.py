@@ -7,6 +7,7 @@ from types import MappingProxyType
 import h5py
 import numpy as np
 
+from awing.data.images import plain
 from awing.data.records import Annotations, Record, Source, check_complete
 from awing.errors import DataError
 
@@ -43,7 +44,7 @@ def read_cofw(
             boxes = _array(file, content, f"bboxes{end}", rows=4).astype(np.float64).T
             values = _array(file, content, f"phis{end}", rows=87).astype(np.float64).T
             entries = [_name(file, content, reference, n) for n, reference in enumerate(references, 1)]
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
         raise DataError(f"{file}: expected a MATLAB file of version 7.3, but it cannot be read: {error}") from None
     if not len(entries) == len(boxes) == len(values):
         counts = f"{len(entries)} images, {len(boxes)} boxes and {len(values)} annotations"
@@ -55,10 +56,12 @@ def read_cofw(
 
 
 def _array(file: Path, content: h5py.File, name: str, rows: int) -> np.ndarray:
-    array = content.get(name)
-    if not isinstance(array, h5py.Dataset) or array.ndim != 2 or array.shape[0] != rows or array.shape[1] > 1e6:
-        found = getattr(array, "shape", None)
-        raise DataError(f"{file}: expected an array {name} of shape ({rows}, faces), found {found}")
+    try:
+        array = plain(content.get(name))
+        if array.ndim != 2 or array.shape[0] != rows:
+            raise ValueError(array.shape)
+    except ValueError as error:
+        raise DataError(f"{file}: expected an array {name} of shape ({rows}, faces), found {error}") from None
     values: np.ndarray = array[()]
     return values
 

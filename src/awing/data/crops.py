@@ -13,7 +13,7 @@ import numpy as np
 from awing.arrays import Box, Matrix, Points
 from awing.data.records import Record
 from awing.errors import ConfigError, DataError, check_choice
-from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
+from awing.geometry import apply, augmentation_matrix, crop_matrix, is_box, shift
 
 Crop = Literal["provided", "landmarks", "official"]
 
@@ -49,6 +49,8 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         raise DataError(
             f"{record.name}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
         )
+    if not is_box(record.box):
+        raise DataError(f"{record.name}: expected a box in px, found {record.box.tolist()}; check the annotation")
     if crop == "provided":
         return crop_matrix(record.box, size, scale)
     if scale != 1:
@@ -96,9 +98,9 @@ def landmark_box(record: Record) -> Box:
         DataError: the labelled landmarks have no width or no height.
     """
     points = record.points[record.labelled]
-    if len(points) < 2 or not (np.ptp(points, axis=0) > 0).all():
+    if len(points) < 2 or not is_box(box := np.concatenate([points.min(0), points.max(0)])):
         raise DataError(f"{record.name}: the labelled landmarks span no box")
-    return np.concatenate([points.min(0), points.max(0)])
+    return box
 
 
 def _official_matrix(box: Box, points: Points, size: int) -> Matrix:

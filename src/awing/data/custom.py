@@ -1,7 +1,6 @@
 """Your own data: a table or COCO keypoints, and a landmark scheme."""
 
 import csv
-import json
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ import numpy as np
 from awing.arrays import Box
 from awing.data.records import Annotations, Record, Source, check_complete, inside, parse_numbers
 from awing.errors import ConfigError, DataError, did_you_mean
+from awing.reading import lines, parse_json
 from awing.schemes import Scheme, get_scheme
 
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
@@ -80,7 +80,7 @@ def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
     records = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.reader(stream, strict=True)
+            rows = csv.reader(lines(stream), strict=True)
             header = [column.strip() for column in next(rows, [])]
             _check_header(header, points, f"{file}:1")
             for row in rows:
@@ -90,7 +90,7 @@ def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
                 if row:
                     cells = dict(zip(header, map(str.strip, row), strict=True))
                     records.append(_from_row(cells, points, images, where))
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{file}: expected comma-separated values in UTF-8, found: {error}") from None
     return records
 
@@ -118,8 +118,8 @@ def _from_row(cells: Mapping[str, str], columns: list[str], images: Path, where:
 
 def _read_coco(file: Path, images: Path, scheme: Scheme) -> list[Record]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{file}: expected JSON, found: {error}") from None
     names: dict[Any, str] = {}
     for i, image in enumerate(_objects(content, "images", file)):

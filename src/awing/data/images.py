@@ -1,5 +1,6 @@
 """From an image file to a crop: one decode, one warp."""
 
+import math
 import os
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from awing.errors import DataError
 from awing.geometry import apply, warp
 from awing.images import decode, read_bytes, reduced_to_source, reduction, shrink
 
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # whose size is looked up; Pillow knows many that nobody has here
 MEGAPIXELS = 100  # no more of one image inside a file of many
 
 
@@ -92,16 +94,30 @@ def read_image(path: str | os.PathLike[str], entry: str = "") -> Image:
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
     """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
     try:
-        stored = _open(str(path), os.getpid())[entry]
+        stored = plain(_open(str(path), os.getpid())[entry])
         shape = stored.shape
         if stored.dtype != np.uint8 or len(shape) not in (2, 3) or shape[:-2] not in ((), (3,)) or 0 in shape:
             raise ValueError(f"shape {shape}, {stored.dtype}")
-        if np.prod(shape[-2:]) > MEGAPIXELS * 1e6:
-            raise ValueError(f"shape {shape}: over {MEGAPIXELS} megapixels")
         pixels = stored[()]
     except (OSError, RuntimeError, KeyError, AttributeError, ValueError) as error:
         raise DataError(f"{path}:{entry}: expected the uint8 pixels of an image, found {error}") from None
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *shape[-2:])).T)
+
+
+def plain(array: Any) -> h5py.Dataset:
+    """What an HDF5 file holds itself, no more than ``MEGAPIXELS`` of it; chunks are decompressed whole.
+
+    Raises:
+        ValueError: it is no array, lies in another file, or is too large.
+    """
+    if not isinstance(array, h5py.Dataset) or array.shape is None:
+        raise ValueError("no array")
+    if array.is_virtual or array.external:
+        raise ValueError("an array in another file")
+    pixels = max(math.prod(array.shape), math.prod(array.chunks or ())) * array.dtype.itemsize / 3
+    if pixels > MEGAPIXELS * 1e6:
+        raise ValueError(f"shape {array.shape}, chunks {array.chunks}, {array.dtype}: over {MEGAPIXELS} megapixels")
+    return array
 
 
 @lru_cache(maxsize=4)
@@ -117,7 +133,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         DataError: the file is missing or no image.
     """
     try:
-        with ImageFile.open(path) as file:
+        with ImageFile.open(path, formats=FORMATS) as file:
             return int(file.width), int(file.height)
-    except (OSError, ImageFile.DecompressionBombError) as error:
+    except (OSError, ValueError, ArithmeticError, LookupError, ImageFile.DecompressionBombError) as error:
         raise DataError(f"{path}: expected an image, but its size cannot be read: {error}") from None

@@ -12,6 +12,7 @@ from awing.errors import DataError
 
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 TEXTS = {2: "latin1", 4: "utf-16-le", 16: "utf-8", 17: "utf-16-le", 18: "utf-32-le"}
+LARGEST = 2**28  # bytes of an array, inflated: 40 times the largest of the official files
 COMPRESSED = 15  # an element that holds others
 CELL, STRUCT, CHARACTERS, NUMERIC = 1, 2, 4, range(6, 16)  # classes of arrays
 
@@ -40,7 +41,7 @@ def read_mat(file: Path, name: str) -> Any:
         if data[124:128] != b"\0\1IM":
             raise ValueError("its head is another")
         for kind, part in _elements(memoryview(data)[128:]):
-            for _, array in _elements(memoryview(zlib.decompress(part))) if kind == COMPRESSED else [(kind, part)]:
+            for _, array in _elements(_inflated(part)) if kind == COMPRESSED else [(kind, part)]:
                 flags, shape, called, *content = _elements(array)
                 if bytes(called[1]) == name.encode():
                     return _value(flags, shape, content)
@@ -65,6 +66,14 @@ def _elements(data: memoryview) -> Iterator[_Element]:
             raise ValueError(f"an element of {size} bytes where {len(data) - start} are left")
         yield kind, data[start:end]
         at = end if kind == COMPRESSED else -(-end // 8) * 8
+
+
+def _inflated(data: memoryview) -> memoryview:
+    inflater = zlib.decompressobj()
+    content = memoryview(inflater.decompress(data, LARGEST))
+    if not inflater.eof:
+        raise ValueError(f"a compressed array is cut off or over {LARGEST} bytes")
+    return content
 
 
 def _value(flags: _Element, shape: _Element, content: list[_Element]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from filelock import FileLock
 from rich.progress import track
 
 from awing.errors import DataError
+from awing.reading import parse_json
 from awing.rendering import FaceParameters, RenderedFace, render
 
 VERSION = 2  # of the pictures: raised when they change, so that an older set on disk is not taken for a new one
@@ -88,11 +90,14 @@ def sample_face(seed: int, split: str, index: int) -> FaceParameters:
 def _write_dataset(root: Path, settings: dict[str, int], workers: int) -> None:
     complete, unfinished = root / "settings.json", root / "unfinished.json"
     if complete.exists():
-        found = json.loads(complete.read_text())
+        try:
+            found = parse_json(complete.read_bytes())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{complete}: expected the settings of rendered faces, found: {error}") from None
         if found == settings:
             return
         raise DataError(
-            f"{root} holds faces of {found}, expected {settings}: name another folder with dataset.root, or "
+            f"{root} holds faces of {reprlib.repr(found)}, expected {settings}: name another folder with dataset.root, or "
             "ask for those faces with dataset.reader.expected.train and .test"
         )
     if root.exists() and any(root.iterdir()) and not unfinished.exists():

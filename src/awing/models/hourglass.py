@@ -22,9 +22,9 @@ class StackedHourglass(nn.Module):
 
     Args:
         num_landmarks: landmark maps K, at least 1.
-        stacks: hourglasses, at least 1.
+        stacks: hourglasses, 1 to 32.
         channels: width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
-        depth: times that an hourglass halves the resolution, at least 1.
+        depth: times that an hourglass halves the resolution, 1 to 10.
         coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
         boundary: predict the boundary as one more map.
         boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
@@ -49,9 +49,9 @@ class StackedHourglass(nn.Module):
         boundary_coords: bool = True,
     ) -> None:
         super().__init__()
-        if num_landmarks < 1 or stacks < 1 or depth < 1:
+        if num_landmarks < 1 or not 1 <= stacks <= 32 or not 1 <= depth <= 10:
             raise ValueError(
-                "num_landmarks, stacks and depth must be at least 1, "
+                "num_landmarks must be at least 1, stacks 1 to 32 and depth 1 to 10, "
                 f"found num_landmarks={num_landmarks}, stacks={stacks}, depth={depth}"
             )
         if channels < 8 or channels % 8:

@@ -1,6 +1,8 @@
 """The authors' released weights, converted to :class:`StackedHourglass`."""
 
+import os
 import re
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -43,6 +45,8 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     else:
         source = str(state_dict_or_path)
         official = _tensors(_read(state_dict_or_path), source)
+        if not dense(official, state_dict_or_path):
+            raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
     network = _network_on_meta(official, source)
     names = _official_names(network)
     _check(official, {names[ours]: tensor for ours, tensor in network.state_dict().items()}, source)
@@ -80,9 +84,33 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
     return {names[ours]: tensor.clone() for ours, tensor in _x_and_y_exchanged(network.state_dict(), network).items()}
 
 
+def load_plain(path: str | PathLike[str]) -> Any:
+    """What ``torch.save`` wrote, if it is plain data; no code runs, no more is unpacked than the file holds.
+
+    Raises:
+        Exception: of many kinds.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked, size = sum(entry.file_size for entry in archive.infolist()), os.path.getsize(path)
+            if unpacked > size:  # torch.save compresses nothing
+                raise ValueError(f"{path} would unpack from {size} to {unpacked} bytes")
+            if changed := archive.testzip():  # torch does not look at the checksums that it writes
+                raise ValueError(f"{path}: {changed} is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def dense(state: Any, path: str | PathLike[str]) -> bool:
+    """Whether a file's state dict is of tensors whose numbers are all in the file: one can be repeated to any shape."""
+    tensors = state.values() if isinstance(state, Mapping) else [None]
+    if not all(torch.is_tensor(tensor) and tensor.layout == torch.strided for tensor in tensors):
+        return False
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= os.path.getsize(path)
+
+
 def _read(path: str | PathLike[str]) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_plain(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file") from error
     except OSError as error:

@@ -12,6 +12,7 @@ import cv2
 from awing.arrays import Image
 from awing.errors import ConfigError, DataError, did_you_mean
 from awing.images import decode, read_bytes
+from awing.reading import lines
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -67,7 +68,10 @@ def find(pattern: str, without: Sequence[Path]) -> dict[str, Path]:
     if not files:
         what = "has no image or video in it" if given.is_dir() else "is no file, folder or pattern of files"
         raise ConfigError(f"input {pattern!r} {what}; expected files ending in {' '.join(IMAGES + VIDEOS)}")
-    return {path.relative_to(root).as_posix(): path for path in files}
+    names = {path.relative_to(root).as_posix(): path for path in files}
+    if leaving := [name for name in names if ".." in Path(name).parts]:  # results are written by these names
+        raise ConfigError(f"input {pattern!r}: a pattern cannot go up ('..') after its first wildcard: {leaving[0]}")
+    return names
 
 
 def frames(files: dict[str, Path]) -> Iterator[Frame]:
@@ -133,7 +137,7 @@ def _read_boxes(path: Path, names: set[str]) -> dict[tuple[str, int | None], lis
     table: dict[tuple[str, int | None], list[list[float]]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, strict=True)
+            rows = csv.DictReader(lines(file), strict=True)
             if missing := {"image", *BOX} - set(rows.fieldnames or ()):
                 raise DataError(f"{path}:1: expected the columns image, {', '.join(BOX)}; missing {sorted(missing)}")
             for row in rows:
@@ -147,6 +151,6 @@ def _read_boxes(path: Path, names: set[str]) -> dict[tuple[str, int | None], lis
                 except (TypeError, ValueError):
                     raise DataError(f"{where}: expected four numbers, and a whole one as frame, found {row}") from None
                 table.setdefault((row["image"], frame), []).append(box)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: expected comma-separated values in UTF-8, found: {error}") from None
     return table

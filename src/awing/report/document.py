@@ -181,10 +181,10 @@ class _Report:
 
     def write(self) -> None:
         """All files but the pictures, which are there already."""
-        (self.output / "report.md").write_text(markdown(TITLE, self.blocks), encoding="utf-8")
-        (self.output / "report.html").write_text(page(TITLE, self.blocks), encoding="utf-8")
+        (self.output / "report.md").write_text(markdown(TITLE, self.blocks), encoding="utf-8", errors="replace")
+        (self.output / "report.html").write_text(page(TITLE, self.blocks), encoding="utf-8", errors="replace")
         for file, lines in (("report.csv", self.cells), ("intervals.csv", self.intervals)):
-            with (self.output / file).open("w", newline="", encoding="utf-8") as stream:
+            with (self.output / file).open("w", newline="", encoding="utf-8", errors="replace") as stream:
                 writer = csv.DictWriter(stream, lines[0] if lines else ["table"])
                 writer.writeheader()
                 writer.writerows(lines)

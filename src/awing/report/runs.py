@@ -1,7 +1,6 @@
 """Read the folders of runs and evaluations; what cannot be read is named, never skipped."""
 
 import csv
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
+
+from awing.reading import lines, parse_json, parse_yaml
 
 NEEDED = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
 CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
@@ -146,7 +146,7 @@ def _reading(file: Path) -> Iterator[None]:
         raise _Unreadable(f"{file.name} is missing") from None
     except KeyError as error:
         raise _Unreadable(f"{file.name} has no {error}") from None
-    except (OSError, ValueError, TypeError, csv.Error, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, ArithmeticError, csv.Error) as error:
         raise _Unreadable(f"{file.name} is broken: {error}") from None
 
 
@@ -158,7 +158,7 @@ def _reason(file: Path) -> str:
 
 def _config(file: Path) -> dict[str, Any]:
     with _reading(file):
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = parse_yaml(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError(f"expected a run's settings, found {str(config)[:60]!r}")
         return config
@@ -166,7 +166,7 @@ def _config(file: Path) -> dict[str, Any]:
 
 def _results(file: Path) -> dict[str, Any]:
     with _reading(file):
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = parse_json(file.read_text(encoding="utf-8"))
         if not isinstance(results, dict):
             raise ValueError("expected what src/evaluate.py writes")
         for key in NEEDED:
@@ -187,7 +187,7 @@ def _check_numbers(node: Any, name: str) -> None:
 def _curves(file: Path) -> dict[str, dict[int, float]]:
     with _reading(file), file.open(newline="", encoding="utf-8") as stream:
         found: dict[str, dict[int, list[float]]] = {column: {} for column in CURVES}
-        for row in csv.DictReader(stream):
+        for row in csv.DictReader(lines(stream)):
             for column in CURVES:
                 if row.get("epoch") and row.get(column):
                     found[column].setdefault(int(row["epoch"]) + 1, []).append(float(row[column]))
@@ -197,7 +197,7 @@ def _curves(file: Path) -> dict[str, dict[int, float]]:
 def _faces(file: Path) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarray]]:
     """Faces without an error by one of the normalisers are left out, as :class:`awing.metrics.LandmarkNME` does."""
     with _reading(file), file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
+        reader = csv.DictReader(lines(stream))
         columns = [name for name in reader.fieldnames or () if name.startswith("nme_")]
         rows = [(int(r["index"]), PurePath(r["image"]).name, [float(r[c]) for c in columns]) for r in reader]
     kept = [row for row in sorted(rows) if not np.isnan(row[2]).any()]

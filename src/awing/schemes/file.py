@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from awing.errors import ConfigError, check_choice, did_you_mean
+from awing.reading import parse_yaml
 from awing.schemes.scheme import Indices, Scheme
 
 KEYS = [field.name for field in dataclasses.fields(Scheme)]
@@ -36,14 +38,12 @@ def read_scheme(file: Path) -> Scheme:
     Scheme(name='bird', names=('left_eye', 'right_eye', 'beak'), flip_pairs=((0, 1),), lines=((0, 2, 1),),
            normalisers={'inter_ocular': ((0,), (1,))}, groups={})
     """
-    import yaml  # in the train extra
-
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        values = parse_yaml(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"expected a landmark scheme in {file}, but it cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: expected YAML, found {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: expected YAML, found: {error}") from None
     if isinstance(values, Mapping):
         values = {"name": file.stem, **values}
     return make_scheme(values, str(file))
@@ -125,4 +125,4 @@ def _word(value: Any, place: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:80]
+    return "nothing" if value is None else reprlib.repr(value)[:80]
