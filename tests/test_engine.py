@@ -292,7 +292,7 @@ def test_a_checkpoint_does_not_choose_what_code_runs(finished, rendered, config,
             f"paths.data_dir={rendered}", "data.num_workers=0",
         )  # fmt: skip
         if section in ("codec", "model"):
-            with pytest.raises(CheckpointError, match=f"as its {section}, found os.mkdir"):
+            with pytest.raises(CheckpointError, match=f"as its {section}, found 'os.mkdir'"):
                 engine.evaluate(cfg, tmp_path / section)
         else:
             engine.evaluate(cfg, tmp_path / section)
