@@ -1,5 +1,6 @@
 """What becomes of a run that is cut off, and of checkpoints that are damaged or cannot be written."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -121,6 +122,20 @@ def test_a_row_that_was_cut_short_is_written_again(config, rendered, short, long
     run(config, rendered, tmp_path / "run", "test=false", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
     assert table(longer / "metrics.csv") == table(tmp_path / "run" / "metrics.csv")
     assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_a_run_that_ends_in_its_test_is_tested_with_the_same_results(config, rendered, tmp_path, monkeypatch):
+    def ended(*_):
+        raise SystemExit
+
+    run(config, rendered, tmp_path / "whole")
+    with monkeypatch.context() as context, pytest.raises(SystemExit):
+        context.setattr(LandmarkRegressor, "test_step", ended)
+        run(config, rendered, tmp_path / "parts")
+    run(config, rendered, tmp_path / "parts", "resume=auto")
+    one, other = (json.loads((tmp_path / n / "test" / "metrics.json").read_text()) for n in ("whole", "parts"))
+    assert one.pop("checkpoint") != other.pop("checkpoint") and one == other
+    assert one["val_nme_last"] > 0
 
 
 def test_where_none_is_good_each_is_named(config, rendered, short, tmp_path):

@@ -261,7 +261,7 @@ def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
     """What a training that has just ended reached on the validation faces; nothing without one."""
     savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     best = next((saver.best_model_score for saver in savers if saver.monitor), None)
-    found = {"val_nme_best": best, "val_nme_last": trainer.callback_metrics.get("val/nme")}
+    found = {"val_nme_best": best, "val_nme_last": getattr(trainer.lightning_module, "validated", None)}
     return {name: float(value) for name, value in found.items() if value is not None}
 
 

@@ -64,6 +64,7 @@ class LandmarkRegressor(pl.LightningModule):
         groups = codec.scheme.groups
         self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
         self.sums = torch.zeros(3)  # of the epoch's batches so far: squared_errors
+        self.validated: float | None = None  # the last validation NME
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
@@ -116,6 +117,7 @@ class LandmarkRegressor(pl.LightningModule):
         full = self.val_nme.compute()["full"]
         name = self.val_nme.normalisers[0]
         self.log("val/nme", full["nme"][name], prog_bar=True)
+        self.validated = full["nme"][name]
         for other in self.val_nme.normalisers[1:]:
             self.log(f"val/nme_{other}", full["nme"][other])
         self.log("val/fr_10", full["fr"][name]["0.10"])
@@ -154,11 +156,14 @@ class LandmarkRegressor(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
-        checkpoint["awing"] = {"format": FORMAT, "config": self.config, "sums": sums}
+        about = {"format": FORMAT, "config": self.config, "sums": sums, "validated": self.validated}
+        checkpoint["awing"] = about
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        about = checkpoint["awing"]
+        self.validated = about.get("validated")
         if self.trainer.is_global_zero:  # they are of all processes
-            self.sums = checkpoint["awing"].get("sums", self.sums)
+            self.sums = about.get("sums", self.sums)
 
     def _score(
         self,
