@@ -77,7 +77,7 @@ class LandmarkRegressor(pl.LightningModule):
 
     def predict_maps(self, image: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         """RGB crops -> the maps that a test decodes: the last stack's; with ``flip``, averaged with the mirror's."""
-        maps = self(image)[-1]
+        maps: Tensor = self(image)[-1]
         return (maps + self.codec.mirror(self(image.flip(-1))[-1])) / 2 if self.flip else maps
 
     def training_step(self, batch: Batch, _: int) -> Tensor:

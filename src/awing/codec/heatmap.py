@@ -187,8 +187,8 @@ class HeatmapCodec:
         """
         if self.center == "floor":
             raise ConfigError(
-                "codec.center=floor draws maps off the crop's centre: those of a mirrored crop lie beside them and cannot "
-                "be averaged with them; leave flip=false"
+                "codec.center=floor draws maps off the crop's centre: those of a mirrored crop lie beside them, and an "
+                "average is of neither; leave flip=false"
             )
         channels = torch.arange(maps.shape[1], device=maps.device)
         channels[: self.scheme.num_landmarks] = torch.from_numpy(self.scheme.flip_permutation).to(maps.device)
