@@ -17,7 +17,9 @@ from awing.data import LandmarkDataset, read_300w
 from awing.data.crops import landmark_box, record_matrix
 from awing.data.images import read_image
 from awing.data.records import Record
+from awing.detector import FaceDetector
 from awing.errors import ConfigError, DataError
+from awing.geometry import apply
 from awing.images import save_picture
 from awing.losses import MSELoss
 from awing.models import StackedHourglass
@@ -65,7 +67,8 @@ def test_points_are_those_of_an_evaluation(checkpoint, records):
     expected = to_source(torch.linalg.inv(batch["matrix"]), points).numpy()
     aligner = Aligner(checkpoint, "cpu", batch_size=2)
     images = [read_image(record.path) for record in records]
-    found = aligner.align(images, [landmark_box(record)[None] for record in records])
+    faces = [aligner.faces(image, landmark_box(r)[None]) for image, r in zip(images, records, strict=True)]
+    found = aligner.align(faces)
     np.testing.assert_allclose(np.concatenate([f.points for f in found]), expected, atol=0.02)
     np.testing.assert_allclose(np.concatenate([f.confidence for f in found]), peaks.clamp(0, 1), atol=1e-4)
     assert np.ptp(expected, axis=0).min() > 0.5  # faces differ: the comparison can fail
@@ -91,7 +94,7 @@ def test_several_faces_of_an_image_and_none(checkpoint, records):
         np.testing.assert_allclose(aligner(image, one[None]).points[0], together.points[i], atol=1e-3)
     nothing = aligner(image, [])
     assert nothing.points.shape == (0, 68, 2) and nothing.boxes.shape == (0, 4)
-    assert aligner.align([], []) == []
+    assert aligner.align([]) == []
 
 
 def test_calibrated_confidence_is_the_logistic_of_the_peak(checkpoint, records):
@@ -140,6 +143,63 @@ def test_a_device_that_is_not_there_is_refused(checkpoint):
         Aligner(checkpoint, "cuda:99")
     with pytest.raises(ConfigError, match="batch_size is at least 1"):
         Aligner(checkpoint, "cpu", batch_size=0)
+    with pytest.raises(ConfigError, match=r"min_confidence lies in \[0, 1\], found 30"):
+        Aligner(checkpoint, "cpu", min_confidence=30)
+
+
+def test_maps_come_on_request(checkpoint, records):
+    aligner = Aligner(checkpoint, "cpu", batch_size=2)
+    image, box = read_image(records[0].path), landmark_box(records[0])
+    faces = aligner.faces(image, [box, box * 0.9, box * 0.8])
+    (found,), (without,) = aligner.align([faces], maps=True), aligner.align([faces])
+    assert found.maps.shape == (3, 69, 16, 16) and without.maps.shape == (3, 0, 0, 0)
+    np.testing.assert_array_equal(found.points, without.points)
+    points, _ = aligner.codec.decode(torch.from_numpy(found.maps[2:]))
+    _, matrix = aligner.crop(image, box * 0.8)
+    np.testing.assert_allclose(apply(matrix, found.points[2]), points[0], atol=1e-4)
+
+
+def test_a_detected_box_of_little_confidence_is_no_face(records, monkeypatch):
+    """By the mean over its points, against the limit that was asked for; given boxes always stay."""
+    image, box = read_image(records[0].path), landmark_box(records[0])
+    boxes = np.stack([box * 0.3, box])
+    given = Aligner.load("300w-small", "cpu", min_confidence=1)(image, boxes)
+    assert given.points.shape == (2, 68, 2) and given.dropped == 0
+    means = given.confidence.mean(1)
+    assert means[1] > means[0] + 0.01
+    aligner = Aligner.load("300w-small", "cpu", min_confidence=float(means.mean()))
+    monkeypatch.setattr(FaceDetector, "__call__", lambda *_: (boxes, np.ones(2)))
+    found = aligner(image)
+    assert found.dropped == 1 and len(found.points) == len(found.confidence) == len(found.maps) == 1
+    np.testing.assert_array_equal(found.boxes, boxes[1:])
+    np.testing.assert_allclose(found.points, given.points[1:], atol=1e-3)
+
+
+def test_averaged_with_the_mirrored_face_a_mirrored_picture_has_mirrored_points(checkpoint, records):
+    image, box = read_image(records[0].path), landmark_box(records[0])
+    edge = image.shape[1] - 1
+    apart = {}
+    for flip in (False, True):
+        aligner = Aligner(checkpoint, "cpu", flip=flip)
+        points = aligner(image, [box]).points[0]
+        mirrored = aligner(image[:, ::-1].copy(), [[edge - box[2], box[1], edge - box[0], box[3]]]).points[0]
+        mirrored = mirrored[aligner.scheme.flip_permutation]
+        mirrored[:, 0] = edge - mirrored[:, 0]
+        apart[flip] = np.linalg.norm(points - mirrored, axis=1)
+    assert np.median(apart[True]) < 0.2 < 1 < np.median(apart[False])  # random maps have near ties: hence the median
+
+
+@pytest.mark.parametrize(
+    ("crop", "scheme"),
+    [("provided", "ibug68"), ("official", "wflw98"), ("landmarks", "cofw29"), ("landmarks", "lsp14")],
+)
+def test_the_detectors_boxes_are_for_what_they_were_fitted_to(checkpoint, crop, scheme):
+    assert Aligner(checkpoint, "cpu").detector
+    config = {**checkpoint.config, "dataset": {**checkpoint.config["dataset"], "crop": crop}}
+    aligner = Aligner(replace(checkpoint, config=config), "cpu")
+    aligner.scheme = get_scheme(scheme)
+    with pytest.raises(ConfigError, match=rf"this checkpoint takes crop={crop} of {scheme}: give boxes"):
+        aligner(np.zeros((50, 50, 3), np.uint8))
 
 
 def test_the_base_install_is_enough():

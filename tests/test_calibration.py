@@ -35,6 +35,11 @@ def test_a_confidence_that_claims_too_much_is_found_out():
     assert calibration.reliability(claimed, right)["error"] == pytest.approx(1 / 6, abs=0.01)
 
 
+def test_fewer_points_than_bins_are_a_bin_each():
+    found = calibration.reliability(np.array([0.9, 0.3, 0.6]), np.array([True, False, True]))
+    assert found == {"confidence": [0.3, 0.6, 0.9], "right": [0.0, 1.0, 1.0], "error": pytest.approx(0.8 / 3, abs=1e-6)}
+
+
 def test_an_evaluation_fits_and_writes_a_confidence(config, rendered, tmp_path):
     words = ["model=small", "trainer=cpu", "model.channels=8", "model.depth=2", "dataset.val_fraction=0.3"]
     words += ["codec.input_size=64", "codec.heatmap_size=16", "data.batch_size=4", "data.num_workers=0", "test=false"]

@@ -8,6 +8,7 @@ from torch import nn
 from awing.codec import HeatmapCodec
 from awing.geometry import apply, augmentation_matrix, crop_matrix
 from awing.losses import MSELoss, dilated_weight_map
+from awing.models import StackedHourglass
 from awing.regressor import LandmarkRegressor, to_source
 
 
@@ -66,3 +67,20 @@ def test_points_go_back_to_the_source_through_the_inverse_matrix():
     in_crop = torch.from_numpy(apply(matrix, points)).float()[None]
     inverse = torch.linalg.inv(torch.from_numpy(matrix)[None])
     assert np.abs(to_source(inverse, in_crop)[0].numpy() - points).max() < 1e-3
+
+
+def test_averaged_with_the_mirrored_crop_a_face_and_its_mirror_image_get_mirrored_points():
+    torch.manual_seed(0)
+    network = StackedHourglass(68, stacks=1, channels=16, depth=2, boundary_coords=False).eval()
+    codec = HeatmapCodec("ibug68", 64, 16, decoder="refined")
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    points = {}
+    for flip in (False, True):
+        model = LandmarkRegressor(network, codec, MSELoss(), torch.ones_like, ["inter_ocular"], [], flip=flip).eval()
+        with torch.no_grad():
+            plain, mirrored = (codec.decode(model.predict_maps(x))[0] for x in (image, image.flip(-1)))
+        mirrored = mirrored[:, codec.scheme.flip_permutation]
+        mirrored[..., 0] = 63 - mirrored[..., 0]
+        points[flip] = plain, mirrored
+    torch.testing.assert_close(*points[True], atol=1e-3, rtol=0)
+    assert (points[False][0] - points[False][1]).abs().max() > 1

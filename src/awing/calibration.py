@@ -66,7 +66,7 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
     Args:
         confidence: In [0, 1].
         right: Whether each point was right.
-        bins: Groups of equally many points, by confidence.
+        bins: Groups of equally many points, by confidence; of fewer points, one each.
 
     Returns:
         "confidence" and "right": mean confidence and share of right points of each bin; "error": the mean difference
@@ -75,7 +75,7 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
     >>> reliability(np.array([0.2, 0.2, 0.9, 0.9]), np.array([False, False, True, True]), bins=2)
     {'confidence': [0.2, 0.9], 'right': [0.0, 1.0], 'error': 0.15}
     """
-    groups = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    groups = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
     means = [float(confidence[group].mean()) for group in groups]
     shares = [float(right[group].mean()) for group in groups]
     sizes = [len(group) / len(right) for group in groups]

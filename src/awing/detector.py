@@ -18,18 +18,21 @@ TO_LANDMARKS = np.array(
 )  # fmt: skip
 
 
+OUTLINES = ("ibug68", "wflw98")  # schemes whose landmarks span the same box: jaw and brows
+
+
 class FaceDetector:
     """Find upright faces of some 80 px or more, frontal to half turned (histograms of oriented gradients).
 
     Args:
         threshold: Score from which a face counts; lower finds more faces, and more that are none.
-        longest: A larger image is reduced to this longer side, px, so that it takes no seconds.
+        longest: A larger image is reduced to this longer side, px, and with it the faces: time goes with the area.
 
     Raises:
         ConfigError: dlib is not installed.
     """
 
-    def __init__(self, threshold: float = -0.2, longest: int = 1000) -> None:
+    def __init__(self, threshold: float = -0.2, longest: int = 3000) -> None:
         try:
             import dlib
         except ImportError:
@@ -46,13 +49,16 @@ class FaceDetector:
             (F, 4) x0, y0, x1, y1 image px, and (F,).
         """
         boxes, scores, filters = self.raw(image)
-        order = np.argsort(boxes[:, 0] - boxes[:, 2], kind="stable")
-        return to_landmarks(boxes, filters)[order], scores[order]
+        mapped = to_landmarks(boxes, filters)
+        order = np.argsort(mapped[:, 0] - mapped[:, 2], kind="stable")
+        return mapped[order], scores[order]
 
     def raw(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"], Int[np.ndarray, " f"]]:
         """dlib's own boxes in image px, its scores, and which of its five filters found each."""
-        zoom = min(1.0, self.longest / max(image.shape[:2]))
-        small = image if zoom == 1 else cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        height, width = image.shape[:2]
+        zoom = min(1.0, self.longest / max(height, width))
+        size = max(1, round(zoom * width)), max(1, round(zoom * height))
+        small = image if zoom == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         found, scores, filters = self.dlib.run(np.ascontiguousarray(small), 0, self.threshold)
         edges = np.array([[r.left() - 0.5, r.top() - 0.5, r.right() + 0.5, r.bottom() + 0.5] for r in found])
         boxes = (edges.reshape(-1, 4) + 0.5) / zoom - 0.5

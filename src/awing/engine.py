@@ -107,9 +107,9 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     jitters = read_jitters(cfg.box_jitter or {})
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
-    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.fps, cfg.calibrate)
+    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.flip, cfg.fps, cfg.calibrate)
     if jitters:
-        run_jittered(jitters, for_testing(checkpoint, datamodule, cfg.decoder), trainer, datamodule, output)
+        run_jittered(jitters, for_testing(checkpoint, datamodule, cfg.decoder, cfg.flip), trainer, datamodule, output)
     return results
 
 

@@ -40,6 +40,7 @@ def run_test(
     checkpoint: Checkpoint,
     output: Path,
     decoder: str | None = None,
+    flip: bool = False,
     fps: bool = False,
     calibrate: float | None = None,
 ) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def run_test(
         checkpoint: The network, and its codec.
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
+        flip: Average with the mirrored crop.
         fps: Whether frames a second are measured.
         calibrate: Radius of a confidence that is fitted to these faces; otherwise the checkpoint's own is judged.
 
@@ -58,13 +60,13 @@ def run_test(
         What ``metrics.json`` holds.
     """
     validation = _validation_nme(trainer)
-    regressor = for_testing(checkpoint, datamodule, decoder)
+    regressor = for_testing(checkpoint, datamodule, decoder, flip)
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
-        "decoder": regressor.codec.decoder, "precision": trainer.precision,
+        "decoder": regressor.codec.decoder, "flip": flip, "precision": trainer.precision,
         **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
         "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
@@ -132,12 +134,12 @@ def run_jittered(
 
 
 def for_testing(
-    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None
+    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip: bool = False
 ) -> LandmarkRegressor:
     """The checkpoint's network with the metrics of a data set; without ``decoder``, it decodes as it was trained."""
     return LandmarkRegressor(
         checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
-        datamodule.normalisers, datamodule.subsets,
+        datamodule.normalisers, datamodule.subsets, flip=flip,
     )  # fmt: skip
 
 
@@ -183,7 +185,7 @@ def draw_faces(
     batch = default_collate(samples)
     training = regressor.training
     regressor.eval()
-    maps = regressor(batch["image"].to(regressor.device))[-1].float()
+    maps = regressor.predict_maps(batch["image"].to(regressor.device)).float()
     regressor.train(training)
     predicted = regressor.codec.decode(maps)[0].cpu().numpy()
     annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
@@ -220,8 +222,8 @@ def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> flo
     size = regressor.codec.input_size
     image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
     timer = Timer(
-        "decode(model(image)[-1])",
-        globals={"model": regressor.eval().to(device), "decode": regressor.codec.decode, "image": image},
+        "decode(maps(image))",
+        globals={"maps": regressor.eval().to(device).predict_maps, "decode": regressor.codec.decode, "image": image},
         num_threads=torch.get_num_threads(),
     )
     return 1 / float(timer.blocked_autorange(min_run_time=2).median)
@@ -230,6 +232,7 @@ def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> flo
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
+    title += ", averaged with the mirrored crop" * about["flip"]
     title += ", visible points only" * about.get("visible_only", False)
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):

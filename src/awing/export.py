@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from awing.checkpoint import Checkpoint
-from awing.codec import HeatmapCodec
-from awing.errors import AwingError, ConfigError, check_choice
+from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.models import to_official
 from awing.words import run
 
@@ -48,10 +47,12 @@ def main() -> None:
 
 
 def _export(options: Options) -> int:
-    checkpoint = Checkpoint.read(options.checkpoint)
+    checkpoint, output = Checkpoint.read(options.checkpoint), Path(options.output)
     if options.confidence:
+        if output.suffix == ".pth" or (output.suffix == ".onnx" and not options.decode):
+            raise ConfigError(f"confidence=FILE is of .safetensors, and of .onnx with decode=true; output is {output}")
         checkpoint = checkpoint.with_confidence(Path(options.confidence))
-    print(export(checkpoint, Path(options.output), options.decode, options.half, options.overwrite))
+    print(export(checkpoint, output, options.decode, options.half, options.overwrite))
     return 0
 
 
@@ -92,37 +93,28 @@ def export(
             said = f"weights in {'float16' if half else 'float32'}"
         else:
             torch.save({"state_dict": to_official(checkpoint.network())}, unfinished)
-            said = "weights in the layout of the authors' code"
+            said = f"weights in the layout of the authors' code{_not_kept(checkpoint, unfinished)}"
         unfinished.replace(output)
     finally:
         unfinished.unlink(missing_ok=True)
     return f"{output}: {output.stat().st_size / 1e6:.1f} MB, {said}"
 
 
-class Decoded(nn.Module):
-    """Image -> points and confidence, in one graph."""
+class Graph(nn.Module):
+    """What an ONNX file computes: RGB in [0, 1] -> the last stack's maps, or points in crop px and confidence."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, decode: bool) -> None:
         super().__init__()
-        self.network, self.codec, self.checkpoint = checkpoint.network(), checkpoint.codec(), checkpoint
+        self.network, self.codec, self.checkpoint, self.decode = (
+            checkpoint.network(), checkpoint.codec(), checkpoint, decode,
+        )  # fmt: skip
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """RGB in [0, 1] -> crop px and confidence."""
-        points, peaks = self.codec.decode(self.network(image)[-1])
-        return points, self.checkpoint.confidence_of(peaks)
-
-
-class Heatmaps(nn.Module):
-    """Image -> the last stack's maps."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__()
-        self.network = checkpoint.network()
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """RGB in [0, 1] -> landmarks' maps, then the boundary's where there is one."""
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         maps: Tensor = self.network(image)[-1]
-        return maps
+        if not self.decode:
+            return (maps,)
+        points, peaks = self.codec.decode(maps)
+        return points, self.checkpoint.confidence_of(peaks)
 
 
 def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
@@ -132,15 +124,14 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
         import onnxscript  # noqa: F401  # the exporter's
     except ImportError as error:
         raise ConfigError(f"ONNX needs {error.name}: pip install 'awing[export]'") from None
-    codec = checkpoint.codec()
-    module: nn.Module = (Decoded if decode else Heatmaps)(checkpoint).eval()
-    names = ["points", "confidence"] if decode else ["heatmaps"]
+    graph = Graph(checkpoint, decode).eval()
+    codec, names = graph.codec, ["points", "confidence"] if decode else ["heatmaps"]
     example = torch.rand(2, 3, codec.input_size, codec.input_size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, and needs it not
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # torch's own affair
         program = torch.onnx.export(
-            module, (example,), dynamo=True, input_names=["image"], output_names=names,
+            graph, (example,), dynamo=True, input_names=["image"], output_names=names,
             dynamic_shapes={"image": {0: torch.export.Dim("batch")}}, verbose=False,
         )  # fmt: skip
     if program is None:
@@ -155,7 +146,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
     onnx.helper.set_model_props(model, about)
     onnx.save(model, path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    difference = largest_difference(checkpoint, codec, session, decode)
+    difference = largest_difference(graph, session)
     if not difference <= LARGEST_DIFFERENCE:
         raise AwingError(f"the ONNX file puts points up to {difference:.2f} px elsewhere than PyTorch; it was not kept")
     outputs = ", ".join(f"{node.name} {node.shape}" for node in session.get_outputs())
@@ -163,13 +154,34 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
 
 
 @torch.no_grad()
-def largest_difference(checkpoint: Checkpoint, codec: HeatmapCodec, session: Any, decode: bool) -> float:
+def largest_difference(graph: Graph, session: Any) -> float:
     """The largest distance in crop px between a session's points and PyTorch's, over noise in batches of 1 and 3."""
-    network, differences = checkpoint.network(), []
+    size, differences = graph.codec.input_size, []
     for batch in (1, 3):
-        image = torch.rand(batch, 3, codec.input_size, codec.input_size, generator=torch.Generator().manual_seed(batch))
-        expected, _ = codec.decode(network(image)[-1])
-        first = torch.from_numpy(np.asarray(session.run(None, {"image": image.numpy()})[0]))
-        found = first if decode else codec.decode(first)[0]
+        image = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))
+        both = graph(image)[0], torch.from_numpy(np.asarray(session.run(None, {"image": image.numpy()})[0]))
+        expected, found = both if graph.decode else (graph.codec.decode(maps)[0] for maps in both)
         differences.append((found - expected).norm(dim=-1).max())
     return float(torch.stack(differences).max())
+
+
+def _not_kept(checkpoint: Checkpoint, file: Path) -> str:
+    """What ``official:`` would do otherwise with a file of these weights, in words."""
+    try:
+        used = [_use(checkpoint), _use(Checkpoint.read(f"official:{file}"))]
+    except CheckpointError:
+        return "; official: does not read it, since no scheme of so many landmarks is known: for use, .safetensors"
+    changed = [f"{key} {given} becomes {used[1][key]}" for key, given in used[0].items() if given != used[1][key]]
+    if not changed:
+        return ""
+    return f"\nthe layout keeps weights alone: read as official:, {', '.join(changed)}; for use, .safetensors"
+
+
+def _use(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What points depend on beside the weights."""
+    codec, dataset = checkpoint.codec(), checkpoint.config["dataset"]
+    return {
+        "scheme": codec.scheme.name, "input size": codec.input_size, "center": codec.center, "decoder": codec.decoder,
+        "crop": f"{dataset['crop']} x {dataset['crop_scale']}",
+        "confidence": "calibrated" if checkpoint.confidence else "none",
+    }  # fmt: skip

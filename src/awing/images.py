@@ -99,10 +99,10 @@ def save_picture(path: Path, picture: Image) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    except cv2.error:  # a suffix that it does not know
+    except (cv2.error, OSError):  # a suffix that it does not know; a file where the folder should be
         written = False
     if not written:
         raise DataError(f"{path}: the picture cannot be written; is the disk full, and is the suffix one of an image?")

@@ -36,6 +36,7 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Factor of each stack's loss; None is 1 for all.
         boundary_weight: Factor of the boundary channel's loss.
         config: Composed configuration, kept in every checkpoint.
+        flip: A test averages the maps with those of the mirrored crop, at twice the time.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
         config: dict[str, Any] | None = None,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self.loss, self.weight_map = codec, loss, weight_map
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.stack_weights, self.boundary_weight = stack_weights, boundary_weight
-        self.config = config or {}
+        self.config, self.flip = config or {}, flip
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
@@ -74,6 +76,11 @@ class LandmarkRegressor(pl.LightningModule):
         scaled = image.to(memory_format=torch.channels_last).float() / 255
         maps: list[Tensor] = self.network(scaled)
         return maps
+
+    def predict_maps(self, image: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """RGB crops -> the maps that a test decodes: the last stack's; with ``flip``, averaged with the mirror's."""
+        maps: Tensor = self(image)[-1]
+        return (maps + self.codec.mirror(self(image.flip(-1))[-1])) / 2 if self.flip else maps
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         outputs, labelled = self(batch["image"]), batch["labelled"]
@@ -130,7 +137,7 @@ class LandmarkRegressor(pl.LightningModule):
             self.test_pck.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self.points.append(self._score(self.test_nme, self(batch["image"])[-1], batch, self.test_pck))
+        self.points.append(self._score(self.test_nme, self.predict_maps(batch["image"]), batch, self.test_pck))
 
     def on_test_epoch_end(self) -> None:
         self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()

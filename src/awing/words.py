@@ -1,5 +1,6 @@
 """``key=value`` words of commands that need no composed configuration, and so no Hydra; any path is a value."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
-    """Run a command: print its usage where nothing is asked; end a known error in a sentence, and exit.
+    """Run a command: print its usage where nothing is asked; end an error in a sentence, and exit.
 
     Args:
         work: Gets the options, and gives the exit status.
@@ -19,13 +20,20 @@ def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
         usage: What ``--help`` prints.
     """
     words = sys.argv[1:]
-    if not words or {"--help", "-h"} & set(words):
-        print(usage)
-        sys.exit()
     try:
-        sys.exit(work(parse(words, options)))
+        if not words or {"--help", "-h"} & set(words):
+            print(usage, flush=True)
+            sys.exit()
+        status = work(parse(words, options))
+        sys.stdout.flush()
+        sys.exit(status)
     except AwingError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # nobody reads on, as of "| head"; Python would say so once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}")
 
 
 def parse(words: Sequence[str], options: type[T]) -> T:
@@ -36,7 +44,7 @@ def parse(words: Sequence[str], options: type[T]) -> T:
         options: A dataclass; a field without a default must be given; one whose default is None takes text.
 
     Raises:
-        ConfigError: an unknown key, a value of another kind, or one that is missing.
+        ConfigError: an unknown key, a value that is empty or of another kind, or one that is missing.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -55,6 +63,8 @@ def parse(words: Sequence[str], options: type[T]) -> T:
             raise ConfigError(f"expected key=value, found {word!r}; did you mean '{first}={word}'?")
         if key not in known:
             raise ConfigError(f"there is no option {key!r}: {', '.join(known)}.{did_you_mean(key, known)}")
+        if not value:
+            raise ConfigError(f"{key}= is empty: give a value or leave it out; is a shell variable not set?")
         values[key] = _typed(key, value, known[key].default)
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
         raise ConfigError(f"expected {missing[0]}=..., see --help")
@@ -68,6 +78,11 @@ def _typed(key: str, value: str, default: object) -> object:
         return value.lower() == "true"
     if isinstance(default, int):
         if not value.isdecimal():
-            raise ConfigError(f"{key} is a number, found {value!r}")
+            raise ConfigError(f"{key} is a whole number, found {value!r}")
         return int(value)
-    return default if value in ("null", "") and default is not MISSING else value
+    if isinstance(default, float):
+        try:
+            return float(value)
+        except ValueError:
+            raise ConfigError(f"{key} is a number, found {value!r}") from None
+    return default if value == "null" and default is not MISSING else value

@@ -264,3 +264,26 @@ def test_a_gpu_gives_the_same() -> None:
     torch.testing.assert_close(maps.cpu(), codec.encode(points, everything(points)), atol=1e-4, rtol=0)
     for found, expected in zip(codec.decode(maps), codec.decode(maps.cpu()), strict=True):
         torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
+def test_mirrored_maps_are_those_of_the_mirrored_points(codec: HeatmapCodec) -> None:
+    points = uniform(codec, 3)
+    mirrored = points[:, codec.scheme.flip_permutation].clone()
+    mirrored[..., 0] = codec.input_size - 1 - mirrored[..., 0]
+    maps = codec.encode(points, everything(points))
+    back = codec.mirror(codec.encode(mirrored, everything(points)))
+    torch.testing.assert_close(back, maps, atol=2e-4, rtol=0)
+    torch.testing.assert_close(
+        codec.mirror(maps[:, :-1] if codec.boundary else maps), codec.mirror(maps)[:, : back.shape[1] - codec.boundary]
+    )
+    assert (back.flip(-1) - maps).abs().max() > 0.5
+
+
+def test_floored_maps_are_not_mirrored() -> None:
+    """127.9 and 255 - 127.9 both lie in the cell of 124 to 128: the mirrored cell is another."""
+    codec = HeatmapCodec("ibug68", center="floor")
+    maps = single(codec, 127.9, 100.0), single(codec, 255 - 127.9, 100.0)
+    assert maps[0].argmax() % 64 == 31 and maps[1].flip(-1).argmax() % 64 == 32
+    with pytest.raises(ConfigError, match="leave flip=false"):
+        codec.mirror(torch.zeros(1, 69, 64, 64))

@@ -174,6 +174,30 @@ class HeatmapCodec:
             return self._to_crop(pixel + taylor_shift(maps, pixel)), score
         return self._to_crop(pixel.float()), score
 
+    def mirror(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Maps of a mirrored crop -> those of the crop: mirrored back, and each landmark's map given to its partner.
+
+        Args:
+            maps: (B, K or K + 1, h, w); a boundary stays the last channel.
+
+        Raises:
+            ConfigError: the codec floors centres: its maps are not symmetric about the crop's centre.
+
+        >>> codec = HeatmapCodec("ibug68")
+        >>> maps = torch.zeros(1, 69, 64, 64)
+        >>> maps[0, 36, 20, 10] = 1.0  # the outer corner of the eye that is on the left in the mirrored crop
+        >>> codec.mirror(maps)[0, 45, 20].argmax()
+        tensor(53)
+        """
+        if self.center == "floor":
+            raise ConfigError(
+                "codec.center=floor draws maps off the crop's centre: those of a mirrored crop lie beside them, and an "
+                "average is of neither; leave flip=false"
+            )
+        channels = torch.arange(maps.shape[1], device=maps.device)
+        channels[: self.scheme.num_landmarks] = torch.from_numpy(self.scheme.flip_permutation).to(maps.device)
+        return maps.flip(-1)[:, channels]
+
     def _to_map(self, points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
         if self.center == "floor":
             return torch.floor(points / self.stride)

@@ -3,7 +3,8 @@
 import csv
 import glob
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from awing.reading import lines
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+PICTURES = ("overlays", "heatmaps", "pts")  # folders that a prediction writes
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 
 
@@ -45,12 +47,13 @@ class Frame:
         return self.name if self.number is None else f"{self.name}_{self.number:06d}"
 
 
-def find(pattern: str, without: Sequence[Path]) -> dict[str, Path]:
+def find(pattern: str) -> dict[str, Path]:
     """The files of an input: their names in results, from the folder that was given, and their paths.
+
+    Pictures that an earlier prediction wrote are left out, and counted on the screen.
 
     Args:
         pattern: A file, a folder, or a pattern of files.
-        without: Files and folders that are no input: what an earlier prediction wrote.
 
     Raises:
         ConfigError: there is none.
@@ -61,23 +64,33 @@ def find(pattern: str, without: Sequence[Path]) -> dict[str, Path]:
     elif given.is_file():
         root, found = given.parent, [given]
     else:
-        found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
+        paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
+        found = [path.parent.resolve() / path.name for path in paths]  # of "a/../b.png", a name must not lead up
         root = Path(os.path.commonpath([path.parent for path in found])) if found else given
-    written = [path.resolve() for path in without]
-    files = [p for p in found if p.is_file() and not any(p.resolve().is_relative_to(w) for w in written)]
+    there = [path for path in found if path.is_file()]
+    files = [path for path in there if not _predicted(path)]
+    if wrote := len(there) - len(files):
+        print(f"left out: {wrote} pictures that earlier predictions wrote", file=sys.stderr)
     if not files:
         what = "has no image or video in it" if given.is_dir() else "is no file, folder or pattern of files"
         raise ConfigError(f"input {pattern!r} {what}; expected files ending in {' '.join(IMAGES + VIDEOS)}")
-    names = {path.relative_to(root).as_posix(): path for path in files}
-    if leaving := [name for name in names if ".." in Path(name).parts]:  # results are written by these names
-        raise ConfigError(f"input {pattern!r}: a pattern cannot go up ('..') after its first wildcard: {leaving[0]}")
-    return names
+    # a name of bytes that are no UTF-8 has them as \xff: results are text
+    return {os.fsencode(path.relative_to(root)).decode(errors="backslashreplace"): path for path in files}
+
+
+def holds_prediction(folder: Path) -> bool:
+    """Whether a prediction was written there, finished or not."""
+    return any((folder / name).exists() for name in ("predictions.json", "predictions.json.part"))
+
+
+def _predicted(path: Path) -> bool:
+    return any(folder.name in PICTURES and holds_prediction(folder.parent) for folder in path.absolute().parents)
 
 
 def frames(files: dict[str, Path]) -> Iterator[Frame]:
     """Every picture of every file, in turn; upright, as a viewer shows it."""
     for name, path in files.items():
-        if path.suffix.lower() in VIDEOS:
+        if _is_video(path):
             yield from _video(name, path)
             continue
         try:
@@ -101,6 +114,10 @@ def _video(name: str, path: Path) -> Iterator[Frame]:
         video.release()
 
 
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEOS
+
+
 class Boxes:
     """The boxes that a user gives.
 
@@ -110,7 +127,7 @@ class Boxes:
 
     Raises:
         ConfigError: it is neither.
-        DataError: the file is broken, or names an image that is no input.
+        DataError: the file is broken, or has rows of no input, of a video without a frame, or of an image with one.
     """
 
     def __init__(self, given: str | None, names: set[str]) -> None:
@@ -129,12 +146,22 @@ class Boxes:
         self.same = [[x0, y0, x1, y1]]
 
     def of(self, frame: Frame) -> list[list[float]] | None:
-        """The boxes of one frame; None where they are detected."""
-        return self.same if self.table is None else self.table.get((frame.name, frame.number), [])
+        """The boxes of one frame, once; None where they are detected."""
+        return self.same if self.table is None else self.table.pop((frame.name, frame.number), [])
+
+    def unused(self) -> Iterator[Frame]:
+        """For each video, after its last frame: an error that names the frames that have boxes and did not come."""
+        left: dict[str, list[str]] = {}
+        for name, number in self.table or ():
+            if number is not None:  # of an image that cannot be read, its own error says so
+                left.setdefault(name, []).append(str(number))
+        for name, numbers in left.items():
+            yield Frame(name, None, error=f"it has boxes for frames that it does not have: {', '.join(numbers)}")
 
 
 def _read_boxes(path: Path, names: set[str]) -> dict[tuple[str, int | None], list[list[float]]]:
     table: dict[tuple[str, int | None], list[list[float]]] = {}
+    unusable: list[str] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(lines(file), strict=True)
@@ -144,13 +171,19 @@ def _read_boxes(path: Path, names: set[str]) -> dict[tuple[str, int | None], lis
                 where = f"{path}:{rows.line_num}"
                 if row["image"] not in names:
                     near = did_you_mean(str(row["image"]), names)
-                    raise DataError(f"{where}: {row['image']!r} is none of the {len(names)} inputs.{near}")
+                    unusable.append(f"{where}: {row['image']!r} is none of the {len(names)} inputs.{near}")
+                    continue
                 try:
                     box = [float(row[column]) for column in BOX]
                     frame = int(row["frame"]) if row.get("frame") else None
                 except (TypeError, ValueError):
                     raise DataError(f"{where}: expected four numbers, and a whole one as frame, found {row}") from None
+                if (frame is None) == _is_video(Path(row["image"])):
+                    kind = "a video: expected a frame's number" if frame is None else "an image: expected no frame"
+                    unusable.append(f"{where}: {row['image']!r} is {kind}")
                 table.setdefault((row["image"], frame), []).append(box)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: expected comma-separated values in UTF-8, found: {error}") from None
+    if unusable:
+        raise DataError("\n".join(unusable))
     return table

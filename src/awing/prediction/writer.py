@@ -14,9 +14,9 @@ from awing.arrays import Image
 from awing.drawing import draw_landmarks, heatmaps
 from awing.errors import DataError
 from awing.images import save_picture
-from awing.prediction.inputs import BOX, Frame
+from awing.prediction.inputs import BOX, PICTURES, Frame
 
-WRITTEN = ("predictions.json", "predictions.csv", "overlays", "heatmaps", "pts")
+WRITTEN = ("predictions.json", "predictions.json.part", "predictions.csv", "predictions.csv.part", *PICTURES)
 
 
 class Writer:
@@ -52,31 +52,42 @@ class Writer:
                 (self.output / f"{name}.part").replace(self.output / name)
         return False
 
-    def add(self, frame: Frame, landmarks: Landmarks) -> None:
-        """Write one frame's results and pictures."""
+    def add(self, frame: Frame, landmarks: Landmarks) -> str | None:
+        """Write one frame's results and pictures.
+
+        Returns:
+            The frame's error, or that of its pictures; None without.
+        """
+        error = frame.error
+        if frame.image is not None:
+            try:
+                self._write_pictures(frame, frame.image, landmarks)
+            except DataError as problem:
+                error = str(problem)
+            except OSError as problem:
+                error = f"{problem.filename}: {problem.strerror}"
         number = {} if frame.number is None else {"frame": frame.number}
         faces = [
             {"box": box.round(2).tolist(), "points": points.round(2).tolist(), "confidence": scores.round(3).tolist()}
             for box, points, scores in zip(landmarks.boxes, landmarks.points, landmarks.confidence, strict=True)
         ]
-        error = {"error": frame.error} if frame.error else {}
-        entry = {"image": frame.name, **number, "faces": faces, **error}
+        entry = {"image": frame.name, **number, "faces": faces, **({"error": error} if error else {})}
         self.json.write(f"{'' if self.first else ','}\n{json.dumps(entry)}")
         self.first = False
         for i, face in enumerate(faces):
             cells = [v for (x, y), c in zip(face["points"], face["confidence"], strict=True) for v in (x, y, c)]
             self.csv.writerow([frame.name, "" if frame.number is None else frame.number, i, *face["box"], *cells])
+        return error
+
+    def _write_pictures(self, frame: Frame, image: Image, landmarks: Landmarks) -> None:
+        self._draw(frame, image.copy(), landmarks)
+        for i, box in enumerate(landmarks.boxes):
             if self.pts:
                 _write_pts(self.output / "pts" / f"{frame.label}_{i}.pts", landmarks.points[i])
-        if frame.image is None:
-            return
-        if self.heatmaps:
-            for i, box in enumerate(landmarks.boxes):
-                face_crop, _ = self.aligner.crop(frame.image, box)
-                maps = self.aligner.maps([face_crop])[0].cpu().numpy()
-                picture = heatmaps(face_crop, maps, self.aligner.codec.boundary)
+            if self.heatmaps:
+                face_crop, _ = self.aligner.crop(image, box)
+                picture = heatmaps(face_crop, landmarks.maps[i], self.aligner.codec.boundary)
                 save_picture(self.output / "heatmaps" / f"{frame.label}_{i}.png", picture)
-        self._draw(frame, frame.image.copy(), landmarks)
 
     def _draw(self, frame: Frame, canvas: Image, landmarks: Landmarks) -> None:
         for box, points in zip(landmarks.boxes, landmarks.points, strict=True):

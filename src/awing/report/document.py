@@ -198,7 +198,7 @@ def _about(run: Run) -> str:
     return (
         f"{p['data']} {p['split']}: {p['found']} of {p['expected']} faces ({p['faces']}), crop {p['crop']} times "
         f"{p['crop scale']}, decoder {p['decoder']}, scale {p['scale']}, {p['input size']} px, {p['epochs']} epochs"
-    )
+    ) + ", averaged with the mirrored crop" * bool(run.results.get("flip"))
 
 
 def _origin(run: Run) -> tuple[str, str]:
