@@ -21,7 +21,7 @@ def explain(error: Exception) -> Exception:
     >>> print(explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")))  # doctest: +ELLIPSIS
     a process that loads samples (pid 7) was killed by the system (Killed), as it is when memory runs out: ...
     """
-    text = re.sub(r"^\[\S+ ?\S*\] |\. This is typically.*", "", str(error).strip().partition("\n")[0])
+    text = str(error).strip().partition("\n")[0]
     if worker := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+))?", text):
         pid, cause = worker.groups()
         if cause == "Bus error":
@@ -39,6 +39,7 @@ def explain(error: Exception) -> Exception:
             "Where it is only slow, give more with dataset.worker_timeout"
         )
     if isinstance(error, DistError) or "gloo/transport" in text:
+        text = re.sub(r"^\[.*?\] |\. This is typically.*", "", text)  # gloo's
         return AwingError(f"another process of this run is gone or stuck; what it said itself tells why ({text})")
     return error
 
