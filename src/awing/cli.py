@@ -99,7 +99,9 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         if not in_sweep:
             if _in_sentences() and isinstance(error, AwingError):
                 sys.exit(f"error: {_rank()}{error}")
-            raise error
+            if error is caught:
+                raise
+            raise error from caught
         _write_error(folder, error, cfg)
         log.error("%s failed: %s", folder, error)
         raise JobError(folder) from None  # of plain parts, since it travels between processes

@@ -19,7 +19,7 @@ def explain(error: Exception) -> Exception:
     """An error of a loading process or of a lost rank as a sentence; any other as it is.
 
     >>> print(explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")))  # doctest: +ELLIPSIS
-    a process that loads samples (pid 7) was killed by the system (Killed), as it is when memory runs out: ...
+    a process that loads samples (pid 7) was killed, as the system does when memory runs out: ...
     """
     text = str(error).strip().partition("\n")[0]
     if worker := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+))?", text):
@@ -29,10 +29,12 @@ def explain(error: Exception) -> Exception:
                 f"a process that loads samples (pid {pid}) had no shared memory left: enlarge /dev/shm (docker run "
                 "--shm-size=8g), or give less data.num_workers or data.batch_size"
             )
-        return DataError(
-            f"a process that loads samples (pid {pid}) was killed by the system ({cause or 'no signal known'}), as it "
-            "is when memory runs out: give less data.num_workers, or the job more memory"
-        )
+        if cause == "Killed":
+            return DataError(
+                f"a process that loads samples (pid {pid}) was killed, as the system does when memory runs out: give "
+                "less data.num_workers, or the job more memory"
+            )
+        return DataError(f"a process that loads samples (pid {pid}) was ended from outside ({cause or 'no signal'})")
     if timeout := re.match(r"DataLoader timed out after (\d+) seconds", text):
         return DataError(
             f"no sample came for {timeout[1]} s from the processes that load them: is the storage of the images stuck? "

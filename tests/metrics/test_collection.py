@@ -122,7 +122,9 @@ def test_processes_give_the_result_of_one(faces, tmp_path, world, count, shares)
     worker = [sys.executable, "-W", "error", Path(__file__).with_name("processes.py")]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     processes = [
-        subprocess.Popen([*worker, f"{rank}", f"{world}", tmp_path / "init", tmp_path / "data.pt", result], env=variables)
+        subprocess.Popen(
+            [*worker, f"{rank}", f"{world}", tmp_path / "init", tmp_path / "data.pt", result], env=variables
+        )
         for rank, result in enumerate(results)
     ]
     try:
