@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from awing.runs import flat
+
 ROOT = Path(__file__).parents[1]
 SMALL = [
     "trainer=cpu", "model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
@@ -38,25 +40,32 @@ def test_a_sweep_runs_each_value_in_its_own_folder(rendered, tmp_path):
         assert (file.parent / "checkpoints" / "best.ckpt").is_file()
 
 
-def test_two_processes_train_and_give_the_numbers_of_one(rendered, tmp_path):
-    """Ten test faces over two processes and batches of two a process: the last batch is padded."""
+def test_processes_train_and_give_the_numbers_of_one(rendered, tmp_path):
+    """Eight test faces: three processes, in batches of two each, score the first face twice."""
     two = ["trainer.devices=2", "trainer.strategy=ddp"]
     data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
     trained = call("train.py", *SMALL[:-3], *data, *two, f"output={tmp_path / 'run'}", "trainer.max_epochs=2")
     assert trained.returncode == 0, trained.stderr[-3000:]
     checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
     common = [checkpoint, *data, "trainer=cpu", "data.num_workers=0", "data.batch_size=6"]
-    for name, extra in (("one", []), ("two", two)):
+    for name, extra in (("one", []), ("two", two), ("three", ["trainer.devices=3", "trainer.strategy=ddp"])):
         done = call("evaluate.py", *common, *extra, f"output={tmp_path / name}")
         assert done.returncode == 0, done.stderr[-3000:]
-    one, two_, end = (json.loads((tmp_path / f / "metrics.json").read_text()) for f in ("one", "two", "run/test"))
-    assert one["subsets"]["full"]["count"] == 8
-    for subset, values in one["subsets"].items():
-        for other in (two_["subsets"][subset], end["subsets"][subset]):
-            assert other["count"] == values["count"]
-            assert other["nme"] == pytest.approx(values["nme"], rel=1e-6)
-    assert (tmp_path / "one" / "per_image.csv").read_text().count("\n") == 9
-    assert (tmp_path / "two" / "per_image.csv").read_text().count("\n") == 9
+    folders = [tmp_path / name for name in ("one", "two", "three", "run/test")]
+    one, *others = (json.loads((folder / "metrics.json").read_text())["subsets"] for folder in folders)
+    rows, *other_rows = (
+        list(csv.DictReader((folder / "per_image.csv").read_text().splitlines())) for folder in folders
+    )
+    assert one["full"]["count"] == len(rows) == 8
+    for subset, values in one.items():
+        for other in others:
+            assert other[subset]["count"] == values["count"]
+            for metric in ("nme", "fr", "auc"):
+                assert flat(other[subset][metric]) == pytest.approx(flat(values[metric]), rel=0, abs=1e-6)
+    for row, *same in zip(rows, *other_rows, strict=True):
+        for other in same:
+            assert (other["index"], other["image"], other["subsets"]) == (row["index"], row["image"], row["subsets"])
+            assert float(other["nme_inter_ocular"]) == pytest.approx(float(row["nme_inter_ocular"]), rel=0, abs=1e-6)
     with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
         assert sum(bool(row["val/nme"]) for row in csv.DictReader(stream)) == 2  # one process writes
 

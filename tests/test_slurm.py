@@ -115,8 +115,9 @@ def train(*words: str, before: tuple[str, ...] = ()) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def sbatch(words: list[str], log: Path, *options: str) -> str:
-    script = f"#!/bin/bash\nsrun {shlex.join([sys.executable, str(ROOT / 'src' / 'train.py'), *words])}\n"
+def sbatch(words: list[str], log: Path, *options: str, srun: tuple[str, ...] = ()) -> str:
+    step = ["srun", *srun, sys.executable, str(ROOT / "src" / "train.py"), *words]
+    script = f"#!/bin/bash\n{shlex.join(step)}\n"
     command = ["sbatch", "--parsable", "--requeue", "--time=2", "--ntasks-per-node=1", "--cpus-per-task=1"]
     command += ["--open-mode=append", f"--output={log}", *options]
     done = subprocess.run(
@@ -197,11 +198,30 @@ def test_two_nodes_match_one_process_that_accumulates(config, rendered, tmp_path
 
 @cluster
 @pytest.mark.slow
+@pytest.mark.parametrize(("what", "reason"), [
+    ("kill", "error: rank 0: another process of this run is gone or stuck|srun: error: node\\d: task 1: Killed"),
+    ("fail", "ValueError: made to fail"),
+])  # fmt: skip
+def test_a_node_whose_task_dies_ends_the_job(rendered, tmp_path, what, reason):
+    words = [*TINY, f"paths.data_dir={rendered}", "trainer.num_nodes=2", "trainer.strategy=ddp", "test=false"]
+    run, log = tmp_path / "run", tmp_path / "log"
+    broken = f"+callbacks.fault={{_target_: faults.Fault, at: 7, what: {what}, rank: 1}}"
+    job = sbatch([*words, broken, f"output={run}"], log, "--nodes=2", srun=("--kill-on-bad-exit=1",))
+    wait_for(lambda: log.is_file() and "fault at" in log.read_text(), 180)
+    wait_for(lambda: job not in queue(), 60)
+    assert re.search(reason, log.read_text()), log.read_text()[-3000:]
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
+    left = subprocess.run(["pgrep", "--full", f"output={run}"], capture_output=True, text=True)
+    assert left.stdout == ""
+
+
+@cluster
+@pytest.mark.slow
 def test_two_nodes_are_preempted_at_the_same_step(rendered, tmp_path):
     words = [*TINY, f"paths.data_dir={rendered}", "trainer.num_nodes=2", "trainer.strategy=ddp", "test=false"]
     run, whole = tmp_path / "run", tmp_path / "whole"
     slow = "+callbacks.slow={_target_: slowly.Slowly, seconds: 2}"
-    job = sbatch([*words, slow, f"output={run}"], tmp_path / "log", "--nodes=2")
+    job = sbatch([*words, slow, f"output={run}"], tmp_path / "log", "--nodes=2", srun=("--kill-on-bad-exit=1",))
     wait_for(lambda: made(run, 2), 180)
     subprocess.run(["scancel", "--signal=USR1", job], check=True, env=environment())  # what --signal sends
     train(*words, f"output={whole}", before=("srun", "--nodes=2", "--ntasks-per-node=1"))  # when the nodes are free

@@ -21,14 +21,14 @@ def explain(error: Exception) -> Exception:
     """An error of a disk, a loading process or a lost rank as a sentence; any other as it is.
 
     >>> print(explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")))  # doctest: +ELLIPSIS
-    a process that loads samples (pid 7) was killed by the system (Killed), as it is when memory runs out: ...
+    a process that loads samples (pid 7) was killed, as the system does when memory runs out: ...
     """
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return AwingError(
             f"{error.filename or 'the output folder'}: {error.strerror}. Checkpoints that are there are good: mend the "
             "cause, then go on with resume=auto and the same output"
         )
-    text = re.sub(r"^\[\S+ ?\S*\] |\. This is typically.*", "", str(error).strip().partition("\n")[0])
+    text = str(error).strip().partition("\n")[0]
     if worker := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+))?", text):
         pid, cause = worker.groups()
         if cause == "Bus error":
@@ -36,16 +36,19 @@ def explain(error: Exception) -> Exception:
                 f"a process that loads samples (pid {pid}) had no shared memory left: enlarge /dev/shm (docker run "
                 "--shm-size=8g), or give less data.num_workers or data.batch_size"
             )
-        return DataError(
-            f"a process that loads samples (pid {pid}) was killed by the system ({cause or 'no signal known'}), as it "
-            "is when memory runs out: give less data.num_workers, or the job more memory"
-        )
+        if cause == "Killed":
+            return DataError(
+                f"a process that loads samples (pid {pid}) was killed, as the system does when memory runs out: give "
+                "less data.num_workers, or the job more memory"
+            )
+        return DataError(f"a process that loads samples (pid {pid}) was ended from outside ({cause or 'no signal'})")
     if timeout := re.match(r"DataLoader timed out after (\d+) seconds", text):
         return DataError(
             f"no sample came for {timeout[1]} s from the processes that load them: is the storage of the images stuck? "
             "Where it is only slow, give more with dataset.worker_timeout"
         )
     if isinstance(error, DistError) or "gloo/transport" in text:
+        text = re.sub(r"^\[.*?\] |\. This is typically.*", "", text)  # gloo's
         return AwingError(f"another process of this run is gone or stuck; what it said itself tells why ({text})")
     return error
 

@@ -94,9 +94,9 @@ class PreemptionCheckpoint(Checkpoint):
         for number in ours:
             if callable(owner := self._owners[number]):  # submitit's: it exits
                 owner(number, None)
-        trainer.strategy.barrier()
         if trainer.is_global_zero:
             _requeue()
+        trainer.strategy.barrier()  # srun --kill-on-bad-exit ends the tasks that are left when the first one leaves
         raise SystemExit("saved and requeued")
 
     def _anyone(self, trainer: pl.Trainer, noted: set[int]) -> bool:

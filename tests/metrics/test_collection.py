@@ -103,32 +103,40 @@ def test_batches_order_and_repeats_do_not_change_one_bit(faces):
             torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_two_processes_give_the_result_of_one(faces, tmp_path):
-    shares = [
-        [[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]],  # padded: image 0 comes twice
-        [[[9, 1, 2, 3], [4, 5, 6], [7, 8, 0, 10]], []],  # the second process gets no image
-        [[list(range(11))], [[10]]],
-    ]
+SHARES = [
+    [[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]],  # padded: image 0 comes twice
+    [[[9, 1, 2, 3], [4, 5, 6], [7, 8, 0, 10]], []],  # the second process gets no image
+    [[list(range(11))], [[10]]],
+]
+
+
+@pytest.mark.parametrize(("world", "count", "shares"), [
+    (2, 11, SHARES), (3, 11, []), pytest.param(5, 3, [], marks=pytest.mark.slow),
+])  # fmt: skip
+def test_processes_give_the_result_of_one(faces, tmp_path, world, count, shares):
+    """Bit for bit, shared out as given, and by the sampler: also where processes outnumber images."""
+    faces = take(faces, list(range(count)))
     data = {"faces": faces, "shares": shares, "landmarks": NAMES, "joints": {"groups": GROUPS}}
     torch.save(data, tmp_path / "data.pt")
-    results = [tmp_path / f"{rank}.json" for rank in range(2)]
-    worker = [sys.executable, "-W", "error", Path(__file__).with_name("two_processes.py")]
+    results = [tmp_path / f"{rank}.json" for rank in range(world)]
+    worker = [sys.executable, "-W", "error", Path(__file__).with_name("processes.py")]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     processes = [
-        subprocess.Popen([*worker, f"{rank}", tmp_path / "init", tmp_path / "data.pt", result], env=variables)
+        subprocess.Popen(
+            [*worker, f"{rank}", f"{world}", tmp_path / "init", tmp_path / "data.pt", result], env=variables
+        )
         for rank, result in enumerate(results)
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        assert [process.wait(timeout=120) for process in processes] == [0] * world
     finally:
         for process in processes:
             process.kill()
-    metric = landmark_metric(faces, [list(range(11))])
+    metric = landmark_metric(faces, [list(range(count))])
     rows = [column.nan_to_num(nan=-1.0).tolist() for column in metric.per_image()]
-    expected = [metric.compute(), rows, joint_metric(faces, [list(range(11))]).compute()]
+    expected = [metric.compute(), rows, joint_metric(faces, [list(range(count))]).compute()]
     for result in results:
-        for found in json.loads(result.read_text()):
-            assert found == expected
+        assert json.loads(result.read_text()) == [expected] * (len(shares) + 1)
 
 
 def test_per_image_rows(faces):
