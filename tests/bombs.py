@@ -6,7 +6,6 @@ import resource
 import struct
 import sys
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 
 import cv2
 import h5py
-import numpy as np
-import torch
-
 import hostile
+import torch
+from omegaconf import OmegaConf
+
 from awing.aligner import Aligner
 from awing.data import read_cofw, read_custom
 from awing.data.images import image_size, read_image
@@ -28,7 +27,6 @@ from awing.models import StackedHourglass
 from awing.prediction.inputs import Boxes, frames
 from awing.report import write_report
 from awing.schemes import read_scheme
-from omegaconf import OmegaConf
 
 SIDE = 60_000
 BOMBS: dict[str, Callable[[Path], object]] = {}
@@ -60,10 +58,11 @@ def png(width: int, height: int, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def zeros(count: int) -> bytes:
-    """So many zeros, compressed a thousandfold."""
-    squeeze = zlib.compressobj(1)
-    return b"".join(squeeze.compress(bytes(2**20)) for _ in range(count // 2**20)) + squeeze.flush()
+def zeros(gigabytes: int) -> bytes:
+    """Gigabytes of zeros, deflated; without the sum that zlib has at its end, which nobody should come to."""
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, -15)
+    megabyte = squeeze.compress(bytes(2**20)) + squeeze.flush(zlib.Z_FULL_FLUSH)  # starts and ends on a byte
+    return megabyte * (gigabytes * 1024) + b"\x03\0"
 
 
 @bomb
@@ -74,7 +73,7 @@ def png_head(folder: Path) -> None:
 @bomb
 def png_that_inflates(folder: Path) -> None:
     """20,000 x 20,000 black pixels: 1.2 GB from 5 MB."""
-    read_both(folder / "a.png", png(20_000, 20_000, zeros(1_200_020_000)[:100_000]))
+    read_both(folder / "a.png", png(20_000, 20_000, b"\x78\x01" + zeros(2)))
 
 
 @bomb
@@ -154,7 +153,7 @@ def hdf5_of_another_file(folder: Path) -> None:
 
 @bomb
 def mat_that_inflates(folder: Path) -> None:
-    squeezed = zeros(2**30)
+    squeezed = b"\x78\x01" + zeros(2)
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
     (folder / "a.mat").write_bytes(head + struct.pack("<II", 15, len(squeezed)) + squeezed)
     read_mat(folder / "a.mat", "a")
@@ -173,24 +172,24 @@ def safetensors_beyond_its_end(folder: Path) -> None:
     Aligner.load(folder / "a.safetensors", device="cpu")
 
 
-def zip_of_zeros(file: Path) -> None:
-    with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
-        archive.open("archive/data.pkl", "w", force_zip64=True) as entry,
-    ):
-        for _ in range(1000):
-            entry.write(bytes(2**20))
+def zip_of_zeros() -> bytes:
+    """An archive as torch.save writes one, but for its first entry: deflated, 2 GB."""
+    content, name = zeros(2), b"archive/data.pkl"
+    about = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, 0, len(content), 2**31, len(name), 0)
+    local = b"PK\3\4" + about + name + content
+    central = b"PK\1\2\0\0" + about + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
+    return local + central + b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local), 0)
 
 
 @bomb
 def ckpt_of_zeros(folder: Path) -> None:
-    zip_of_zeros(folder / "a.ckpt")
+    (folder / "a.ckpt").write_bytes(zip_of_zeros())
     Aligner.load(folder / "a.ckpt", device="cpu")
 
 
 @bomb
 def official_of_zeros(folder: Path) -> None:
-    zip_of_zeros(folder / "a.pth")
+    (folder / "a.pth").write_bytes(zip_of_zeros())
     Aligner.load(f"official:{folder}/a.pth", device="cpu")
 
 

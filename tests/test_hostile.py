@@ -1,23 +1,14 @@
 """Files of strangers: whatever is in them gives a value or a sentence, within time and memory, and leaves no folder."""
 
-import ast
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from awing.data import read_aflw, read_custom, read_wflw
-from awing.data.cache import CropCache
-from awing.errors import AwingError, ConfigError, DataError
-from awing.prediction.inputs import find
-from miniatures import save_image, texture, wflw_line, write_aflw, write_wflw_list
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-W", "ignore", "-c", "import awing, hostile; hostile.main()"]  # awing first: OpenCV's limit

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from awing.codec import HeatmapCodec
-from awing.errors import CheckpointError, DamagedCheckpoint, did_you_mean
+from awing.errors import CheckpointError, DamagedCheckpoint, did_you_mean, short
 from awing.models import StackedHourglass, load_official
 from awing.models.official import dense, load_plain
 from awing.reading import parse_json
@@ -146,7 +145,7 @@ class Checkpoint:
             CheckpointError: one is missing, or is not what it should be.
         """
         if found_format != FORMAT:
-            raise CheckpointError(f"{path} has format {reprlib.repr(found_format)}; this version reads {FORMAT}")
+            raise CheckpointError(f"{path} has format {short(found_format)}; this version reads {FORMAT}")
         try:
             config, data, step, state_dict = parts()
             cut = {key: data[key] for key in ("val_fraction", "test_fraction", "split_seed")}
@@ -234,9 +233,7 @@ class Checkpoint:
         values = dict(values) if isinstance(values, Mapping) else {}
         target = values.pop("_target_", None)
         if target != TARGETS[kind]:
-            raise CheckpointError(
-                f"{self.path}: expected {TARGETS[kind]} as its {section}, found {reprlib.repr(target)}"
-            )
+            raise CheckpointError(f"{self.path}: expected {TARGETS[kind]} as its {section}, found {short(target)}")
         try:
             return kind(**(values | changes))
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -251,7 +248,7 @@ def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:
     """
     for key, value in values.items():
         if not isinstance(value, KINDS[key]) or "${" in str(value):
-            raise CheckpointError(f"{path}: expected a plain value as its {key}, found {reprlib.repr(value)}")
+            raise CheckpointError(f"{path}: expected a plain value as its {key}, found {short(value)}")
 
 
 def _shipped(name: str) -> Path:

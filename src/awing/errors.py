@@ -1,5 +1,6 @@
 """Errors that a user can act on: each says what was expected, what was found and what to do next."""
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -61,3 +62,17 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     by_lower_case = {name.lower(): name for name in known if len(name) <= 100}  # its time grows with the square
     near = get_close_matches(wrong[:100].lower(), by_lower_case, n=1)
     return f" Did you mean {by_lower_case[near[0]]!r}?" if near else ""
+
+
+def short(value: object) -> str:
+    """A value of unknown origin in a message, however long or nested it is.
+
+    >>> short("x" * 1000), short(None)
+    ("'xxxxxxxxxxxx...xxxxxxxxxxxxx'", 'nothing')
+    """
+    return "nothing" if value is None else _shortener.repr(value)
+
+
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = 80
+_shortener.maxlevel, _shortener.maxlist, _shortener.maxdict, _shortener.maxtuple = 2, 4, 4, 4

@@ -17,6 +17,7 @@ from awing.errors import ConfigError, DataError, did_you_mean
 from awing.reading import lines, parse_json
 from awing.schemes import Scheme, get_scheme
 
+MOST = 10_000  # columns
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
 
 def _check_header(header: list[str], points: list[str], where: str) -> None:
     """Refuse a table without the columns that it needs, or with more points than the scheme."""
+    if len(header) > MOST:
+        raise DataError(f"{where}: expected at most {MOST} columns, found {len(header)}")
     wanted = ["image", *points, *(BOX if set(BOX) & set(header) else ())]
     for column in wanted:
         if header.count(column) != 1:

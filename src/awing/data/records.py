@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from awing.arrays import Box, Mask, Points
-from awing.errors import DataError
+from awing.errors import DataError, short
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def inside(root: Path, name: str, where: str) -> Path:
     """
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
-        raise DataError(f"{where}: expected the name of a file below {root}, found {name!r}")
+        raise DataError(f"{where}: expected the name of a file below {root}, found {short(name)}")
     return root / parts
 
 
@@ -146,7 +146,7 @@ def parse_numbers(words: Sequence[str], where: str) -> np.ndarray:
     try:
         values = np.array(words, dtype=np.float64)
     except ValueError as error:
-        raise DataError(f"{where}: expected numbers, found {str(error).split(': ')[-1]}") from None
+        raise DataError(f"{where}: expected numbers, found {str(error).split(': ')[-1][:80]}") from None
     if not np.isfinite(values).all():
-        raise DataError(f"{where}: expected finite numbers, found {words[int(np.argmin(np.isfinite(values)))]}")
+        raise DataError(f"{where}: expected finite numbers, found {words[int(np.argmin(np.isfinite(values)))][:80]}")
     return values

@@ -2,7 +2,6 @@
 
 import json
 import os
-import reprlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,7 +12,7 @@ import numpy as np
 from filelock import FileLock
 from rich.progress import track
 
-from awing.errors import DataError
+from awing.errors import DataError, short
 from awing.reading import parse_json
 from awing.rendering import FaceParameters, RenderedFace, render
 
@@ -97,7 +96,7 @@ def _write_dataset(root: Path, settings: dict[str, int], workers: int) -> None:
         if found == settings:
             return
         raise DataError(
-            f"{root} holds faces of {reprlib.repr(found)}, expected {settings}: name another folder with dataset.root, or "
+            f"{root} holds faces of {short(found)}, expected {settings}: name another folder with dataset.root, or "
             "ask for those faces with dataset.reader.expected.train and .test"
         )
     if root.exists() and any(root.iterdir()) and not unfinished.exists():

@@ -7,7 +7,7 @@ import numpy as np
 from awing.arrays import Box
 from awing.data.mat import read_mat
 from awing.data.records import Annotations, Record, Source, check_complete, parse_numbers, read_text
-from awing.errors import DataError
+from awing.errors import DataError, short
 
 # folder -> number of faces, and the subset that its faces belong to (paper 10.2)
 SPLITS = {
@@ -146,5 +146,5 @@ def read_pts(file: Path, count: int) -> np.ndarray:
         raise DataError(f"{file}: expected {count} points, found {len(body)}")
     for n, line in body:
         if len(line.split()) != 2:
-            raise DataError(f"{file}:{n}: expected two numbers, found {line!r}")
+            raise DataError(f"{file}:{n}: expected two numbers, found {short(line)}")
     return np.stack([parse_numbers(line.split(), f"{file}:{n}") for n, line in body]) - 1.0

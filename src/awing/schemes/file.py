@@ -2,12 +2,11 @@
 
 import dataclasses
 import re
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from awing.errors import ConfigError, check_choice, did_you_mean
+from awing.errors import ConfigError, check_choice, did_you_mean, short
 from awing.reading import parse_yaml
 from awing.schemes.scheme import Indices, Scheme
 
@@ -56,7 +55,7 @@ def make_scheme(values: Any, where: str) -> Scheme:
         ConfigError: they are no scheme.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a mapping with {', '.join(KEYS)}, found {_short(values)}")
+        raise ConfigError(f"{where}: expected a mapping with {', '.join(KEYS)}, found {short(values)}")
     for key in values:
         check_choice(f"{where}: an entry of a scheme", key, KEYS)
     names = _list(values.get("names"), "the landmarks' names", f"{where}: names")
@@ -70,7 +69,7 @@ def make_scheme(values: Any, where: str) -> Scheme:
             near = did_you_mean(str(landmark), names)
             raise ConfigError(
                 f"{place}: expected one of the {len(names)} landmarks or its index from 0, found "
-                f"{_short(landmark)}.{near}"
+                f"{short(landmark)}.{near}"
             )
         return names.index(landmark)
 
@@ -83,7 +82,7 @@ def make_scheme(values: Any, where: str) -> Scheme:
     def pair(value: Any, place: str, each: Callable[[Any, str], T]) -> tuple[T, T]:
         two = _list(value, "two landmarks", place)
         if len(two) != 2:
-            raise ConfigError(f"{place}: expected two landmarks, found {_short(value)}")
+            raise ConfigError(f"{place}: expected two landmarks, found {short(value)}")
         return each(two[0], place), each(two[1], place)
 
     flip_pairs = _list(values.get("flip_pairs"), "a list of pairs, [] if there is none", f"{where}: flip_pairs")
@@ -106,23 +105,19 @@ def make_scheme(values: Any, where: str) -> Scheme:
 
 def _list(value: Any, what: str, place: str) -> Sequence[Any]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{place}: expected {what}, found {_short(value)}")
+        raise ConfigError(f"{place}: expected {what}, found {short(value)}")
     return list(value)
 
 
 def _mapping(value: Any, place: str) -> Mapping[str, Any]:
     if value is not None and not isinstance(value, Mapping):
-        raise ConfigError(f"{place}: expected names, each with its landmarks, found {_short(value)}")
+        raise ConfigError(f"{place}: expected names, each with its landmarks, found {short(value)}")
     return {_word(name, place): entry for name, entry in (value or {}).items()}
 
 
 def _word(value: Any, place: str) -> str:
     if not isinstance(value, str) or not WORD.fullmatch(value):
         raise ConfigError(
-            f"{place}: expected a name of letters and digits (in quotes if need be), found {_short(value)}"
+            f"{place}: expected a name of letters and digits (in quotes if need be), found {short(value)}"
         )
     return value
-
-
-def _short(value: Any) -> str:
-    return "nothing" if value is None else reprlib.repr(value)[:80]
