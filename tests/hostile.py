@@ -7,7 +7,6 @@ line that was printed then says which input did it. ``awing`` comes first, as it
 import copy
 import faulthandler
 import json
-import os
 import re
 import resource
 import shutil
@@ -17,6 +16,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -515,10 +515,8 @@ def read_picture(_: Path, file: Path) -> None:
         lambda: decode(file, read_bytes(file), 8),
         lambda: decode(file, read_bytes(file), upright=True),
     ):
-        try:
+        with suppress(AwingError):
             work()
-        except AwingError:
-            pass
     image = read_image(file)
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
@@ -656,7 +654,7 @@ LOADERS = {
 def main() -> None:
     """Damage files, as LOADER FIRST LAST ... says; print a JSON line before each input is read, and one after it."""
     words = sys.argv[1:]
-    out, sys.stdout = sys.stdout, open(os.devnull, "w")  # loaders may print
+    out, sys.stdout = sys.stdout, sys.stderr  # loaders may print
     report_config()  # with torch, Hydra and OpenCV it is there before memory is bounded
     bound_memory()
     for name, first, last in zip(words[::3], map(int, words[1::3]), map(int, words[2::3]), strict=True):
