@@ -88,6 +88,38 @@ def test_safetensors_come_back(shipped, tmp_path, half):
         assert torch.equal(back.state_dict[name], value), name
 
 
+def test_weights_that_float16_cannot_hold_are_not_written(shipped, tmp_path):
+    name, value = next(iter(shipped.state_dict.items()))
+    large = replace(shipped, state_dict={**shipped.state_dict, name: value + 1e5})
+    with pytest.raises(CheckpointError, match=r"float16 cannot hold these weights; leave half=true away"):
+        export(large, tmp_path / "weights.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("dataset", "crop", "foo", "no such crop: 'foo'"),
+        ("dataset", "crop_scale", 0, "no such crop: 'landmarks', scale 0"),
+        ("dataset", "crop_scale", float("nan"), "expected a plain value as its crop_scale, found nan"),
+        ("confidence", "slope", float("nan"), "expected a plain value as its slope, found nan"),
+        ("state_dict", "stem.0.weight", float("nan"), "expected finite numbers as its stem.0.weight"),
+    ],
+)
+def test_values_that_give_no_landmarks_are_refused(shipped, tmp_path, section, key, value, message):
+    parts = {"dataset": dict(shipped.config["dataset"]), "confidence": dict(shipped.confidence or {})}
+    weights = dict(shipped.state_dict)
+    if section == "state_dict":
+        weights[key] = torch.full_like(weights[key], value)
+    else:
+        parts[section][key] = value
+    config = {**shipped.config, "dataset": parts["dataset"]}
+    changed = replace(shipped, config=config, confidence=parts["confidence"], state_dict=weights)
+    changed.write(tmp_path / "changed.safetensors")
+    with pytest.raises(CheckpointError, match=f"changed.safetensors: {re.escape(message)}"):
+        Aligner.load(tmp_path / "changed.safetensors", device="cpu")
+
+
 @pytest.mark.parametrize("stacks", [1, 2, 3, 4])
 def test_the_authors_layout_loses_nothing(stacks, tmp_path):
     network = StackedHourglass(98, stacks=stacks, channels=16, boundary_coords=stacks > 1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from awing.arrays import Box, Image, Matrix
 from awing.checkpoint import Checkpoint
 from awing.detector import OUTLINES, FaceDetector
-from awing.errors import ConfigError, DataError
+from awing.errors import CheckpointError, ConfigError, DataError
 from awing.geometry import apply, crop_matrix, is_box
 from awing.images import crop
 
@@ -192,6 +192,8 @@ class Aligner:
     def _align(self, faces: Sequence[tuple[Image, Matrix]], keep: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         maps = self.maps([face for face, _ in faces])
         points, peaks = (found.cpu().double() for found in self.codec.decode(maps))
+        if not peaks.isfinite().all():
+            raise CheckpointError(f"{self.checkpoint.path}: its network gives maps that are not finite")
         for p, (_, matrix) in zip(points.numpy(), faces, strict=True):
             p[:] = apply(np.linalg.inv(matrix), p)
         kept = maps.cpu().numpy() if keep else np.empty((len(faces), 0, 0, 0), np.float32)

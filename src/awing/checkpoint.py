@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,6 +158,8 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
+        if dataset["crop"] not in ("provided", "landmarks", "official") or not 0 < dataset["crop_scale"] < 100:
+            raise CheckpointError(f"{path}: no such crop: {short(dataset['crop'])}, scale {dataset['crop_scale']}")
         return cls(path, config, cut, step, state_dict, confidence)
 
     def with_confidence(self, file: Path) -> "Checkpoint":
@@ -179,6 +182,9 @@ class Checkpoint:
         Args:
             path: The file.
             half: Store float16: half the size.
+
+        Raises:
+            CheckpointError: float16 cannot hold them.
         """
         keys = ("name", "crop", "crop_scale")
         config = {key: self.config[key] for key in ("codec", "model", "matmul_precision", "seed")}
@@ -191,6 +197,8 @@ class Checkpoint:
             name.removeprefix("network."): (value.half() if half and value.is_floating_point() else value).contiguous()
             for name, value in self.state_dict.items()
         }
+        if half and not all(value.isfinite().all() for value in tensors.values()):
+            raise CheckpointError(f"{path}: float16 cannot hold these weights; leave half=true away")
         path.write_bytes(save(tensors, {"awing": json.dumps(about)}))
 
     def codec(self, decoder: str | None = None) -> HeatmapCodec:
@@ -212,13 +220,15 @@ class Checkpoint:
             network = self._made(StackedHourglass, "model", num_landmarks=codec.scheme.num_landmarks)
         if codec.stride != 4 or codec.input_size % (4 * 2**network.depth):
             raise CheckpointError(f"{self.path}: its codec and its model do not fit together")
+        weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
+        real = {name for name, value in network.state_dict().items() if value.is_floating_point()}
         try:
-            weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
             network.load_state_dict(weights, assign=True)
         except (RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{self.path} holds the weights of another network: {error}") from None
-        if any(not parameter.is_floating_point() for parameter in network.parameters()):
-            raise CheckpointError(f"{self.path}: expected weights of real numbers, found others")
+        values = {name: weights[name] for name in real}
+        if wrong := [name for name, v in values.items() if not (v.is_floating_point() and v.isfinite().all())]:
+            raise CheckpointError(f"{self.path}: expected finite numbers as its {wrong[0]}, found others")
         return network.float().eval()
 
     def confidence_of(self, peaks: Tensor) -> Tensor:
@@ -247,7 +257,8 @@ def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:
         CheckpointError: it is named.
     """
     for key, value in values.items():
-        if not isinstance(value, KINDS[key]) or "${" in str(value):
+        endless = isinstance(value, float) and not math.isfinite(value)
+        if not isinstance(value, KINDS[key]) or endless or "${" in str(value):
             raise CheckpointError(f"{path}: expected a plain value as its {key}, found {short(value)}")
 
 

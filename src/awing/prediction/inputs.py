@@ -15,7 +15,7 @@ from awing.errors import ConfigError, DataError, did_you_mean
 from awing.images import decode, read_bytes
 from awing.reading import lines
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 PICTURES = ("overlays", "heatmaps", "pts")  # folders that a prediction writes
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
