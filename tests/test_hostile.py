@@ -69,7 +69,8 @@ def test_many_damaged_files_give_a_value_or_a_sentence(name, capsys):
     with capsys.disabled():
         print(f"\n{name}: {len(found[name])} inputs, {MANY[name] / seconds:.0f}/s, slowest {slowest:.1f} s, {counts}")
     check_outcomes(found)
-    assert counts.get("refused"), "damage that nobody notices"
+    # a video's frames carry its error; a cache that cannot be used is made anew, runs that cannot be read are listed
+    assert counts.get("refused") or name in ("video", "cache", "report", "figures")
     assert counts.get("value") or name in ("rendered", "confidence")
 
 
