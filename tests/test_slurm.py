@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from awing import engine
+from awing import engine, slurm
 from awing.data.loading import EpochSampler
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +94,23 @@ def test_a_preempted_run_ends_where_the_uninterrupted_one_does(
     assert whole["global_step"] == parts["global_step"]
     rows = [table(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
     assert rows[0] == rows[1]
+
+
+def test_a_signal_between_training_and_test_requeues(config, rendered, tmp_path, monkeypatch, in_slurm):
+    """SIGUSR1's own effect is to end a process: nothing of ours would requeue the job."""
+    test, requeued = engine.run_test, []
+
+    def signalled(*parts, **words):
+        signal.raise_signal(signal.SIGUSR1)
+        return test(*parts, **words)
+
+    monkeypatch.setattr(engine, "run_test", signalled)
+    monkeypatch.setattr(slurm, "_requeue", lambda: requeued.append(True))
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(SystemExit, match="saved and requeued"):
+        engine.fit(config("train", *TINY, f"paths.data_dir={rendered}"), tmp_path)
+    assert requeued == [True] and not (tmp_path / "test" / "metrics.json").exists()
+    assert signal.getsignal(signal.SIGUSR1) == before, "and the owner has its signal back"
 
 
 # On a real cluster. Here: SLURM_CONF set, and SLURM's programs on the path. A name of a node need not be a host's.

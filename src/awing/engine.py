@@ -25,6 +25,7 @@ from awing.schemes import SCHEMES, get_scheme
 log = logging.getLogger(__name__)
 
 
+@slurm.signals_given_back()
 def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """Train as configured, then evaluate the best checkpoint by validation once on the test faces.
 

@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from awing.errors import AwingError
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]  # Windows has one
 
 
 def restarted() -> bool:
@@ -22,6 +28,18 @@ def plugins() -> list[SLURMEnvironment]:
     """What a trainer needs in a SLURM job: ranks from SLURM, but no requeueing within a signal's handler."""
     ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job ranks its own way
     return [SLURMEnvironment(auto_requeue=False)] if ours else []
+
+
+@contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Around all of a run: between training and test, too, a signal is noted and does not end the process."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if "SLURM_JOB_ID" in os.environ:
+            for number, owner in before.items():
+                signal.signal(number, owner)
 
 
 class PreemptionCheckpoint(Checkpoint):
@@ -50,10 +68,6 @@ class PreemptionCheckpoint(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._listen()  # a signal that comes before the first step waits for it
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        while self._owners:
-            signal.signal(*self._owners.popitem())
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()  # Lightning has since put itself before SIGTERM: it would leave after the step
 
@@ -80,7 +94,7 @@ class PreemptionCheckpoint(Checkpoint):
 
     def _listen(self) -> None:
         if "SLURM_JOB_ID" in os.environ:
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            for number in SIGNALS:
                 self._owners.setdefault(number, signal.getsignal(number))
                 signal.signal(number, lambda number, _: self._noted.add(number))
 

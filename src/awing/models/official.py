@@ -102,7 +102,9 @@ def load_plain(path: str | PathLike[str]) -> Any:
 
 def dense(state: Any, path: str | PathLike[str]) -> bool:
     """Whether a file's state dict is of tensors whose numbers are all in the file: one can be repeated to any shape."""
-    tensors = state.values() if isinstance(state, Mapping) else [None]
+    if not isinstance(state, Mapping):
+        return False
+    tensors: list[Tensor] = list(state.values())
     if not all(torch.is_tensor(tensor) and tensor.layout == torch.strided for tensor in tensors):
         return False
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= os.path.getsize(path)
