@@ -61,7 +61,7 @@ def main() -> None:
         while (minutes := (time.monotonic() - begun) / 60) <= settings.minutes:
             found = measure(psutil.Process(training.pid))
             row = {"minute": f"{minutes:.0f}", "epoch": len(list(pictures.glob("overlay_*"))), **found}
-            console.print(", ".join(f"{key} {value}" for key, value in row.items()))
+            print(*(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
             table = table or Table(*row, box=box.MARKDOWN)
             table.add_row(*map(str, row.values()))
             time.sleep(60 * settings.every)
