@@ -58,7 +58,7 @@ def main() -> None:
             if training.poll() is not None:
                 sys.exit(f"the training ended, see {log}")
         begun, table = time.monotonic(), None
-        while (minutes := (time.monotonic() - begun) / 60) <= settings.minutes:
+        while (minutes := (time.monotonic() - begun) / 60) < settings.minutes + 1:
             found = measure(psutil.Process(training.pid))
             row = {"minute": f"{minutes:.0f}", "epoch": len(list(pictures.glob("overlay_*"))), **found}
             print(*(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
