@@ -151,6 +151,17 @@ def hdf5_of_another_file(folder: Path) -> None:
 
 
 @bomb
+def hdf5_that_links_to_another(folder: Path) -> None:
+    (folder / "other").mkdir()
+    for place in (folder, folder / "other"):
+        hostile.write_cofw_file(place)
+    with h5py.File(folder / "COFW_train_color.mat", "r+") as content:
+        del content["phisTr"]
+        content["phisTr"] = h5py.ExternalLink("other/COFW_train_color.mat", "phisTr")
+    read_cofw(folder, "train", allow_partial=True)
+
+
+@bomb
 def mat_that_inflates(folder: Path) -> None:
     squeezed = b"\x78\x01" + zeros(2)
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
@@ -184,6 +195,43 @@ def zip_of_zeros() -> bytes:
 def ckpt_of_zeros(folder: Path) -> None:
     (folder / "a.ckpt").write_bytes(zip_of_zeros())
     Aligner.load(folder / "a.ckpt", device="cpu")
+
+
+@bomb
+def ckpt_of_a_claimed_length(folder: Path) -> None:
+    """A kilobyte; torch may make a bytearray from nothing but its length."""
+
+    class Claim:
+        def __reduce__(self) -> tuple[type, tuple[int]]:
+            return bytearray, (10**9,)
+
+    torch.save({"x": Claim()}, folder / "a.ckpt")
+    Aligner.load(folder / "a.ckpt", device="cpu")
+
+
+@bomb
+def ckpt_of_two_directories(folder: Path) -> None:
+    """Python reads the directory that ends where the end record begins, torch the one that the record names."""
+    bad = zip_of_zeros()[:-22]
+    name = b"a/data.pkl"
+    about = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0)
+    good = b"PK\1\2\0\0" + about + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(good), bad.index(b"PK\1\2"), 0)
+    (folder / "a.ckpt").write_bytes(bad + good + end)
+    Aligner.load(folder / "a.ckpt", device="cpu")
+
+
+@bomb
+def ckpt_of_shared_values(folder: Path) -> None:
+    """40 lists, each the one before twice."""
+    hostile.write_run(folder)
+    state = torch.load(folder / "a.ckpt", weights_only=True)
+    values: list[Any] = [0]
+    for _ in range(40):
+        values = [values, values]
+    state["awing"]["config"]["loss"] = values
+    torch.save(state, folder / "a.ckpt")
+    Aligner.load(folder / "a.ckpt", device="cpu").checkpoint.write(folder / "b.safetensors")
 
 
 @bomb

@@ -87,7 +87,9 @@ def test_what_claims_much_takes_little():
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(found) > 30, done.stderr[-3000:]
     for bomb in found:
-        assert bomb["outcome"] in ("value", "refused"), bomb
+        # a report lists what it cannot read; a video's frames carry its error
+        kept = bomb["bomb"].startswith(("report", "video"))
+        assert bomb["outcome"] == ("value" if kept else "refused"), bomb
         assert bomb["seconds"] < 60 and bomb["megabytes"] < 800, bomb
 
 

@@ -13,9 +13,9 @@ from tiny import run, table
 
 from awing import runs
 from awing.checkpoint import Checkpoint
-from awing.errors import AwingError, CheckpointError, DamagedCheckpoint
+from awing.errors import AwingError, CheckpointError, ConfigError, DamagedCheckpoint
 from awing.regressor import LandmarkRegressor
-from awing.runs import WholeCheckpoints
+from awing.runs import MetricsLogger, WholeCheckpoints
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,63 @@ def test_a_run_that_ends_in_its_test_is_tested_with_the_same_results(config, ren
     assert one["val_nme_last"] > 0
 
 
+def test_a_damaged_checkpoint_does_not_become_the_previous_one(config, rendered, short, tmp_path, monkeypatch):
+    shutil.copytree(short, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / "best.ckpt").unlink()
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:-1000])
+    good = (folder / "previous.ckpt").read_bytes()
+    run(config, rendered, tmp_path / "run", "test=false", "resume=auto", *AVERAGED)
+    assert (folder / "previous.ckpt").read_bytes() == good
+    assert Checkpoint.read_run(folder / "last.ckpt").step == Checkpoint.read_run(folder / "previous.ckpt").step + 5
+
+
+def test_a_checkpoint_names_no_file_that_is_deleted(config, rendered, short, tmp_path):
+    """Lightning deletes the checkpoint before, by the path in the callback's state; a stranger's may say any."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").touch()
+    found = torch.load(short / "checkpoints" / "last.ckpt", weights_only=True)
+    for key, values in found["callbacks"].items():
+        if key.startswith("ModelCheckpoint"):
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                values[name] = "EVIL/../../../victim"
+            values["dirpath"] = "EVIL"
+            values["best_k_models"] = dict.fromkeys(["EVIL/../../../victim"], torch.tensor(9.0))
+    torch.save(found, tmp_path / "evil.ckpt")
+    words = "test=false", "trainer.max_epochs=3", f"resume={tmp_path / 'evil.ckpt'}", *AVERAGED
+    run(config, rendered, tmp_path / "a" / "b", *words)
+    assert (victim / "file").exists()
+
+
+def test_a_run_in_another_folder_keeps_a_best_checkpoint_of_its_own(config, rendered, short, tmp_path):
+    found = torch.load(short / "checkpoints" / "last.ckpt", weights_only=True)
+    for key, values in found["callbacks"].items():
+        if "val/nme" in key:
+            values["best_model_score"] = values["kth_value"] = torch.tensor(0.0)
+    torch.save(found, tmp_path / "unbeatable.ckpt")
+    words = "test=false", "trainer.max_epochs=3", f"resume={tmp_path / 'unbeatable.ckpt'}", *AVERAGED
+    run(config, rendered, tmp_path / "new", *words)
+    assert Checkpoint.read_run(tmp_path / "new" / "checkpoints" / "best.ckpt").step == 15
+
+
+def test_a_refused_resume_changes_nothing(config, rendered, short, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    with pytest.raises(ConfigError, match="trained with the cut"):
+        run(config, rendered, tmp_path / "run", "resume=auto", "dataset.val_fraction=0.4", *AVERAGED)
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+def test_a_new_column_never_empties_the_table(tmp_path, monkeypatch):
+    logger = MetricsLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1)
+    logger.log_metrics({"a": 1.0}, step=0)
+    monkeypatch.setattr(runs.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+        logger.log_metrics({"b": 1.0}, step=1)
+    assert [row["a"] for row in table(tmp_path / "metrics.csv")] == ["1.0"]
+
+
 def test_where_none_is_good_each_is_named(config, rendered, short, tmp_path):
     shutil.copytree(short, tmp_path / "run")
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
@@ -185,7 +242,7 @@ def test_a_kill_between_two_renames_loses_nothing(config, rendered, short, longe
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 def test_a_full_disk_leaves_what_was_there(tmp_path):
-    writer, file = WholeCheckpoints(), tmp_path / "checkpoints" / "last.ckpt"
+    writer, file = WholeCheckpoints(good=False), tmp_path / "checkpoints" / "last.ckpt"
     writer.save_checkpoint({"step": 1}, file)
     file.with_suffix(".part").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be written: No space left.*resume=auto"):

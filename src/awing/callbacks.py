@@ -38,20 +38,25 @@ class ValidationPictures(pl.Callback):
 
 
 class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Lightning's, in a run's folder that was moved before the run goes on.
+    """Lightning's, of one file in a run's folder, which may be moved before the run goes on, or be another one.
 
-    Lightning's forgets the best score then, and replaces the best checkpoint by a worse one.
+    Lightning's forgets the best score then and replaces the best checkpoint by a worse one; and it deletes whatever
+    file or folder a checkpoint names as the one before.
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        before, now = state_dict["dirpath"], str(self.dirpath)
-
-        def moved(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {moved(key): score for key, score in value.items()}
-            return value.replace(before, now, 1) if isinstance(value, str) else value
-
-        super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+        file = Path(str(self.dirpath), f"{self.filename}.ckpt")
+        if not file.is_file():
+            return  # in a folder without that file nothing is the best so far
+        scores = list(state_dict["best_k_models"].values())[:1]
+        paths = dict.fromkeys(("best_model_path", "kth_best_model_path"), str(file))
+        here = {
+            "dirpath": self.dirpath,
+            "last_model_path": "",
+            "best_k_models": {str(file): s for s in scores},
+            **paths,
+        }
+        super().load_state_dict(state_dict | here)
         self.current_score = state_dict["current_score"]
 
 

@@ -35,6 +35,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
 CONFIDENCE = ("slope", "offset", "radius", "normaliser")
+MOST = 20_000  # values in a configuration; a run's has some 300, of which 100 landmarks' names
 T = TypeVar("T")
 
 
@@ -83,6 +84,10 @@ class Checkpoint:
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
         try:
             state = load_plain(path)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+        except MemoryError:
+            raise CheckpointError(f"{path} needs more memory than there is") from None
         except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
             raise DamagedCheckpoint(
                 f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, no checkpoint, "
@@ -157,6 +162,8 @@ class Checkpoint:
                 confidence = {key: confidence[key] for key in CONFIDENCE}
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
+        if not _is_small(config):
+            raise CheckpointError(f"{path}: its configuration is larger than any that this project writes")
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
         if dataset["crop"] not in ("provided", "landmarks", "official") or not 0 < dataset["crop_scale"] < 100:
             raise CheckpointError(f"{path}: no such crop: {short(dataset['crop'])}, scale {dataset['crop_scale']}")
@@ -248,6 +255,15 @@ class Checkpoint:
             return kind(**(values | changes))
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise CheckpointError(f"{self.path}: its {section} cannot be made: {error}") from None
+
+
+def _is_small(node: Any) -> bool:
+    """Whether nested values are no more than some thousand; a few references can stand for more than memory holds."""
+    count, level = 0, [node]
+    while level and (count := count + sum(map(len, level))) < MOST:
+        values = (value for part in level for value in (part.values() if isinstance(part, dict) else part))
+        level = [value for value in values if isinstance(value, dict | list | tuple)]
+    return count < MOST
 
 
 def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:

@@ -55,10 +55,13 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         return results
     if resume:
         runs.check_same_run(resume.path, resume.config, regressor.config)
+        datamodule.prepare_data()
+        datamodule.setup()
+        datamodule.load_state_dict(resume.cut)  # now: a run that is refused leaves everything as it is
         log.info("%s continues after step %d", resume.path, resume.step)
     if cfg.training.compile:
         regressor.network.compile()
-    trainer = _build_trainer(cfg, output)
+    trainer = _build_trainer(cfg, output, resume)
     per_device(cfg.data.batch_size, trainer.world_size)
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
@@ -262,7 +265,7 @@ def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
     check_choice("optim.interval", cfg.optim.interval, ("epoch", "step"))
 
 
-def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
+def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> pl.Trainer:
     callbacks = {name: callback for name, callback in (cfg.get("callbacks") or {}).items() if callback}
     loggers = [build(logger) for logger in (cfg.get("logger") or {}).values() if logger]
     if not loggers:  # it refuses to run without one
@@ -277,7 +280,7 @@ def _build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
         logger=loggers,
         enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
-        plugins=[runs.WholeCheckpoints(), *slurm.plugins()],
+        plugins=[runs.WholeCheckpoints(good=resume is not None and resume.path.name == runs.LAST), *slurm.plugins()],
         **validation,
     )
     return trainer

@@ -72,12 +72,13 @@ def run_test(
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
         **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
     }  # fmt: skip
+    if trainer.world_size == 1:
+        output.mkdir(parents=True, exist_ok=True)
+        _judge_confidence(regressor, checkpoint.confidence, calibrate, output, f"{datamodule.name} {datamodule.split}")
     if trainer.is_global_zero:
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
-    if trainer.world_size == 1:
-        _judge_confidence(regressor, checkpoint.confidence, calibrate, output, f"{datamodule.name} {datamodule.split}")
     return {**about, "subsets": regressor.results}
 
 

@@ -14,6 +14,7 @@ from torch.distributed import DistError
 from awing.errors import AwingError, DataError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+LOST = re.compile("[Cc]onnection (closed|reset)|[Bb]roken pipe|remote process|[Tt]imed out|[Tt]imeout")
 GRACE = 10  # seconds that a process has to end by itself, with a reason of its own
 
 
@@ -25,8 +26,8 @@ def explain(error: Exception) -> Exception:
     """
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return AwingError(
-            f"{error.filename or 'the output folder'}: {error.strerror}. Checkpoints that are there are good: mend the "
-            "cause, then go on with resume=auto and the same output"
+            f"{error.filename or 'a file of the output folder'}: {error.strerror}. Mend the cause and try again; a "
+            "training's checkpoints are good, and it goes on with resume=auto and the same output"
         )
     text = str(error).strip().partition("\n")[0]
     if worker := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+))?", text):
@@ -41,15 +42,22 @@ def explain(error: Exception) -> Exception:
                 f"a process that loads samples (pid {pid}) was killed, as the system does when memory runs out: give "
                 "less data.num_workers, or the job more memory"
             )
+        if cause in ("Segmentation fault", "Aborted"):
+            return DataError(
+                f"a process that loads samples (pid {pid}) crashed ({cause}), perhaps on a picture: data.num_workers=0 "
+                "and HYDRA_FULL_ERROR=1 show where"
+            )
         return DataError(f"a process that loads samples (pid {pid}) was ended from outside ({cause or 'no signal'})")
     if timeout := re.match(r"DataLoader timed out after (\d+) seconds", text):
         return DataError(
             f"no sample came for {timeout[1]} s from the processes that load them: is the storage of the images stuck? "
             "Where it is only slow, give more with dataset.worker_timeout"
         )
-    if isinstance(error, DistError) or "gloo/transport" in text:
+    if "gloo/transport" in text or (isinstance(error, DistError) and LOST.search(text)):
         text = re.sub(r"^\[.*?\] |\. This is typically.*", "", text)  # gloo's
         return AwingError(f"another process of this run is gone or stuck; what it said itself tells why ({text})")
+    if isinstance(error, DistError):
+        return AwingError(f"the processes of this run do not come together: {' '.join(str(error).split())[:1000]}")
     return error
 
 

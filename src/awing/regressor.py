@@ -92,8 +92,9 @@ class LandmarkRegressor(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's squared errors: by Lightning's own means the row would come after the checkpoint."""
-        every, foreground, batches = self.trainer.strategy.reduce(self.sums, reduce_op="sum").tolist()
-        self.sums = torch.zeros(3)
+        sums = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum")
+        every, foreground, batches = sums.tolist()
+        self.sums = torch.zeros_like(self.sums)
         means = {"train/mse_all": every / batches, "train/mse_fg": foreground / batches, "epoch": self.current_epoch}
         for logger in self.loggers:
             logger.log_metrics(means, step=self.global_step - 1)
@@ -162,7 +163,7 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = self.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        sums = self.trainer.strategy.reduce(self.sums.to(self.device, copy=True), reduce_op="sum")
         about = {"format": FORMAT, "config": self.config, "sums": sums, "validated": self.validated}
         checkpoint["awing"] = about
 

@@ -17,6 +17,8 @@ import torch
 import yaml
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing import slurm
@@ -45,7 +47,14 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     Lightning's own writer goes through the system's temporary folder: onto another disk, its move is a copy that a kill
     cuts short, and no write waits for the disk.
+
+    Args:
+        good: Whether the ``last.ckpt`` that is there was read; a damaged one is replaced, and does not become the
+            previous one.
     """
+
+    def __init__(self, good: bool) -> None:
+        self.good = good
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write beside, wait for the disk, rename.
@@ -62,8 +71,10 @@ class WholeCheckpoints(TorchCheckpointIO):
                 stream.write(content.getbuffer())
                 stream.flush()
                 os.fsync(stream.fileno())
-            if file.name == LAST and file.exists():
-                file.replace(file.with_name(PREVIOUS))
+            if file.name == LAST:
+                if self.good and file.exists():
+                    file.replace(file.with_name(PREVIOUS))
+                self.good = True
             part.replace(file)
         except OSError as error:
             with suppress(OSError):
@@ -72,6 +83,26 @@ class WholeCheckpoints(TorchCheckpointIO):
                 f"{file} cannot be written: {error.strerror}. Checkpoints that are there are good: mend the cause, "
                 "then go on with resume=auto and the same output"
             ) from None
+
+
+class MetricsLogger(CSVLogger):
+    """Lightning's table of metrics, but whole at any moment: for a new column Lightning empties the file at first."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            Path(self.root_dir).mkdir(parents=True, exist_ok=True)
+            self._experiment = _Writer(log_dir=self.log_dir)
+        return self._experiment
+
+
+class _Writer(ExperimentWriter):
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        file = Path(self.metrics_file_path)
+        with file.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        _write_rows(file, fieldnames, rows)
 
 
 def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
@@ -131,7 +162,7 @@ def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:
         ConfigError: it is another run than the one that is configured.
     """
     metrics = output / "test" / "metrics.json"
-    if metrics.is_file():
+    if metrics.is_file() and metrics.read_bytes().endswith(b"}\n"):  # a power cut can leave an empty one
         check_same_run(output, _config(output), config, FIXED + FIXED_AT_THE_END)
     else:
         beside = output.parent.glob("*/test/metrics.json") if (output.parent / "multirun.yaml").is_file() else ()
@@ -183,21 +214,27 @@ def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
     They lie in ``metrics.part`` meanwhile, where the next try finds them should this one be killed.
     """
     loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    aside, unfinished = file.with_suffix(".part"), file.with_suffix(".new")
+    aside = file.with_suffix(".part")
     source = file if file.is_file() else aside
     if not loggers or not source.is_file():
         return
     with source.open(newline="") as stream:
         whole = (line for line in stream if line.endswith("\n"))  # the last one can be cut short
-        kept = [row for row in csv.DictReader(whole) if int(row["step"]) < step]
+        kept = [row for row in csv.DictReader(whole) if (row.get("step") or "").isdigit() and int(row["step"]) < step]
     if kept:
-        with unfinished.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(kept[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-        unfinished.replace(aside)
+        _write_rows(aside, list(kept[0]), kept)
         loggers[0].experiment.metrics_keys = list(kept[0])
         aside.replace(file)
+
+
+def _write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    """Write a table that is whole or not there."""
+    unfinished = file.with_suffix(".new")
+    with unfinished.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    unfinished.replace(file)
 
 
 def best_or_last(output: Path) -> Path:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,14 +92,32 @@ def load_plain(path: str | PathLike[str]) -> Any:
     Raises:
         Exception: of many kinds.
     """
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as file:
+        head, size = file.read(4), os.path.getsize(path)
+        file.seek(max(size - 98, 0))
+        end = file.read()
+    if head == b"PK\3\4":
         with zipfile.ZipFile(path) as archive:
-            unpacked, size = sum(entry.file_size for entry in archive.infolist()), os.path.getsize(path)
-            if unpacked > size:  # torch.save compresses nothing
-                raise ValueError(f"{path} would unpack from {size} to {unpacked} bytes")
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > size or not _one_directory(end, size):  # torch.save compresses nothing
+                raise ValueError(f"would unpack from {size} to {unpacked} bytes or more")
             if changed := archive.testzip():  # torch does not look at the checksums that it writes
-                raise ValueError(f"{path}: {changed} is damaged")
+                raise ValueError(f"{changed} is damaged")
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
+    else:  # as old versions wrote it
+        pickles = [Path(path).read_bytes()]
+    if any(b"bytearray" in text for text in pickles):  # torch would make one of any size
+        raise ValueError("holds more than tensors and plain values")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _one_directory(end: bytes, size: int) -> bool:
+    """Whether an archive's directory ends where its end record begins: Python and torch could else read two."""
+    if end[-98:-94] == b"PK\6\6":
+        entries, start = struct.unpack_from("<QQ", end, len(end) - 98 + 40)
+        return bool(start + entries == size - 98)
+    entries, start = struct.unpack_from("<II", end, len(end) - 22 + 12)
+    return bool(start + entries == size - 22)
 
 
 def dense(state: Any, path: str | PathLike[str]) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 
 from awing.evaluation import CED_LIMIT
 from awing.plotting import save_bars, save_ced, save_curves
@@ -24,6 +25,7 @@ USUAL = ("train/loss", "val/nme", "train/mse_fg")
 Figures = list[tuple[Path, str]]  # file, caption
 
 
+@rc_context({"text.parse_math": False})  # names may have a $
 def draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: str) -> Figures:
     """Cumulative error distributions, and bars of the subsets where there are any.
 
@@ -48,6 +50,7 @@ def draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: s
     return figures
 
 
+@rc_context({"text.parse_math": False})  # names may have a $
 def draw_curves(
     stem: Path, runs: Sequence[Run], labels: Mapping[str, str], columns: Sequence[str]
 ) -> dict[str, Figures]:
