@@ -117,5 +117,5 @@ def test_without_dlib_the_answer_is_how_to_get_it(monkeypatch):
         return load(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"pip install 'awing\[detect\]', or give boxes"):
+    with pytest.raises(ConfigError, match="pip install dlib-bin, or give boxes"):
         FaceDetector()

@@ -36,7 +36,7 @@ class FaceDetector:
         try:
             import dlib
         except ImportError:
-            raise ConfigError("finding faces needs dlib: pip install 'awing[detect]', or give boxes") from None
+            raise ConfigError("finding faces needs dlib: pip install dlib-bin, or give boxes") from None
         self.dlib, self.threshold, self.longest = dlib.get_frontal_face_detector(), threshold, longest
 
     def __call__(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Float[np.ndarray, " f"]]:

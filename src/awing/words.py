@@ -44,7 +44,7 @@ def parse(words: Sequence[str], options: type[T]) -> T:
         options: A dataclass; a field without a default must be given; one whose default is None takes text.
 
     Raises:
-        ConfigError: an unknown key, a value that is empty or of another kind, or one that is missing.
+        ConfigError: an unknown key, a value that is empty, given twice or of another kind, or one that is missing.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -65,6 +65,8 @@ def parse(words: Sequence[str], options: type[T]) -> T:
             raise ConfigError(f"there is no option {key!r}: {', '.join(known)}.{did_you_mean(key, known)}")
         if not value:
             raise ConfigError(f"{key}= is empty: give a value or leave it out; is a shell variable not set?")
+        if key in values:
+            raise ConfigError(f"{key}= is given twice; {first} takes a folder or a pattern such as 'photos/*.jpg'")
         values[key] = _typed(key, value, known[key].default)
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
         raise ConfigError(f"expected {missing[0]}=..., see --help")
