@@ -57,7 +57,7 @@ def read_cofw(
 
 def _array(file: Path, content: h5py.File, name: str, rows: int) -> np.ndarray:
     try:
-        array = plain(content, name)
+        array = plain(content.get(name), content)
         if array.ndim != 2 or array.shape[0] != rows:
             raise ValueError(array.shape)
     except ValueError as error:

@@ -94,7 +94,8 @@ def read_image(path: str | os.PathLike[str], entry: str = "") -> Image:
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
     """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
     try:
-        stored = plain(_open(str(path), os.getpid()), entry)
+        file = _open(str(path), os.getpid())
+        stored = plain(file[entry], file)
         shape = stored.shape
         if stored.dtype != np.uint8 or len(shape) not in (2, 3) or shape[:-2] not in ((), (3,)) or 0 in shape:
             raise ValueError(f"shape {shape}, {stored.dtype}")
@@ -104,16 +105,15 @@ def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *shape[-2:])).T)
 
 
-def plain(file: h5py.File, name: str) -> h5py.Dataset:
-    """An array that an HDF5 file holds itself, of ``MEGAPIXELS`` of three bytes at most; chunks are decompressed whole.
+def plain(array: Any, root: h5py.File) -> h5py.Dataset:
+    """What an HDF5 file holds itself, no more than ``MEGAPIXELS`` of it; chunks are decompressed whole.
 
     Raises:
         ValueError: it is no array, lies in another file, or is too large.
     """
-    array = file.get(name)
     if not isinstance(array, h5py.Dataset) or array.shape is None:
-        raise ValueError(f"no array {name}")
-    if array.is_virtual or array.external or array.file.filename != file.filename:  # the last by a link
+        raise ValueError("no array")
+    if array.is_virtual or array.external or array.file.filename != root.filename:
         raise ValueError("an array in another file")
     pixels = max(math.prod(array.shape), math.prod(array.chunks or ())) * array.dtype.itemsize / 3
     if pixels > MEGAPIXELS * 1e6:

@@ -15,6 +15,7 @@ from awing.errors import short
 from awing.reading import lines, parse_json, parse_yaml
 
 NEEDED = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
+DEPTHS = {"count": 0, "nme": 1, "pck": 1, "fr": 2, "auc": 2}  # of a subset's numbers
 CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
 T = TypeVar("T")
 
@@ -172,17 +173,23 @@ def _results(file: Path) -> dict[str, Any]:
             raise ValueError("expected what src/evaluate.py writes")
         for key in NEEDED:
             results[key]
-        _check_numbers(results["subsets"], "subsets")
+        subsets = results["subsets"]
+        if not isinstance(subsets, dict) or not all(isinstance(values, dict) for values in subsets.values()):
+            raise ValueError(f"subsets holds no tables: {str(subsets)[:60]!r}")
+        for subset, values in subsets.items():
+            for key, depth in DEPTHS.items():
+                _check_numbers(values.get(key, {} if depth else 0), f"subsets.{subset}.{key}", depth)
         results["subsets"]["full"]["nme"]
         return results
 
 
-def _check_numbers(node: Any, name: str) -> None:
-    if isinstance(node, dict):
+def _check_numbers(node: Any, name: str, depth: int) -> None:
+    """Refuse what are no numbers so many levels down."""
+    if depth and isinstance(node, dict):
         for key, value in node.items():
-            _check_numbers(value, f"{name}.{key}")
-    elif not isinstance(node, int | float):
-        raise ValueError(f"{name} is no number: {str(node)[:60]!r}")
+            _check_numbers(value, f"{name}.{key}", depth - 1)
+    elif depth or not isinstance(node, int | float):
+        raise ValueError(f"{name} is no {'table' if depth else 'number'}: {str(node)[:60]!r}")
     else:
         float(node)  # an integer may be too large for it
 
