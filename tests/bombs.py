@@ -286,7 +286,8 @@ LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}']
 
 @bomb
 def yaml_of_laughs(folder: Path) -> None:
-    (folder / "scheme.yaml").write_text(f"{LAUGHS}\nnames: *a39\nflip_pairs: *a39\n")
+    lists = "\n".join(f"  {line}" for line in LAUGHS.splitlines())  # a message would repeat them
+    (folder / "scheme.yaml").write_text(f"names: [x]\nflip_pairs: []\nlines:\n{lists}\n")
     read_scheme(folder / "scheme.yaml")
 
 

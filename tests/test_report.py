@@ -343,6 +343,17 @@ def test_what_cannot_be_read_is_named_and_the_others_stay(leave, report):
     assert cell(cells, row="AW+WM", table="table7-1")["measured"] == "4.5"
 
 
+@pytest.mark.parametrize("epoch", ["9" * 400, "-2", "1.5"])
+def test_what_is_no_epoch_and_no_number_of_a_size_is_named(leave, report, epoch):
+    folder = leave("good", report__row="MSE")
+    (folder / "metrics.csv").write_text(f"epoch,train/loss\n{epoch},0.5\n")
+    file = leave("huge", report__row="AW") / "test" / "metrics.json"
+    file.write_text(file.read_text().replace('"inter_ocular": 0.045', f'"inter_ocular": {10**400}'))
+    text = report()[0]
+    assert "| good | metrics.csv is broken" in text
+    assert "| huge | metrics.json is broken: int too large" in text
+
+
 def test_what_a_run_cannot_have_logged_is_not_missed(leave, report):
     """Less steps than trainer.log_every_n_steps leave no train/loss, a run without validation faces no val/nme."""
     short = leave("short", epochs=2) / "metrics.csv"

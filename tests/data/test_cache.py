@@ -1,6 +1,7 @@
 """Cached crops: found when nothing changed, close to the picture's own, and never used to evaluate."""
 
 import hashlib
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -53,6 +54,22 @@ def test_a_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
         difference = (one["image"].float() - other["image"].float()).abs()
         assert difference.mean() < 3, (epoch, difference.mean())
         assert difference.flatten().quantile(0.99) < 12
+
+
+@pytest.mark.parametrize("content", ["../elsewhere/x", "0" * 63, "", 5, None, ["0" * 64]])
+def test_an_index_from_elsewhere_names_no_file(tmp_path, content):
+    """The hash becomes part of a file's name: another one than a hash would lead out of the folder."""
+    record = photograph(tmp_path, 700, [200, 200, 300, 300])
+    matrix = dataset([record]).matrices[0]
+    file = cached(tmp_path).write(record, matrix)
+    state = os.stat(record.path)
+    beside = tmp_path / "elsewhere" / file.name.replace(file.name[:16], "x")
+    beside.parent.mkdir()
+    shutil.copy(file, beside)
+    index = {"a.jpg": [state.st_size, state.st_mtime_ns, content]}
+    (tmp_path / "cache" / "index.json").write_text(json.dumps(index | {"b.jpg": content}))
+    found, _ = cached(tmp_path).picture(record, matrix)
+    assert found is record or found.path == file
 
 
 def test_real_faces_differ_by_no_more_than_is_stated(real_data, tmp_path):

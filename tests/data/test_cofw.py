@@ -155,6 +155,26 @@ def test_a_claim_of_a_billion_pixels_is_refused_without_reading_it(root):
         read_image(record.path, record.entry)
 
 
+@pytest.mark.parametrize("kind", ["link", "virtual", "external"])
+def test_an_array_that_lies_in_another_file_is_refused(root, kind):
+    """The file names no other: what it shows would be whatever lies there."""
+    shape, other = (87, len(read(root).records)), str(root / "other.h5")
+    with h5py.File(other, "w") as content:
+        content["x"] = np.zeros(shape)
+    with h5py.File(root / "COFW_train_color.mat", "r+") as content:
+        del content["phisTr"]
+        if kind == "link":
+            content["phisTr"] = h5py.ExternalLink(other, "/x")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, "f8")
+            layout[:] = h5py.VirtualSource(other, "x", shape)
+            content.create_virtual_dataset("phisTr", layout)
+        else:
+            content.create_dataset("phisTr", shape, "f8", external=[(other, 0, 10_000)])
+    with pytest.raises(DataError, match=r"COFW_train_color\.mat: .*phisTr.* in another file"):
+        read(root)
+
+
 @settings(deadline=None, max_examples=60)
 @given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 7)), max_size=3))
 def test_fuzz_a_damaged_file_gives_faces_or_names_itself(tmp_path_factory, cut, flips):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from awing.errors import short
 from awing.reading import lines, parse_json, parse_yaml
 
 NEEDED = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
@@ -189,6 +190,8 @@ def _check_numbers(node: Any, name: str, depth: int) -> None:
             _check_numbers(value, f"{name}.{key}", depth - 1)
     elif depth or not isinstance(node, int | float):
         raise ValueError(f"{name} is no {'table' if depth else 'number'}: {str(node)[:60]!r}")
+    else:
+        float(node)  # an integer may be too large for it
 
 
 def _curves(file: Path) -> dict[str, dict[int, float]]:
@@ -197,7 +200,9 @@ def _curves(file: Path) -> dict[str, dict[int, float]]:
         for row in csv.DictReader(lines(stream)):
             for column in CURVES:
                 if row.get("epoch") and row.get(column):
-                    found[column].setdefault(int(row["epoch"]) + 1, []).append(float(row[column]))
+                    if not 0 <= (epoch := int(row["epoch"])) < 1e9:
+                        raise ValueError(f"expected the number of an epoch, found {short(row['epoch'])}")
+                    found[column].setdefault(epoch + 1, []).append(float(row[column]))
         return {column: {e: sum(v) / len(v) for e, v in epochs.items()} for column, epochs in found.items()}
 
 
