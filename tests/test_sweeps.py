@@ -133,14 +133,13 @@ def test_a_sweep_goes_on_where_it_was_cut_off(rendered, tmp_path, launcher):
 
 
 def test_an_error_of_unknown_kind_leaves_its_traceback_and_the_others_go_on(rendered, tmp_path):
-    """A file where a job wants its checkpoints' folder."""
-    (tmp_path / "sweep" / "loss.omega-10").mkdir(parents=True)
-    (tmp_path / "sweep" / "loss.omega-10" / "checkpoints").write_text("a file\n")
+    """A folder where a job wants to write its configuration."""
+    (tmp_path / "sweep" / "loss.omega-10" / "config.yaml").mkdir(parents=True)
     words = [*SMALL, f"paths.data_dir={rendered}", f"output={tmp_path / 'sweep'}"]
     done = call("train.py", "-m", "loss.omega=10,12", *words)
     assert done.returncode == 1
     error = (tmp_path / "sweep" / "loss.omega-10" / "error.txt").read_text()
-    assert error.startswith("FileExistsError: ") or error.startswith("NotADirectoryError: ")
+    assert error.startswith("IsADirectoryError: ")
     assert "Traceback (most recent call last)" in error
     assert (tmp_path / "sweep" / "loss.omega-12" / "test" / "metrics.json").is_file()
 
