@@ -66,7 +66,7 @@ def state(output: Path) -> dict:
     del found["awing"]
     for key, values in found["callbacks"].items():
         if key.startswith("ModelCheckpoint"):  # they name files
-            found["callbacks"][key] = {k: v for k, v in values.items() if k.endswith(("_score", "kth_value"))}
+            found["callbacks"][key] = {k: v for k, v in values.items() if k.endswith(("_score", "kth_value")) or not v}
     return found
 
 

@@ -49,7 +49,7 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
         if not file.is_file():
             return  # in a folder without that file nothing is the best so far
         scores = list(state_dict["best_k_models"].values())[:1]
-        paths = dict.fromkeys(("best_model_path", "kth_best_model_path"), str(file))
+        paths = {key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
         here = {
             "dirpath": self.dirpath,
             "last_model_path": "",
