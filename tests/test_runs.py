@@ -195,6 +195,14 @@ def test_a_new_column_never_empties_the_table(tmp_path, monkeypatch):
     assert [row["a"] for row in table(tmp_path / "metrics.csv")] == ["1.0"]
 
 
+def test_where_the_best_checkpoint_is_gone_the_last_is_tested(config, rendered, short, tmp_path, capsys):
+    shutil.copytree(short, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").unlink()
+    results = run(config, rendered, tmp_path / "run", "resume=auto", *AVERAGED)
+    assert results["checkpoint"].endswith("last.ckpt") and "val_nme_best" not in results
+    assert "validation NME: last " in capsys.readouterr().out
+
+
 def test_where_none_is_good_each_is_named(config, rendered, short, tmp_path):
     shutil.copytree(short, tmp_path / "run")
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())

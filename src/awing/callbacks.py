@@ -103,7 +103,7 @@ class StopOnNonFinite(pl.Callback):
         raise AwingError(
             f"the norm of the gradients became {norm.item()}, the loss {where['loss']}, in epoch {where['epoch']}, "
             f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
-            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; the checkpoints are good"
+            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
         )
 
     def on_save_checkpoint(

@@ -252,8 +252,9 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         Console().print(joints)
     if about["found"] != about["expected"]:
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
-    if "val_nme_last" in about:
-        print(f"validation NME: best {100 * about['val_nme_best']:.3f} %, last {100 * about['val_nme_last']:.3f} %")
+    reached = {name: about[f"val_nme_{name}"] for name in ("best", "last") if f"val_nme_{name}" in about}
+    if reached:
+        print("validation NME: " + ", ".join(f"{name} {100 * value:.3f} %" for name, value in reached.items()))
     if about.get("fps"):
         print(f"frames a second at batch 1: {about['fps']:.1f}")
     print(f"checkpoint: {about['checkpoint']}")
