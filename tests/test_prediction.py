@@ -226,7 +226,7 @@ def test_a_thousand_frames_take_no_more_memory_than_a_hundred(checkpoint, tmp_pa
         (["output=a"], "expected input=..., see --help"),
         (["input="], "input= is empty: give a value or leave it out"),
         (["input=a", "boxes="], "boxes= is empty"),
-        (["input=a", "input=b"], "input= is given twice; input takes a folder or a pattern"),
+        (["input=a", "input=b"], "input= is given twice"),
         (["input=a", "min_confidence=much"], "min_confidence is a number"),
     ],
 )

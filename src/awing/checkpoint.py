@@ -228,7 +228,7 @@ class Checkpoint:
         if codec.stride != 4 or codec.input_size % (4 * 2**network.depth):
             raise CheckpointError(f"{self.path}: its codec and its model do not fit together")
         weights = {name.removeprefix("network."): value for name, value in self.state_dict.items()}
-        real = {name for name, value in network.state_dict().items() if value.is_floating_point()}
+        real = [name for name, value in network.state_dict().items() if value.is_floating_point()]
         try:
             network.load_state_dict(weights, assign=True)
         except (RuntimeError, AttributeError) as error:

@@ -66,7 +66,7 @@ def parse(words: Sequence[str], options: type[T]) -> T:
         if not value:
             raise ConfigError(f"{key}= is empty: give a value or leave it out; is a shell variable not set?")
         if key in values:
-            raise ConfigError(f"{key}= is given twice; {first} takes a folder or a pattern such as 'photos/*.jpg'")
+            raise ConfigError(f"{key}= is given twice")
         values[key] = _typed(key, value, known[key].default)
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in values]:
         raise ConfigError(f"expected {missing[0]}=..., see --help")
