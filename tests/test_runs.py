@@ -1,17 +1,21 @@
 """What becomes of a run that is cut off, and of checkpoints that are damaged or cannot be written."""
 
+import copy
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hostile import VALUES, places
 from pytorch_lightning.plugins import MixedPrecision
 from tiny import run, table
 
 from awing import runs
+from awing.callbacks import StopOnNonFinite
 from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, CheckpointError, ConfigError, DamagedCheckpoint
 from awing.regressor import LandmarkRegressor
@@ -176,6 +180,58 @@ def test_a_run_in_another_folder_keeps_a_best_checkpoint_of_its_own(config, rend
     words = "test=false", "trainer.max_epochs=3", f"resume={tmp_path / 'unbeatable.ckpt'}", *AVERAGED
     run(config, rendered, tmp_path / "new", *words)
     assert Checkpoint.read_run(tmp_path / "new" / "checkpoints" / "best.ckpt").step == 15
+
+
+def spoilt(state: dict, rng: np.random.Generator) -> dict:
+    """The same with one value of what a training goes on with exchanged or dropped."""
+    spoilt = copy.deepcopy(state)
+    part = rng.choice([key for key in state if key not in ("awing", "state_dict")])
+    node, key = (found := list(places({part: spoilt[part]})))[rng.integers(len(found))]
+    node = spoilt if key == part else node
+    old = node[key]
+    match rng.integers(4):
+        case 0:
+            del node[key]
+        case 1 if torch.is_tensor(old) and old.is_floating_point():
+            node[key] = torch.full_like(old, torch.nan)
+        case 1 | 2 if torch.is_tensor(old):
+            node[key] = [old[..., None], old.double(), old.flatten()[:1].expand(10**6)][rng.integers(3)]
+        case _:
+            node[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
+    return spoilt
+
+
+@pytest.mark.parametrize("seeds", [range(12), pytest.param(range(12, 312), marks=pytest.mark.slow)])
+def test_a_state_that_does_not_fit_ends_in_a_sentence(config, rendered, short, tmp_path, seeds):
+    good = torch.load(short / "checkpoints" / "last.ckpt", weights_only=True)
+    refused = 0
+    for seed in seeds:
+        torch.save(spoilt(good, np.random.default_rng(seed)), tmp_path / "x.ckpt")
+        words = (
+            "test=false",
+            "trainer.max_epochs=3",
+            f"resume={tmp_path / 'x.ckpt'}",
+            "callbacks.pictures=null",
+            *AVERAGED,
+        )
+        try:
+            run(config, rendered, tmp_path / str(seed), *words)
+        except AwingError as error:
+            refused += 1
+            assert re.search(r"x\.ckpt|the cut|not finite|gradients became", str(error)), seed
+    assert refused > len(seeds) / 4
+
+
+def test_an_error_after_a_run_has_gone_on_is_not_the_checkpoints(config, rendered, short, tmp_path, monkeypatch):
+    def fail(self, trainer, *_) -> None:
+        if trainer.current_epoch == at:
+            raise LookupError("of a user's callback")
+
+    monkeypatch.setattr(StopOnNonFinite, "on_train_batch_start", fail)
+    for at, error in ((2, CheckpointError), (3, LookupError)):
+        words = "test=false", "trainer.max_epochs=4", f"resume={short / 'checkpoints' / 'last.ckpt'}", *AVERAGED
+        with pytest.raises(error, match="of a user's callback"):
+            run(config, rendered, tmp_path / str(at), *words)
 
 
 def test_a_refused_resume_changes_nothing(config, rendered, short, tmp_path):

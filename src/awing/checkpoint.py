@@ -35,7 +35,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
 CONFIDENCE = ("slope", "offset", "radius", "normaliser")
-MOST = 20_000  # values in a configuration; a run's has some 300, of which 100 landmarks' names
+MOST, MOST_OF_CONFIG = 1_000_000, 20_000  # values in a checkpoint and its configuration; a run's have some 20,000, 300
 T = TypeVar("T")
 
 
@@ -95,8 +95,11 @@ class Checkpoint:
             ) from None
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
-        if not dense(state.get("state_dict", {}), path):
-            raise CheckpointError(f"{path} holds no weights, or claims more numbers than it has")
+        weights = state.get("state_dict")
+        if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+            raise CheckpointError(f"{path} holds no weights")
+        if not dense([value for value in _leaves(path, state, MOST) if torch.is_tensor(value)], path):
+            raise CheckpointError(f"{path} claims more numbers than it has")
         return cls._checked(
             path,
             state["awing"].get("format"),
@@ -162,8 +165,7 @@ class Checkpoint:
                 confidence = {key: confidence[key] for key in CONFIDENCE}
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
-        if not _is_small(config):
-            raise CheckpointError(f"{path}: its configuration is larger than any that this project writes")
+        _leaves(path, config, MOST_OF_CONFIG)
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
         if dataset["crop"] not in ("provided", "landmarks", "official") or not 0 < dataset["crop_scale"] < 100:
             raise CheckpointError(f"{path}: no such crop: {short(dataset['crop'])}, scale {dataset['crop_scale']}")
@@ -257,13 +259,20 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: its {section} cannot be made: {error}") from None
 
 
-def _is_small(node: Any) -> bool:
-    """Whether nested values are no more than some thousand; a few references can stand for more than memory holds."""
-    count, level = 0, [node]
-    while level and (count := count + sum(map(len, level))) < MOST:
-        values = (value for part in level for value in (part.values() if isinstance(part, dict) else part))
-        level = [value for value in values if isinstance(value, dict | list | tuple)]
-    return count < MOST
+def _leaves(path: Path, node: Any, most: int) -> list[Any]:
+    """The values in nested ones.
+
+    Raises:
+        CheckpointError: there are too many; a few references can stand for more than memory holds.
+    """
+    count, level, leaves = 0, [node], []
+    while level:
+        parts = [value for value in level if isinstance(value, dict | list | tuple)]
+        leaves += [value for value in level if not isinstance(value, dict | list | tuple)]
+        if (count := count + sum(map(len, parts))) > most:
+            raise CheckpointError(f"{path} holds more values than any checkpoint that this project writes")
+        level = [value for part in parts for value in (part.values() if isinstance(part, dict) else part)]
+    return leaves
 
 
 def _check_kinds(path: Path, values: Mapping[str, Any]) -> None:

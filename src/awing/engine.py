@@ -74,7 +74,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if cfg.test and trainer.is_global_zero:  # faces that cannot be scored are named before hours of training
         datamodule.prepare_data()
         datamodule.dataset(datamodule.split)
-    trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
+    with runs.resuming(trainer, resume):
+        trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
     if resume and trainer.global_step == resume.step:
         log.info("trained to its end before: %s", resume.path)
     log.info("checkpoints and metrics are in %s", output)

@@ -5,8 +5,8 @@ import io
 import json
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -21,9 +21,9 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from awing import slurm
+from awing import faults, slurm
 from awing.checkpoint import Checkpoint
-from awing.errors import CheckpointError, ConfigError, DamagedCheckpoint
+from awing.errors import AwingError, CheckpointError, ConfigError, DamagedCheckpoint, short
 
 log = logging.getLogger(__name__)
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -54,7 +54,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def __init__(self, good: bool) -> None:
-        self.good = good
+        self.good, self.written = good, False
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write beside, wait for the disk, rename.
@@ -76,6 +76,7 @@ class WholeCheckpoints(TorchCheckpointIO):
                     file.replace(file.with_name(PREVIOUS))
                 self.good = True
             part.replace(file)
+            self.written = True
         except OSError as error:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -151,6 +152,25 @@ def _newest_good(files: list[Path]) -> Checkpoint:
     for line in damage:
         log.warning("%s; the run goes on from %s, step %d", line, newest.path, newest.step)
     return newest
+
+
+@contextmanager
+def resuming(trainer: pl.Trainer, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Around a training that goes on: until it has saved by itself, the checkpoint's state can be what fails.
+
+    Raises:
+        CheckpointError: an error of unknown kind. Nobody checks optimizer, schedule and counters of a stranger's file.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, AwingError) or faults.explain(error) is not error
+        if known or checkpoint is None or trainer.strategy.checkpoint_io.written:  # type: ignore[attr-defined]
+            raise
+        raise CheckpointError(
+            f"{checkpoint.path}: training does not go on from here ({type(error).__name__}: {short(str(error))}). "
+            "HYDRA_FULL_ERROR=1 shows where it ends. If the file was changed, or is of another version, use another one"
+        ) from error
 
 
 def results_of(output: Path, config: dict[str, Any]) -> dict[str, Any] | None:

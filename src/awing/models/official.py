@@ -4,7 +4,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     else:
         source = str(state_dict_or_path)
         official = _tensors(_read(state_dict_or_path), source)
-        if not dense(official, state_dict_or_path):
+        if not dense(official.values(), state_dict_or_path):
             raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
     network = _network_on_meta(official, source)
     names = _official_names(network)
@@ -120,12 +120,9 @@ def _one_directory(end: bytes, size: int) -> bool:
     return bool(start + entries == size - 22)
 
 
-def dense(state: Any, path: str | PathLike[str]) -> bool:
-    """Whether a file's state dict is of tensors whose numbers are all in the file: one can be repeated to any shape."""
-    if not isinstance(state, Mapping):
-        return False
-    tensors: list[Tensor] = list(state.values())
-    if not all(torch.is_tensor(tensor) and tensor.layout == torch.strided for tensor in tensors):
+def dense(tensors: Collection[Tensor], path: str | PathLike[str]) -> bool:
+    """Whether the numbers of a file's tensors are all in the file: one of them can be repeated to any shape."""
+    if not all(tensor.layout == torch.strided for tensor in tensors):
         return False
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= os.path.getsize(path)
 
