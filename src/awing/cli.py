@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
+from awing.words import sentences
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +58,14 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked for it
     os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
     start = time.time()
-    try:
-        main()
-    except JobError as error:
-        _print_jobs(error.folder.parent)
-        sys.exit(f"error: {_failures(error.folder.parent, start)}")
-    except AwingError as error:
-        sys.exit(f"error: {error}")
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
-    except OSError as error:  # Hydra makes the folder
-        sys.exit(f"error: the output folder cannot be made: {error}")
+    with sentences():
+        try:
+            main()
+        except JobError as error:
+            _print_jobs(error.folder.parent)
+            sys.exit(f"error: {_failures(error.folder.parent, start)}")
+        except (HydraException, OmegaConfBaseException) as error:
+            sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
 
 
 def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:

@@ -10,7 +10,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
 from awing import preparation, runs, slurm
 from awing.checkpoint import Checkpoint
@@ -268,7 +268,7 @@ def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
 
 def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> pl.Trainer:
     callbacks = {name: callback for name, callback in (cfg.get("callbacks") or {}).items() if callback}
-    loggers = [build(logger) for logger in (cfg.get("logger") or {}).values() if logger]
+    loggers = [_build_logger(logger, resume) for logger in (cfg.get("logger") or {}).values() if logger]
     if not loggers:  # it refuses to run without one
         callbacks.pop("learning_rate", None)
     validation = {}
@@ -285,3 +285,10 @@ def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> 
         **validation,
     )
     return trainer
+
+
+def _build_logger(node: DictConfig, resume: Checkpoint | None) -> Logger:
+    """A logger; TensorBoard is told to hide what it knows of steps that are made again."""
+    purge = {"purge_step": resume.step} if resume and node._target_.endswith("TensorBoardLogger") else {}
+    logger: Logger = build(node, **purge)
+    return logger

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from typing import NoReturn, TypeVar
 
@@ -20,13 +21,21 @@ def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
         usage: What ``--help`` prints.
     """
     words = sys.argv[1:]
-    try:
+    with sentences():
         if not words or {"--help", "-h"} & set(words):
-            print(usage, flush=True)
-            sys.exit()
-        status = work(parse(words, options))
+            print(usage)
+            status = 0
+        else:
+            status = work(parse(words, options))
+    sys.exit(status)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """End an error that a user can act on, or the system's, in a sentence, and exit with 1."""
+    try:
+        yield
         sys.stdout.flush()
-        sys.exit(status)
     except AwingError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # nobody reads on, as of "| head"; Python would say so once more when it ends

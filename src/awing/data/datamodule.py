@@ -214,7 +214,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         """
         dataset = self.dataset("train", augmented=True)
         if len(dataset) < self.batch_size:
-            raise ConfigError(f"data.batch_size {self.batch_size} exceeds the {len(dataset)} training faces")
+            raise ConfigError(
+                f"data.batch_size {self.batch_size} exceeds the {len(dataset)} training faces: give a smaller one"
+            )
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
