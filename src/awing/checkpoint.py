@@ -14,10 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from awing.codec import HeatmapCodec
-from awing.errors import CheckpointError, DamagedCheckpoint, did_you_mean, short
+from awing.errors import CheckpointError, did_you_mean, short
 from awing.models import StackedHourglass, load_official
-from awing.models.official import dense, load_plain
-from awing.reading import parse_json
+from awing.reading import dense, load_plain, parse_json
 from awing.schemes import SCHEMES
 
 FORMAT = 1
@@ -82,17 +81,7 @@ class Checkpoint:
         """
         if not path.is_file():
             raise CheckpointError(f"{path}: expected a checkpoint file (a run's checkpoints/best.ckpt), found none")
-        try:
-            state = load_plain(path)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-        except MemoryError:
-            raise CheckpointError(f"{path} needs more memory than there is") from None
-        except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
-            raise DamagedCheckpoint(
-                f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged, no checkpoint, "
-                "or holds more than plain data"
-            ) from None
+        state = load_plain(path)
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
         weights = state.get("state_dict")

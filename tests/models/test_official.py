@@ -252,7 +252,7 @@ class Intruder:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save(official_state_dict(1) | {"extra": Intruder(trace)}, path)
-    with pytest.raises(CheckpointError, match=r"weights\.pth: refused; .* could run code"):
+    with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as a checkpoint .* could run code"):
         load_official(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -270,11 +270,11 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match=f"{name}: refused"):
+        with pytest.raises(CheckpointError, match=f"{name} cannot be read as a checkpoint"):
             load_official(tmp_path / name)
-    with pytest.raises(CheckpointError, match="absent: there is no such file"):
+    with pytest.raises(CheckpointError, match="absent cannot be read: No such file"):
         load_official(tmp_path / "absent")
-    with pytest.raises(CheckpointError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
         load_official(tmp_path)
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match=r"list\.pth: expected a state dict .* found list"):

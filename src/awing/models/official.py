@@ -1,10 +1,7 @@
 """The authors' released weights, converted to :class:`StackedHourglass`."""
 
-import os
 import re
-import struct
-import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from torch import Tensor
 
 from awing.errors import CheckpointError
 from awing.models.hourglass import StackedHourglass
+from awing.reading import dense, load_plain
 
 
 def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -> StackedHourglass:
@@ -39,15 +37,15 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
         >>> load_official("no_such_file.pth")
         Traceback (most recent call last):
         ...
-        awing.errors.CheckpointError: no_such_file.pth: there is no such file
+        awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
     """
     if isinstance(state_dict_or_path, Mapping):
         source = "state dict"
         official = _tensors(state_dict_or_path, source)
     else:
         source = str(state_dict_or_path)
-        official = _tensors(_read(state_dict_or_path), source)
-        if not dense(official.values(), state_dict_or_path):
+        official = _tensors(load_plain(Path(state_dict_or_path)), source)
+        if not dense(official.values(), Path(state_dict_or_path)):
             raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
     network = _network_on_meta(official, source)
     names = _official_names(network)
@@ -84,61 +82,6 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
         )
     names = _official_names(network)
     return {names[ours]: tensor.clone() for ours, tensor in _x_and_y_exchanged(network.state_dict(), network).items()}
-
-
-def load_plain(path: str | PathLike[str]) -> Any:
-    """What ``torch.save`` wrote, if it is plain data; no code runs, no more is unpacked than the file holds.
-
-    Raises:
-        Exception: of many kinds.
-    """
-    with open(path, "rb") as file:
-        head, size = file.read(4), os.path.getsize(path)
-        file.seek(max(size - 98, 0))
-        end = file.read()
-    if head == b"PK\3\4":
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > size or not _one_directory(end, size):  # torch.save compresses nothing
-                raise ValueError(f"would unpack from {size} to {unpacked} bytes or more")
-            if changed := archive.testzip():  # torch does not look at the checksums that it writes
-                raise ValueError(f"{changed} is damaged")
-            pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
-    else:  # as old versions wrote it
-        pickles = [Path(path).read_bytes()]
-    if any(b"bytearray" in text for text in pickles):  # torch would make one of any size
-        raise ValueError("holds more than tensors and plain values")
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _one_directory(end: bytes, size: int) -> bool:
-    """Whether an archive's directory ends where its end record begins: Python and torch could else read two."""
-    if end[-98:-94] == b"PK\6\6":
-        entries, start = struct.unpack_from("<QQ", end, len(end) - 98 + 40)
-        return bool(start + entries == size - 98)
-    entries, start = struct.unpack_from("<II", end, len(end) - 22 + 12)
-    return bool(start + entries == size - 22)
-
-
-def dense(tensors: Collection[Tensor], path: str | PathLike[str]) -> bool:
-    """Whether the numbers of a file's tensors are all in the file: one of them can be repeated to any shape."""
-    if not all(tensor.layout == torch.strided for tensor in tensors):
-        return False
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= os.path.getsize(path)
-
-
-def _read(path: str | PathLike[str]) -> Any:
-    try:
-        return load_plain(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: there is no such file") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # a file of unknown origin can fail anywhere in the unpickler
-        raise CheckpointError(
-            f"{path}: refused; it is damaged, was not written by torch.save, or holds more than tensors and "
-            "could run code; download it again from its authors"
-        ) from error
 
 
 def _tensors(content: Any, source: str) -> dict[str, Tensor]:
