@@ -96,6 +96,9 @@ def test_values_that_cannot_work_are_refused(wrong):
 def test_a_transform_that_moves_pixels_is_refused():
     with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
         Augmentation(photometric=[albumentations.HorizontalFlip()])
+    one_of = albumentations.OneOf([albumentations.OneOf([albumentations.Blur(), albumentations.HorizontalFlip()])])
+    with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
+        Augmentation(photometric=[one_of])
     assert Augmentation(photometric=[albumentations.CoarseDropout()])
 
 

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from awing.geometry import augmentation_matrix
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library asks the network for a newer release otherwise
 import albumentations
 from albumentations.augmentations.dropout.transforms import BaseDropout
+
+Transform = albumentations.BasicTransform | albumentations.BaseCompose
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Augmentation:
         translation: float = 25.0,
         scale: float = 0.15,
         flip: float = 0.5,
-        photometric: Sequence[albumentations.BasicTransform] = (),
+        photometric: Sequence[Transform] = (),
     ) -> None:
         for name, value in (("rotation", rotation), ("translation", translation)):
             if not 0 <= value < np.inf:
@@ -58,7 +60,7 @@ class Augmentation:
             raise ConfigError(f"augment.scale is a share of the size in [0, 1), found {scale}")
         if not 0 <= flip <= 1:
             raise ConfigError(f"augment.flip is a probability, found {flip}")
-        for transform in photometric:
+        for transform in _single(photometric):
             if isinstance(transform, albumentations.DualTransform) and not isinstance(transform, BaseDropout):
                 raise ConfigError(f"augment.photometric must not move pixels, found {type(transform).__name__}")
         self.rotation, self.translation, self.scale, self.flip = rotation, translation, scale, flip
@@ -95,3 +97,9 @@ class Augmentation:
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         painted: Image = self.photometric(image=crop)["image"]
         return painted
+
+
+def _single(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:
+    """Those inside OneOf, Sequential and so on."""
+    for transform in transforms:
+        yield from _single(transform.transforms) if isinstance(transform, albumentations.BaseCompose) else [transform]
