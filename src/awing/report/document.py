@@ -195,16 +195,17 @@ def _about(run: Run) -> str:
     if not run.results:
         return ""
     p = protocol(run)
+    trained = f", scale {p['scale']}, {p['input size']} px, {p['epochs']} epochs" if run.config else ""
     return (
         f"{p['data']} {p['split']}: {p['found']} of {p['expected']} faces ({p['faces']}), crop {p['crop']} times "
-        f"{p['crop scale']}, decoder {p['decoder']}, scale {p['scale']}, {p['input size']} px, {p['epochs']} epochs"
+        f"{p['crop scale']}, decoder {p['decoder']}{trained}"
     ) + ", averaged with the mirrored crop" * bool(run.results.get("flip"))
 
 
 def _origin(run: Run) -> tuple[str, str]:
     """Seed and commit."""
     results = run.results or {}
-    return str(results.get("seed", run.get("seed"))), str(results.get("commit", ""))
+    return str(results.get("seed", run.get("seed"))), str(results.get("commit") or "")
 
 
 def _folders(runs: Sequence[Run]) -> str:
