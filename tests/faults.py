@@ -23,6 +23,9 @@ class Fault(pl.Callback):
     def kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def terminate(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def kill_worker(self) -> None:
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 

@@ -334,5 +334,7 @@ def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
     run(config, rendered, tmp_path / "wandb", *overrides[1:])
     pictures = list((tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/*/*.png"))
     assert {f"{p.parent.name}/{p.name.split('_')[0]}" for p in pictures} == {"val/overlay", "val/heatmaps", "test/ced"}
+    run(config, rendered, tmp_path / "next", *overrides)  # as a sweep's next job, in the same process
+    assert len(list((tmp_path / "next").glob("wandb/offline-run-*"))) == 1
     run(config, rendered, tmp_path / "tensorboard", "test=false", "trainer.max_epochs=1", "logger=tensorboard")
     assert list((tmp_path / "tensorboard" / "tensorboard").glob("events.out.*"))

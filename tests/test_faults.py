@@ -1,5 +1,6 @@
 """Runs that something breaks: images, loading processes, ranks. Real processes, really killed."""
 
+import errno
 import os
 import re
 import shutil
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.distributed import DistBackendError
 
 from awing import engine
+from awing.errors import AwingError
+from awing.faults import explain
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -102,20 +106,56 @@ def test_a_run_stops_with_a_sentence_and_resumes_after_the_repair(
         assert torch.equal(value, undisturbed[name]), name
 
 
+@slow
 def test_loggers_go_on_with_a_run_that_broke(rendered, tmp_path):
-    """Twice: TensorBoard shows each step once, and Weights & Biases one run."""
-    words = ["data.num_workers=0", "logger=wandb", "logger.wandb.offline=true", "resume=auto", fault("fail")]
+    """Before the first checkpoint, and twice after it: TensorBoard has each step once, Weights & Biases one run."""
+    words = ["data.num_workers=0", "callbacks.pictures.every_n_epochs=1", "resume=auto"]
+    words += ["logger=wandb", "logger.wandb.offline=true"]
     tensorboard = {
         "_target_": "pytorch_lightning.loggers.TensorBoardLogger",
         "save_dir": tmp_path, "name": "", "version": "events",
     }  # fmt: skip
     words += [f"+logger.tensorboard.{key}={value}" for key, value in tensorboard.items()]
-    for _ in range(2):
-        broken(tmp_path, rendered, *words)
+    for at in (2, STEPS + 2, STEPS + 2):
+        broken(tmp_path, rendered, *words, fault("fail", at=at))
     ids = [folder.name.rpartition("-")[2] for folder in (tmp_path / "run" / "wandb").glob("offline-run-*")]
-    assert len(ids) == 2 and len(set(ids)) == 1
-    events = EventAccumulator(str(tmp_path / "events")).Reload().Scalars("train/loss")
-    assert [event.step for event in events] == list(range(STEPS + 2))
+    assert len(ids) == 3 and len(set(ids)) == 1
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(STEPS + 2))
+    assert [event.step for event in events.Images("val/overlay")] == [STEPS - 1]
+
+
+@slow
+def test_ranks_that_are_cut_off_within_an_epoch_lose_no_digit(rendered, tmp_path, monkeypatch):
+    """The means of an epoch are of sums that each rank goes on with; put into one, they would round otherwise."""
+    monkeypatch.setenv("SLURM_JOB_ID", "1")  # then SIGTERM saves
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    words = [*TWO, "data.num_workers=0", "resume=auto", fault("terminate")]
+    status, output, _ = broken(tmp_path / "whole", rendered, *words)
+    assert status == 0, output[-3000:]
+    later = f"+callbacks.later={{_target_: faults.Fault, at: {STEPS + 4}, what: fail}}"
+    status, output, _ = broken(tmp_path / "parts", rendered, *words, later)
+    assert status and last(tmp_path / "parts" / "run")["awing"]["sums"].shape == (2, 3)
+    assert last(tmp_path / "parts" / "run")["global_step"] == STEPS + 3
+    status, output, _ = broken(tmp_path / "parts", rendered, *words[:-1], fault("terminate", at=2 * STEPS))
+    assert status == 0, output[-3000:]
+    whole, parts = ((tmp_path / name / "run" / "metrics.csv").read_text() for name in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_what_breaks_is_said():
+    said = {
+        "no sample came for 3.0 s": RuntimeError("DataLoader timed out after 3.0 seconds"),
+        "the device has not enough memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        "is gone or stuck": DistBackendError("NCCL communicator was aborted on rank 1."),
+        "connection of this run's processes failed": DistBackendError("NCCL error: unhandled cuda error"),
+        "No space left on device": OSError(errno.ENOSPC, "No space left on device", "x"),
+    }
+    for text, error in said.items():
+        assert text in str(explain(error)) and isinstance(explain(error), AwingError)
+    unknown = ValueError("x")
+    assert explain(unknown) is unknown
 
 
 @pytest.mark.parametrize(("launcher", "what", "rank", "message"), [

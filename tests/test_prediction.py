@@ -1,6 +1,7 @@
 """awing-predict: files in, landmarks, pictures and honest words out."""
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from awing.data.w300 import read_pts
 from awing.errors import ConfigError, DataError
 from awing.images import decode, read_bytes
 from awing.prediction import Options, predict
-from awing.words import parse
+from awing.words import parse, sentences
 
 ROOT = Path(__file__).parents[1]
 BOX = "60,60,190,190"
@@ -361,3 +362,14 @@ def test_output_that_nobody_reads_is_no_error(tmp_path):
     command = f"{sys.executable} src/predict.py --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, **AS_TEXT)
     assert done.returncode == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize("error", [TimeoutError("of a library"), BrokenPipeError(errno.EPIPE, "Broken pipe")])
+def test_an_error_of_a_library_keeps_its_traceback(error):
+    with pytest.raises(type(error)), sentences():
+        raise error
+
+
+def test_an_error_of_the_system_is_a_sentence():
+    with pytest.raises(SystemExit, match="error: x: No such file"), sentences():
+        Path("x").read_text()

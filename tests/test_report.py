@@ -373,7 +373,11 @@ def test_evaluations_and_trainings_of_no_table_are_listed_apart(leave, report, t
     (elsewhere / "metrics.json").write_text(json.dumps({**about, "split": "val"}))
     text, cells, _ = report()
     part = text.partition("## Other evaluations")[2]
-    assert "| quick | finished | wflw test" in part and "| evaluations/val | evaluated | wflw val" in part and "None" not in part
+    assert (
+        "| quick | finished | wflw test" in part
+        and "| evaluations/val | evaluated | wflw val" in part
+        and "None" not in part
+    )
     assert "inter_ocular 4.50" in part and cells == [] and "wandb" not in text
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -182,10 +183,19 @@ def test_a_run_in_another_folder_keeps_a_best_checkpoint_of_its_own(config, rend
     assert Checkpoint.read_run(tmp_path / "new" / "checkpoints" / "best.ckpt").step == 15
 
 
+OTHERS = [
+    *VALUES,
+    torch.ones(2),
+    torch.ones(2, device="meta"),
+    reduce(lambda inner, _: [inner], range(300), []),
+    "x" * 3_000_000,
+]
+
+
 def spoilt(state: dict, rng: np.random.Generator) -> dict:
     """The same with one value of what a training goes on with exchanged or dropped."""
     spoilt = copy.deepcopy(state)
-    part = rng.choice([key for key in state if key not in ("awing", "state_dict")])
+    part = rng.choice([key for key in state if key != "state_dict"])
     node, key = (found := list(places({part: spoilt[part]})))[rng.integers(len(found))]
     node = spoilt if key == part else node
     old = node[key]
@@ -197,7 +207,7 @@ def spoilt(state: dict, rng: np.random.Generator) -> dict:
         case 1 | 2 if torch.is_tensor(old):
             node[key] = [old[..., None], old.double(), old.flatten()[:1].expand(10**6)][rng.integers(3)]
         case _:
-            node[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
+            node[key] = copy.deepcopy(OTHERS[rng.integers(len(OTHERS))])
     return spoilt
 
 
@@ -219,19 +229,38 @@ def test_a_state_that_does_not_fit_ends_in_a_sentence(config, rendered, short, t
         except AwingError as error:
             refused += 1
             assert re.search(r"x\.ckpt|the cut|not finite|gradients became", str(error)), seed
+            assert len(str(error)) < 10_000, seed
     assert refused > len(seeds) / 4
 
 
-def test_an_error_after_a_run_has_gone_on_is_not_the_checkpoints(config, rendered, short, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("step", "raised", "becomes"), [
+    (10, LookupError("of a user's callback"), CheckpointError),
+    (12, LookupError("of a user's callback"), LookupError),
+    (10, torch.OutOfMemoryError("of a user's callback"), torch.OutOfMemoryError),
+    (10, OSError("of a user's callback"), OSError),
+])  # fmt: skip
+def test_an_error_after_two_steps_is_not_the_checkpoints(
+    config, rendered, short, tmp_path, monkeypatch, step, raised, becomes
+):
     def fail(self, trainer, *_) -> None:
-        if trainer.current_epoch == at:
-            raise LookupError("of a user's callback")
+        if trainer.global_step == step:
+            raise raised
 
     monkeypatch.setattr(StopOnNonFinite, "on_train_batch_start", fail)
-    for at, error in ((2, CheckpointError), (3, LookupError)):
-        words = "test=false", "trainer.max_epochs=4", f"resume={short / 'checkpoints' / 'last.ckpt'}", *AVERAGED
-        with pytest.raises(error, match="of a user's callback"):
-            run(config, rendered, tmp_path / str(at), *words)
+    words = "test=false", "trainer.max_epochs=3", f"resume={short / 'checkpoints' / 'last.ckpt'}", *AVERAGED
+    with pytest.raises(becomes, match="of a user's callback"):
+        run(config, rendered, tmp_path, *words)
+
+
+def test_rows_are_written_once_where_validation_is_rarer(config, rendered, tmp_path):
+    """The best checkpoint is then saved before its epoch's last row is written."""
+    words = "test=false", "trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2", *AVERAGED
+    run(config, rendered, tmp_path / "whole", *words)
+    run(config, rendered, tmp_path / "run", *words[:1], "trainer.max_epochs=2", *words[2:])
+    for name in ("last.ckpt", "previous.ckpt"):
+        (tmp_path / "run" / "checkpoints" / name).unlink()
+    run(config, rendered, tmp_path / "run", *words, "resume=auto")
+    assert table(tmp_path / "run" / "metrics.csv") == table(tmp_path / "whole" / "metrics.csv")
 
 
 def test_a_refused_resume_changes_nothing(config, rendered, short, tmp_path):
@@ -327,6 +356,13 @@ def test_what_is_not_finite_stops_the_run_and_is_kept(config, rendered, tmp_path
     assert found["norms"]["weights"]["network.stem.0.weight"] > 1e20
     assert any(np.isnan(norm) for norm in found["norms"]["gradients"].values())
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_the_stop_is_said_where_the_disk_is_full(config, rendered, tmp_path):
+    (tmp_path / "nonfinite_rank0.pt").symlink_to("/dev/full")
+    with pytest.raises(AwingError, match=r"became nan.*cannot be written: No space left on device"):
+        run(config, rendered, tmp_path, "optim.optimizer.lr=1e30")
 
 
 def test_weights_that_the_last_step_spoilt_are_not_saved(config, rendered, tmp_path):

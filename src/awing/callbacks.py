@@ -1,5 +1,6 @@
 """Callbacks that Lightning does not bring: pictures of validation faces, and a stop on a broken loss."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,17 @@ class StopOnNonFinite(pl.Callback):
             "weights": {name: p.detach().norm().item() for name, p in pl_module.named_parameters()},
             "gradients": {name: gradient.norm().item() for name, gradient in gradients.items()},
         }
-        torch.save(where | {"batches": batches, "norms": norms}, file)
+        content = io.BytesIO()
+        torch.save(where | {"batches": batches, "norms": norms}, content)
+        kept = f"The batch and all norms are in {file}"
+        try:
+            file.write_bytes(content.getbuffer())
+        except OSError as error:
+            kept = f"{file}, for the batch and all norms, cannot be written: {error.strerror}"
         raise AwingError(
             f"the norm of the gradients became {norm.item()}, the loss {where['loss']}, in epoch {where['epoch']}, "
-            f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
-            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
+            f"step {where['step']}; no step was made with them. {kept}. Lower optim.optimizer.lr, set "
+            "trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
         )
 
     def on_save_checkpoint(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from awing.codec import HeatmapCodec
 from awing.errors import CheckpointError, did_you_mean, short
 from awing.models import StackedHourglass, load_official
-from awing.reading import dense, load_plain, parse_json
+from awing.reading import DEEPEST, dense, load_plain, parse_json
 from awing.schemes import SCHEMES
 
 FORMAT = 1
@@ -26,10 +27,10 @@ OFFICIAL = {  # what a network of the authors is tested on, and its crop
     "wflw98": ("wflw", "official", 1.0), "ibug68": ("300w", "landmarks", 1.25),
     "cofw29": ("cofw", "landmarks", 1.25), "aflw19": ("aflw", "landmarks", 1.25),
 }  # fmt: skip
-NUMBER = (int, float)
+NUMBER = int | float
 # what an evaluation takes over from a file of unknown origin must be no more than this
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "name": str, "crop": str, "crop_scale": NUMBER, "precision": (str, int), "matmul_precision": str, "seed": int,
+KINDS: dict[str, type | UnionType] = {
+    "name": str, "crop": str, "crop_scale": NUMBER, "precision": str | int, "matmul_precision": str, "seed": int,
     "step": int, "val_fraction": NUMBER, "test_fraction": NUMBER, "split_seed": int,
     "slope": NUMBER, "offset": NUMBER, "radius": NUMBER, "normaliser": str,
 }  # fmt: skip
@@ -49,6 +50,7 @@ class Checkpoint:
         step: Optimizer steps that were made.
         state_dict: Weights that the checkpoint would be used with: the average where the run kept one.
         confidence: What :mod:`awing.calibration` fitted: slope, offset, radius, normaliser; None without.
+        in_epoch: Whether it was saved before its epoch's end was logged.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class Checkpoint:
     step: int
     state_dict: dict[str, Tensor]
     confidence: dict[str, Any] | None = None
+    in_epoch: bool = False
 
     @classmethod
     def read(cls, name: str | Path) -> "Checkpoint":
@@ -85,15 +88,19 @@ class Checkpoint:
         if not isinstance(state, dict) or not isinstance(state.get("awing"), dict):
             raise CheckpointError(f"{path} is not a checkpoint that this project wrote")
         weights = state.get("state_dict")
-        if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        if not isinstance(weights, dict) or not all(
+            isinstance(name, str) and torch.is_tensor(value) for name, value in weights.items()
+        ):
             raise CheckpointError(f"{path} holds no weights")
         if not dense([value for value in _leaves(path, state, MOST) if torch.is_tensor(value)], path):
             raise CheckpointError(f"{path} claims more numbers than it has")
-        return cls._checked(
+        checkpoint = cls._checked(
             path,
             state["awing"].get("format"),
             lambda: (state["awing"]["config"], state["LandmarkDataModule"], state["global_step"], state["state_dict"]),
         )
+        sums = state["awing"].get("sums")
+        return replace(checkpoint, in_epoch=torch.is_tensor(sums) and bool(sums.any()))
 
     @classmethod
     def _read_safetensors(cls, path: Path) -> "Checkpoint":
@@ -142,10 +149,13 @@ class Checkpoint:
         Raises:
             CheckpointError: one is missing, or is not what it should be.
         """
-        if found_format != FORMAT:
+        if not isinstance(found_format, int) or found_format != FORMAT:
             raise CheckpointError(f"{path} has format {short(found_format)}; this version reads {FORMAT}")
         try:
             config, data, step, state_dict = parts()
+            for value in _leaves(path, (config, data), MOST_OF_CONFIG):
+                if not isinstance(value, str | NUMBER | None):
+                    raise CheckpointError(f"{path}: expected plain values as its configuration, found {short(value)}")
             cut = {key: data[key] for key in ("val_fraction", "test_fraction", "split_seed")}
             dataset = {key: config["dataset"][key] for key in ("name", "crop", "crop_scale")}
             others = {"precision": config["trainer"]["precision"], "matmul_precision": config["matmul_precision"]}
@@ -154,10 +164,11 @@ class Checkpoint:
                 confidence = {key: confidence[key] for key in CONFIDENCE}
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is incomplete: {error} is missing") from None
-        _leaves(path, config, MOST_OF_CONFIG)
         _check_kinds(path, {**cut, **dataset, **others, **(confidence or {}), "step": step})
         if dataset["crop"] not in ("provided", "landmarks", "official") or not 0 < dataset["crop_scale"] < 100:
             raise CheckpointError(f"{path}: no such crop: {short(dataset['crop'])}, scale {dataset['crop_scale']}")
+        if not 0 <= step < 2**63:
+            raise CheckpointError(f"{path}: expected a number of steps, found {short(step)}")
         return cls(path, config, cut, step, state_dict, confidence)
 
     def with_confidence(self, file: Path) -> "Checkpoint":
@@ -252,13 +263,14 @@ def _leaves(path: Path, node: Any, most: int) -> list[Any]:
     """The values in nested ones.
 
     Raises:
-        CheckpointError: there are too many; a few references can stand for more than memory holds.
+        CheckpointError: there are too many, a few references can stand for more than memory holds; or too deep ones.
     """
-    count, level, leaves = 0, [node], []
+    count, depth, level, leaves = 0, 0, [node], []
     while level:
+        depth += 1
         parts = [value for value in level if isinstance(value, dict | list | tuple)]
         leaves += [value for value in level if not isinstance(value, dict | list | tuple)]
-        if (count := count + sum(map(len, parts))) > most:
+        if (count := count + sum(map(len, parts))) > most or depth > DEEPEST:
             raise CheckpointError(f"{path} holds more values than any checkpoint that this project writes")
         level = [value for part in parts for value in (part.values() if isinstance(part, dict) else part)]
     return leaves

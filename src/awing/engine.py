@@ -1,6 +1,8 @@
 """The composition root: a configuration becomes objects; fit and evaluate."""
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from awing import preparation, runs, slurm
 from awing.checkpoint import Checkpoint
@@ -67,21 +69,23 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
         if resume:
-            runs.keep_rows(trainer, output / "metrics.csv", resume.step)
-    for logger in trainer.loggers:
-        if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
-            logger.log_hyperparams(regressor.config)
+            runs.keep_rows(trainer, output / "metrics.csv", resume)
     if cfg.test and trainer.is_global_zero:  # faces that cannot be scored are named before hours of training
         datamodule.prepare_data()
         datamodule.dataset(datamodule.split)
-    with runs.resuming(trainer, resume):
-        trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
-    if resume and trainer.global_step == resume.step:
-        log.info("trained to its end before: %s", resume.path)
-    log.info("checkpoints and metrics are in %s", output)
-    if not cfg.test:
-        return {}
-    return run_test(trainer, datamodule, Checkpoint.read_run(runs.best_or_last(output)), output / "test", fps=cfg.fps)
+    with _closed(trainer.loggers):
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
+                logger.log_hyperparams(regressor.config)
+        with runs.resuming(trainer, resume):
+            trainer.fit(regressor, datamodule=datamodule, ckpt_path=resume.path if resume else None, weights_only=True)
+        if resume and trainer.global_step == resume.step:
+            log.info("trained to its end before: %s", resume.path)
+        log.info("checkpoints and metrics are in %s", output)
+        if not cfg.test:
+            return {}
+        best = Checkpoint.read_run(runs.best_or_last(output))
+        return run_test(trainer, datamodule, best, output / "test", fps=cfg.fps)
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -289,6 +293,19 @@ def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> 
 
 def _build_logger(node: DictConfig, resume: Checkpoint | None) -> Logger:
     """A logger; TensorBoard is told to hide what it knows of steps that are made again."""
-    purge = {"purge_step": resume.step} if resume and node._target_.endswith("TensorBoardLogger") else {}
-    logger: Logger = build(node, **purge)
+    first = {"purge_step": resume.step if resume else 0} if node._target_.endswith("TensorBoardLogger") else {}
+    logger: Logger = build(node, **first)
     return logger
+
+
+@contextmanager
+def _closed(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Around a run: a W&B run ends with it, or the next job of a sweep in this process would log into the same one."""
+    status = 1
+    try:
+        yield
+        status = 0
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=status)  # one that failed goes on with resume=auto

@@ -202,11 +202,12 @@ def draw_faces(
 
 def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
     """Give a picture to the loggers that show pictures."""
+    step = trainer.global_step - 1  # the last one that was made, as for metrics
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture], step=trainer.global_step)
+            logger.log_image(name, [picture], step=step)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+            logger.experiment.add_image(name, picture, step, dataformats="HWC")
 
 
 @torch.no_grad()

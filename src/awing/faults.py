@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 
+import torch
 from torch.distributed import DistError
 
 from awing.errors import AwingError, DataError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-LOST = re.compile("[Cc]onnection (closed|reset)|[Bb]roken pipe|remote process|[Tt]imed out|[Tt]imeout")
+LOST = re.compile("[Cc]onnection (closed|reset)|[Bb]roken pipe|remote process|[Tt]imed out|[Tt]imeout|abort")
 GRACE = 10  # seconds that a process has to end by itself, with a reason of its own
 
 
@@ -30,6 +31,11 @@ def explain(error: Exception) -> Exception:
             "training's checkpoints are good, and it goes on with resume=auto and the same output"
         )
     text = str(error).strip().partition("\n")[0]
+    if isinstance(error, torch.OutOfMemoryError):
+        return AwingError(
+            f"the device has not enough memory ({text[:200]}): give less data.batch_size, or micro-batches with "
+            "trainer.accumulate_grad_batches, or trainer.precision=bf16-mixed; look whether another process holds it"
+        )
     if worker := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+))?", text):
         pid, cause = worker.groups()
         if cause == "Bus error":
@@ -48,7 +54,7 @@ def explain(error: Exception) -> Exception:
                 "and HYDRA_FULL_ERROR=1 show where"
             )
         return DataError(f"a process that loads samples (pid {pid}) was ended from outside ({cause or 'no signal'})")
-    if timeout := re.match(r"DataLoader timed out after (\d+) seconds", text):
+    if timeout := re.match(r"DataLoader timed out after ([\d.]+) seconds", text):
         return DataError(
             f"no sample came for {timeout[1]} s from the processes that load them: is the storage of the images stuck? "
             "Where it is only slow, give more with dataset.worker_timeout"
@@ -57,7 +63,7 @@ def explain(error: Exception) -> Exception:
         text = re.sub(r"^\[.*?\] |\. This is typically.*", "", text)  # gloo's
         return AwingError(f"another process of this run is gone or stuck; what it said itself tells why ({text})")
     if isinstance(error, DistError):
-        return AwingError(f"the processes of this run do not come together: {' '.join(str(error).split())[:1000]}")
+        return AwingError(f"the connection of this run's processes failed: {' '.join(str(error).split())[:1000]}")
     return error
 
 

@@ -6,7 +6,7 @@ What is wrong with a text is a ValueError, whatever it is.
 import json
 import struct
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,21 @@ def parse_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError) as error:  # of a wrong "!!int"
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def alike(found: Any, model: Any) -> bool:
+    """Whether nested values are of the kinds of a model's; what only one of the two has does not count.
+
+    >>> alike({"steps": 3, "more": "x"}, {"steps": 0}), alike({"steps": "3"}, {"steps": 0})
+    (True, False)
+    """
+    if isinstance(model, Mapping):
+        both = found.keys() & model.keys() if isinstance(found, Mapping) else ()
+        return isinstance(found, Mapping) and all(alike(found[key], model[key]) for key in both)
+    if isinstance(model, list | tuple):
+        return isinstance(found, list | tuple) and all(alike(*pair) for pair in zip(found, model, strict=False))
+    kind = (int, float) if isinstance(model, int | float) else type(model)
+    return model is None or isinstance(found, kind)
 
 
 def lines(stream: TextIOBase) -> Iterator[str]:
@@ -130,6 +145,6 @@ def _one_directory(end: bytes, size: int) -> bool:
 
 def dense(tensors: Collection[torch.Tensor], path: Path) -> bool:
     """Whether the numbers of a file's tensors are all in the file: one of them can be repeated to any shape."""
-    if not all(tensor.layout == torch.strided for tensor in tensors):
+    if not all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in tensors):
         return False
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= path.stat().st_size

@@ -14,6 +14,7 @@ from awing.codec import HeatmapCodec
 from awing.errors import ConfigError
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
+from awing.reading import alike
 
 
 class LandmarkRegressor(pl.LightningModule):
@@ -65,7 +66,8 @@ class LandmarkRegressor(pl.LightningModule):
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
         self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
-        self.sums = torch.zeros(3)  # of the epoch's batches so far: squared_errors
+        self.sums = torch.zeros(3)  # of the epoch's batches so far, of this process: squared_errors
+        self._resumed: dict[str, Any] = {}  # what a checkpoint holds of loops and schedule
         self.validated: float | None = None  # the last validation NME
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
@@ -163,15 +165,25 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = self.trainer.strategy.reduce(self.sums.to(self.device, copy=True), reduce_op="sum")
+        sums = self.trainer.strategy.all_gather(self.sums.to(self.device)).view(-1, 3)  # a row for each process
         about = {"format": FORMAT, "config": self.config, "sums": sums, "validated": self.validated}
         checkpoint["awing"] = about
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        about = checkpoint["awing"]
-        self.validated = about.get("validated")
-        if self.trainer.is_global_zero:  # they are of all processes
-            self.sums = about.get("sums", self.sums)
+        about, world, rank = checkpoint["awing"], self.trainer.world_size, self.trainer.global_rank
+        sums, self.validated = about["sums"].view(-1, 3), about["validated"]
+        if len(sums) != world:  # of another number of processes
+            sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(world - 1, 3)])
+        self.sums = sums[rank]
+        self._resumed = {key: checkpoint[key] for key in ("loops", "lr_schedulers")}
+
+    def on_fit_start(self) -> None:
+        """Look at what a resumed training will count and schedule with: Lightning does not."""
+        schedules = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
+        fresh = {"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}, "lr_schedulers": schedules}
+        if not alike(self._resumed, fresh):
+            raise ValueError("its loops or schedule hold values of other kinds than a training's")
+        self._resumed = {}
 
     def _score(
         self,

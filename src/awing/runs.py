@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -54,7 +55,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def __init__(self, good: bool) -> None:
-        self.good, self.written = good, False
+        self.good = good
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write beside, wait for the disk, rename.
@@ -76,7 +77,6 @@ class WholeCheckpoints(TorchCheckpointIO):
                     file.replace(file.with_name(PREVIOUS))
                 self.good = True
             part.replace(file)
-            self.written = True
         except OSError as error:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -156,20 +156,22 @@ def _newest_good(files: list[Path]) -> Checkpoint:
 
 @contextmanager
 def resuming(trainer: pl.Trainer, checkpoint: Checkpoint | None) -> Iterator[None]:
-    """Around a training that goes on: until it has saved by itself, the checkpoint's state can be what fails.
+    """Around a training that goes on: before a second step, an error of unknown kind counts as its checkpoint's.
 
     Raises:
-        CheckpointError: an error of unknown kind. Nobody checks optimizer, schedule and counters of a stranger's file.
+        CheckpointError: nobody looks at a stranger's optimizer, schedule and counters but those who use them.
     """
     try:
         yield
+    except (AwingError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
-        known = isinstance(error, AwingError) or faults.explain(error) is not error
-        if known or checkpoint is None or trainer.strategy.checkpoint_io.written:  # type: ignore[attr-defined]
+        if checkpoint is None or trainer.global_step > checkpoint.step + 1 or faults.explain(error) is not error:
             raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
         raise CheckpointError(
-            f"{checkpoint.path}: training does not go on from here ({type(error).__name__}: {short(str(error))}). "
-            "HYDRA_FULL_ERROR=1 shows where it ends. If the file was changed, or is of another version, use another one"
+            f"{checkpoint.path}: training does not go on from here: {type(error).__name__}: {str(error)[:1000]} "
+            f"({where.filename}:{where.lineno}). If the file is of another version or was changed, use another one"
         ) from error
 
 
@@ -209,7 +211,7 @@ def check_same_run(
         ConfigError: the values that differ.
     """
     if changes := differences(before, now, fixed):
-        lines = "\n".join(f"  {key}: {old} before, {new} now" for key, (old, new) in changes.items())
+        lines = "\n".join(f"  {key}: {short(old)} before, {short(new)} now" for key, (old, new) in changes.items())
         raise ConfigError(f"{where} is of another run; resume it with the same values, or start anew:\n{lines}")
 
 
@@ -228,7 +230,7 @@ def differences(
     return {key: (old.get(key), new.get(key)) for key in keys}
 
 
-def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
+def keep_rows(trainer: pl.Trainer, file: Path, checkpoint: Checkpoint) -> None:
     """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file.
 
     They lie in ``metrics.part`` meanwhile, where the next try finds them should this one be killed.
@@ -240,7 +242,9 @@ def keep_rows(trainer: pl.Trainer, file: Path, step: int) -> None:
         return
     with source.open(newline="") as stream:
         whole = (line for line in stream if line.endswith("\n"))  # the last one can be cut short
-        kept = [row for row in csv.DictReader(whole) if (row.get("step") or "").isdigit() and int(row["step"]) < step]
+        rows = [row for row in csv.DictReader(whole) if (row.get("step") or "").isdigit()]
+    again = checkpoint.step - checkpoint.in_epoch  # the row of an epoch's end comes again where that is still to come
+    kept = [r for r in rows if int(r["step"]) < (again if r.get("train/mse_all") else checkpoint.step)]
     if kept:
         _write_rows(aside, list(kept[0]), kept)
         loggers[0].experiment.metrics_keys = list(kept[0])
