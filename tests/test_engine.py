@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -326,6 +327,23 @@ def test_a_checkpoint_without_a_part_is_refused(finished, config, tmp_path, key)
     torch.save(state, tmp_path / "part.ckpt")
     with pytest.raises(CheckpointError, match=r"part\.ckpt"):
         engine.evaluate(config("evaluate", f"checkpoint={tmp_path / 'part.ckpt'}"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", [
+    "awing.format", "awing.config", "awing.config.dataset", "awing.config.trainer", "awing.config.model",
+    "LandmarkDataModule", "global_step", "state_dict",
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "value", [torch.ones(2), reduce(lambda inner, _: [inner], range(300), []), 10**30, "x" * 10**6]
+)
+def test_what_is_no_plain_value_is_refused(finished, tmp_path, place, value):
+    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    *path, key = place.split(".")
+    reduce(dict.__getitem__, path, state)[key] = value
+    torch.save(state, tmp_path / "odd.ckpt")
+    with pytest.raises(CheckpointError, match=r"odd\.ckpt") as caught:
+        Checkpoint.read(tmp_path / "odd.ckpt").network()
+    assert len(str(caught.value)) < 1000
 
 
 def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
