@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.distributed import DistBackendError
 
@@ -148,6 +149,7 @@ def test_what_breaks_is_said():
     said = {
         "no sample came for 3.0 s": RuntimeError("DataLoader timed out after 3.0 seconds"),
         "the device has not enough memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        "logger.wandb.offline=true": wandb.errors.UsageError("No API key configured. Use `wandb login` to log in."),
         "is gone or stuck": DistBackendError("NCCL communicator was aborted on rank 1."),
         "connection of this run's processes failed": DistBackendError("NCCL error: unhandled cuda error"),
         "No space left on device": OSError(errno.ENOSPC, "No space left on device", "x"),

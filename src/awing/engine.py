@@ -306,6 +306,8 @@ def _closed(loggers: Sequence[Logger]) -> Iterator[None]:
         yield
         status = 0
     finally:
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=status)  # one that failed goes on with resume=auto
+        if any(isinstance(logger, WandbLogger) for logger in loggers):
+            import wandb  # here: it takes a second
+
+            if wandb.run:
+                wandb.run.finish(exit_code=status)  # one that failed goes on with resume=auto

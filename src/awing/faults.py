@@ -31,6 +31,8 @@ def explain(error: Exception) -> Exception:
             "training's checkpoints are good, and it goes on with resume=auto and the same output"
         )
     text = str(error).strip().partition("\n")[0]
+    if type(error).__module__.startswith("wandb."):
+        return AwingError(f"Weights & Biases says: {text} Without an account or network: logger.wandb.offline=true")
     if isinstance(error, torch.OutOfMemoryError):
         return AwingError(
             f"the device has not enough memory ({text[:200]}): give less data.batch_size, or micro-batches with "
