@@ -346,6 +346,15 @@ def test_what_is_no_plain_value_is_refused(finished, tmp_path, place, value):
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("value", [torch.ones(3, device="meta"), torch.ones(3).to_sparse()])
+def test_a_tensor_without_numbers_of_its_own_is_refused(finished, tmp_path, value):
+    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    state["awing"]["sums"] = value
+    torch.save(state, tmp_path / "odd.ckpt")
+    with pytest.raises(CheckpointError, match=r"odd\.ckpt"):
+        Checkpoint.read(tmp_path / "odd.ckpt")
+
+
 def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     overrides = ("test=false", "trainer.max_epochs=1", "logger=wandb", "logger.wandb.offline=true")

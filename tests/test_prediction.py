@@ -358,10 +358,14 @@ def test_boxes_of_frames_that_are_not_there_are_named(checkpoint, picture, tmp_p
     assert found[-1]["error"].endswith("does not have: 2, 7")
 
 
-def test_output_that_nobody_reads_is_no_error(tmp_path):
-    command = f"{sys.executable} src/predict.py --help | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, **AS_TEXT)
-    assert done.returncode == 1 and done.stderr == ""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("into", "said"), [("| true", ""), ("> /dev/full", "No space left on device")])
+def test_output_that_cannot_be_written_ends_without_a_traceback(into, said, unbuffered):
+    command = f"{sys.executable} src/predict.py --help {into}; exit ${{PIPESTATUS[0]}}"
+    words = {**AS_TEXT, "env": {**os.environ, "PYTHONUNBUFFERED": unbuffered}}
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, **words)
+    assert done.returncode and said in done.stderr and "Traceback" not in done.stderr
+    assert said or done.stderr == ""
 
 
 @pytest.mark.parametrize("error", [TimeoutError("of a library"), BrokenPipeError(errno.EPIPE, "Broken pipe")])

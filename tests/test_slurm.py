@@ -207,8 +207,10 @@ def test_two_nodes_match_one_process_that_accumulates(config, rendered, tmp_path
     monkeypatch.setattr(engine.LandmarkRegressor, "on_train_batch_start", of_rank_0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the two have: sums round by the number of threads
-    engine.fit(config("train", *words, *one), tmp_path / "one")
-    torch.set_num_threads(threads)
+    try:
+        engine.fit(config("train", *words, *one), tmp_path / "one")
+    finally:
+        torch.set_num_threads(threads)
     states = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert torch.load(tmp_path / "two/checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
     for name, value in states[0].items():

@@ -145,6 +145,6 @@ def _one_directory(end: bytes, size: int) -> bool:
 
 def dense(tensors: Collection[torch.Tensor], path: Path) -> bool:
     """Whether the numbers of a file's tensors are all in the file: one of them can be repeated to any shape."""
-    if not all(tensor.layout == torch.strided and tensor.device.type == "cpu" for tensor in tensors):
+    if any(t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized for t in tensors):
         return False
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) <= path.stat().st_size

@@ -171,7 +171,8 @@ def resuming(trainer: pl.Trainer, checkpoint: Checkpoint | None) -> Iterator[Non
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise CheckpointError(
             f"{checkpoint.path}: training does not go on from here: {type(error).__name__}: {str(error)[:1000]} "
-            f"({where.filename}:{where.lineno}). If the file is of another version or was changed, use another one"
+            f"({where.filename}:{where.lineno}). Is an option wrong, or the file of another version, or changed? "
+            "HYDRA_FULL_ERROR=1 shows all of it"
         ) from error
 
 

@@ -38,13 +38,15 @@ def sentences() -> Iterator[None]:
         sys.stdout.flush()
     except AwingError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
+    except BrokenPipeError:
         try:
-            sys.stdout.flush()
+            print(flush=True)
         except BrokenPipeError:  # nobody reads on, as of "| head"; Python would say so once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        if error.strerror is None or isinstance(error, BrokenPipeError):  # a library's own
+        raise  # another pipe
+    except OSError as error:
+        if error.strerror is None:  # a library's own
             raise
         sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}")
 
