@@ -1,6 +1,7 @@
 """What becomes of a run that is cut off, and of checkpoints that are damaged or cannot be written."""
 
 import copy
+import csv
 import json
 import os
 import re
@@ -19,8 +20,9 @@ from awing import runs
 from awing.callbacks import StopOnNonFinite
 from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, CheckpointError, ConfigError, DamagedCheckpoint
+from awing.loggers import MetricsLogger
 from awing.regressor import LandmarkRegressor
-from awing.runs import MetricsLogger, WholeCheckpoints
+from awing.runs import WholeCheckpoints
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +276,7 @@ def test_a_refused_resume_changes_nothing(config, rendered, short, tmp_path):
 def test_a_new_column_never_empties_the_table(tmp_path, monkeypatch):
     logger = MetricsLogger(tmp_path, name="", version="", flush_logs_every_n_steps=1)
     logger.log_metrics({"a": 1.0}, step=0)
-    monkeypatch.setattr(runs.csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(SystemExit))
+    monkeypatch.setattr(csv.DictWriter, "writerows", lambda *_: (_ for _ in ()).throw(SystemExit))
     with pytest.raises(SystemExit):
         logger.log_metrics({"b": 1.0}, step=1)
     assert [row["a"] for row in table(tmp_path / "metrics.csv")] == ["1.0"]

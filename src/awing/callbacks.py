@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 import torch
 
 from awing.errors import AwingError
-from awing.evaluation import draw_faces, log_picture
+from awing.evaluation import draw_faces
 from awing.images import save_picture
+from awing.loggers import log_picture
 from awing.regressor import LandmarkRegressor
 
 

@@ -97,7 +97,7 @@ class Checkpoint:
         checkpoint = cls._checked(
             path,
             state["awing"].get("format"),
-            lambda: (state["awing"]["config"], state["LandmarkDataModule"], state["global_step"], state["state_dict"]),
+            lambda: (state["awing"]["config"], state["LandmarkDataModule"], state["global_step"], weights),
         )
         sums = state["awing"].get("sums")
         return replace(checkpoint, in_epoch=torch.is_tensor(sums) and bool(sums.any()))
@@ -271,7 +271,7 @@ def _leaves(path: Path, node: Any, most: int) -> list[Any]:
         parts = [value for value in level if isinstance(value, dict | list | tuple)]
         leaves += [value for value in level if not isinstance(value, dict | list | tuple)]
         if (count := count + sum(map(len, parts))) > most or depth > DEEPEST:
-            raise CheckpointError(f"{path} holds more values than any checkpoint that this project writes")
+            raise CheckpointError(f"{path} holds more or deeper values than any checkpoint that this project writes")
         level = [value for part in parts for value in (part.values() if isinstance(part, dict) else part)]
     return leaves
 

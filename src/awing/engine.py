@@ -1,8 +1,6 @@
 """The composition root: a configuration becomes objects; fit and evaluate."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
-from awing import preparation, runs, slurm
+from awing import loggers, preparation, runs, slurm
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import LandmarkDataModule
@@ -69,11 +67,11 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
         if resume:
-            runs.keep_rows(trainer, output / "metrics.csv", resume)
+            loggers.keep_rows(trainer, output / "metrics.csv", resume)
     if cfg.test and trainer.is_global_zero:  # faces that cannot be scored are named before hours of training
         datamodule.prepare_data()
         datamodule.dataset(datamodule.split)
-    with _closed(trainer.loggers):
+    with loggers.closed(trainer.loggers):
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
                 logger.log_hyperparams(regressor.config)
@@ -272,8 +270,8 @@ def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
 
 def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> pl.Trainer:
     callbacks = {name: callback for name, callback in (cfg.get("callbacks") or {}).items() if callback}
-    loggers = [_build_logger(logger, resume) for logger in (cfg.get("logger") or {}).values() if logger]
-    if not loggers:  # it refuses to run without one
+    kept_by = [_build_logger(logger, resume) for logger in (cfg.get("logger") or {}).values() if logger]
+    if not kept_by:  # it refuses to run without one
         callbacks.pop("learning_rate", None)
     validation = {}
     if not cfg.dataset.val_fraction:  # nothing to rank by: the last checkpoint is the result
@@ -282,7 +280,7 @@ def _build_trainer(cfg: DictConfig, output: Path, resume: Checkpoint | None) -> 
     trainer: pl.Trainer = build(
         cfg.trainer,
         callbacks=[build(callback) for callback in callbacks.values()],
-        logger=loggers,
+        logger=kept_by,
         enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
         plugins=[runs.WholeCheckpoints(good=resume is not None and resume.path.name == runs.LAST), *slurm.plugins()],
@@ -296,18 +294,3 @@ def _build_logger(node: DictConfig, resume: Checkpoint | None) -> Logger:
     first = {"purge_step": resume.step if resume else 0} if node._target_.endswith("TensorBoardLogger") else {}
     logger: Logger = build(node, **first)
     return logger
-
-
-@contextmanager
-def _closed(loggers: Sequence[Logger]) -> Iterator[None]:
-    """Around a run: a W&B run ends with it, or the next job of a sweep in this process would log into the same one."""
-    status = 1
-    try:
-        yield
-        status = 0
-    finally:
-        if any(isinstance(logger, WandbLogger) for logger in loggers):
-            import wandb  # here: it takes a second
-
-            if wandb.run:
-                wandb.run.finish(exit_code=status)  # one that failed goes on with resume=auto

@@ -11,7 +11,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +26,7 @@ from awing.data.images import read_image
 from awing.drawing import grid, heatmaps, overlay
 from awing.errors import ConfigError, check_choice
 from awing.images import save_picture
+from awing.loggers import log_picture
 from awing.losses import MSELoss
 from awing.plotting import save_box_jitter, save_ced
 from awing.regressor import LandmarkRegressor
@@ -198,16 +198,6 @@ def draw_faces(
     ]
     rows = [heatmaps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
-
-
-def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
-    """Give a picture to the loggers that show pictures."""
-    step = trainer.global_step - 1  # the last one that was made, as for metrics
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture], step=step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, step, dataformats="HWC")
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """A run's folder: whether a run may begin in it, goes on, or is finished; and how its checkpoints are written."""
 
-import csv
 import io
 import json
 import logging
@@ -17,9 +16,6 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing import faults, slurm
@@ -86,26 +82,6 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from None
 
 
-class MetricsLogger(CSVLogger):
-    """Lightning's table of metrics, but whole at any moment: for a new column Lightning empties the file at first."""
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        if self._experiment is None:
-            Path(self.root_dir).mkdir(parents=True, exist_ok=True)
-            self._experiment = _Writer(log_dir=self.log_dir)
-        return self._experiment
-
-
-class _Writer(ExperimentWriter):
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        file = Path(self.metrics_file_path)
-        with file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        _write_rows(file, fieldnames, rows)
-
-
 def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
     """The checkpoint that a run goes on from; None where it starts anew, or is finished.
 
@@ -163,7 +139,7 @@ def resuming(trainer: pl.Trainer, checkpoint: Checkpoint | None) -> Iterator[Non
     """
     try:
         yield
-    except (AwingError, OSError, MemoryError, torch.OutOfMemoryError):
+    except (AwingError, OSError, MemoryError):
         raise
     except Exception as error:
         if checkpoint is None or trainer.global_step > checkpoint.step + 1 or faults.explain(error) is not error:
@@ -229,37 +205,6 @@ def differences(
     old, new = flat(before), flat(now)
     keys = (key for key in sorted(old | new) if key.startswith(fixed) and old.get(key) != new.get(key))
     return {key: (old.get(key), new.get(key)) for key in keys}
-
-
-def keep_rows(trainer: pl.Trainer, file: Path, checkpoint: Checkpoint) -> None:
-    """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file.
-
-    They lie in ``metrics.part`` meanwhile, where the next try finds them should this one be killed.
-    """
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    aside = file.with_suffix(".part")
-    source = file if file.is_file() else aside
-    if not loggers or not source.is_file():
-        return
-    with source.open(newline="") as stream:
-        whole = (line for line in stream if line.endswith("\n"))  # the last one can be cut short
-        rows = [row for row in csv.DictReader(whole) if (row.get("step") or "").isdigit()]
-    again = checkpoint.step - checkpoint.in_epoch  # the row of an epoch's end comes again where that is still to come
-    kept = [r for r in rows if int(r["step"]) < (again if r.get("train/mse_all") else checkpoint.step)]
-    if kept:
-        _write_rows(aside, list(kept[0]), kept)
-        loggers[0].experiment.metrics_keys = list(kept[0])
-        aside.replace(file)
-
-
-def _write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Write a table that is whole or not there."""
-    unfinished = file.with_suffix(".new")
-    with unfinished.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    unfinished.replace(file)
 
 
 def best_or_last(output: Path) -> Path:
