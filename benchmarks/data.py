@@ -28,10 +28,13 @@ from scipy.interpolate import make_interp_spline
 from torch.utils.data import default_collate
 
 from awing.codec import HeatmapCodec
-from awing.data import Augmentation, LandmarkDataset, Record, read_300w
+from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import landmark_box
+from awing.data.dataset import LandmarkDataset
 from awing.data.images import decode_for, read_crop, read_image
+from awing.data.readers import read_300w
+from awing.data.records import Record
 from awing.schemes import get_scheme
 
 SCHEME, SIZE, MAP, BATCH = get_scheme("ibug68"), 256, 64, 16

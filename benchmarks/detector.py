@@ -19,11 +19,11 @@ from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from awing.aligner import Aligner
-from awing.data import Record
 from awing.data.crops import landmark_box
 from awing.data.images import read_image
-from awing.detector import TO_LANDMARKS, FaceDetector, to_landmarks
+from awing.data.records import Record
+from awing.inference.aligner import Aligner
+from awing.inference.detector import TO_LANDMARKS, FaceDetector, to_landmarks
 from awing.metrics import nme
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -40,9 +40,9 @@ def compare(session: onnxruntime.InferenceSession, folder: Path, checkpoint: str
     from rich.progress import track
 
     from awing import Aligner
-    from awing.data import read_300w
     from awing.data.crops import landmark_box
     from awing.data.images import read_image
+    from awing.data.readers import read_300w
 
     aligner, distances = Aligner.load(checkpoint, "cpu"), []
     for record in track(read_300w(folder / "300w", "train", allow_partial=True).records):

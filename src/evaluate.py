@@ -10,12 +10,12 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @hydra.main(config_path=str(CONF), config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from awing import cli, engine  # here: worker processes read this file too, and do without
+    from awing.training import engine, launch  # here: worker processes read this file too, and do without
 
-    cli.job(engine.evaluate, cfg)
+    launch.job(engine.evaluate, cfg)
 
 
 if __name__ == "__main__":
-    from awing import cli
+    from awing.training import launch
 
-    cli.run(main, CONF, "evaluate")
+    launch.run(main, CONF, "evaluate")

@@ -1,6 +1,6 @@
 """Write a checkpoint in another form: ``python src/export.py checkpoint=NAME output=FILE.onnx``."""
 
-from awing.export import main
+from awing.inference.export import main
 
 if __name__ == "__main__":
     main()

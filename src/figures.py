@@ -10,10 +10,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @hydra.main(config_path=str(CONF), config_name="figures", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from awing import cli
-    from awing.redrawing import redraw
+    from awing.report.redrawing import redraw
+    from awing.training import launch
 
-    print(*cli.job(redraw, cfg), sep="\n")
+    print(*launch.job(redraw, cfg), sep="\n")
     if not cfg.checkpoint:
         print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
     if not cfg.checkpoint_mse:
@@ -21,6 +21,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from awing import cli
+    from awing.training import launch
 
-    cli.run(main, CONF, "figures")
+    launch.run(main, CONF, "figures")

@@ -11,13 +11,13 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from awing import cli, engine
+    from awing.training import engine, launch
 
-    if not cli.job(engine.prepare, cfg):
+    if not launch.job(engine.prepare, cfg):
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    from awing import cli
+    from awing.training import launch
 
-    cli.run(main, CONF, "prepare")
+    launch.run(main, CONF, "prepare")

@@ -10,13 +10,13 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @hydra.main(config_path=str(CONF), config_name="report", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    from awing import cli
     from awing.report import write_report
+    from awing.training import launch
 
-    cli.job(write_report, cfg)
+    launch.job(write_report, cfg)
 
 
 if __name__ == "__main__":
-    from awing import cli
+    from awing.training import launch
 
-    cli.run(main, CONF, "report")
+    launch.run(main, CONF, "report")

@@ -116,7 +116,7 @@ def write_boxes(file: Path, boxes: Mapping[str, Sequence[float]]) -> None:
 
 def face(path: Path, points=None, box=None, scheme=None, **kwargs):
     """A record with every landmark labelled, of 29 points unless a scheme is named."""
-    from awing.data import Record  # not before the tests' shape checks are in place
+    from awing.data.records import Record  # not before the tests' shape checks are in place
     from awing.schemes import get_scheme
 
     scheme = scheme or get_scheme("cofw29")

@@ -9,10 +9,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from awing import engine
 from awing.errors import ConfigError
 from awing.report.runs import Run
 from awing.report.tables import read_tables
+from awing.training import engine
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"

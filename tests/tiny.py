@@ -1,10 +1,19 @@
 """Trainings of seconds: a few rendered faces, a network of a few channels."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from awing import engine
+from awing.training import engine
 
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "trainer=cpu", "model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
+    "data.batch_size=4", "data.num_workers=0", "trainer.max_epochs=1", "trainer.limit_train_batches=1",
+    "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8",
+]  # fmt: skip
 COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
 TINY = [
     "model=small", "trainer=cpu", "model.channels=8", "model.depth=2",
@@ -23,3 +32,10 @@ def run(config, rendered: Path, output: Path, *overrides: str) -> dict:
 def table(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def call(script: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HYDRA_FULL_ERROR")}
+    environment |= variables
+    command = [sys.executable, str(ROOT / "src" / script), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from awing.aligner import Aligner, Landmarks
+    from awing.inference.aligner import Aligner, Landmarks
 
 # px that OpenCV decodes at most, over any camera's photograph: a file of 3 MB can claim 3 GB. It reads this once, when
 # it is loaded; whoever has larger pictures sets another limit in the environment.
@@ -17,7 +17,7 @@ __all__ = ["Aligner", "Landmarks"]
 def __getattr__(name: str) -> Any:
     """Import what the package shows when it is asked for: a command line that only answers does not load torch."""
     if name in __all__:
-        from awing import aligner
+        from awing.inference import aligner
 
         return getattr(aligner, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

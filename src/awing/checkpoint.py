@@ -46,10 +46,10 @@ class Checkpoint:
     Args:
         path: The file.
         config: The composed configuration, plain values; of weights that were passed on, what using them needs.
-        cut: :attr:`awing.data.LandmarkDataModule.cut`: which faces were held out.
+        cut: :attr:`awing.data.datamodule.LandmarkDataModule.cut`: which faces were held out.
         step: Optimizer steps that were made.
         state_dict: Weights that the checkpoint would be used with: the average where the run kept one.
-        confidence: What :mod:`awing.calibration` fitted: slope, offset, radius, normaliser; None without.
+        confidence: What :mod:`awing.training.calibration` fitted: slope, offset, radius, normaliser; None without.
         in_epoch: Whether it was saved before its epoch's end was logged.
     """
 
@@ -172,7 +172,7 @@ class Checkpoint:
         return cls(path, config, cut, step, state_dict, confidence)
 
     def with_confidence(self, file: Path) -> "Checkpoint":
-        """The same with the confidence that :mod:`awing.calibration` wrote.
+        """The same with the confidence that :mod:`awing.training.calibration` wrote.
 
         Raises:
             CheckpointError: the file holds none.

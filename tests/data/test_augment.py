@@ -8,7 +8,7 @@ import pytest
 from hydra.utils import instantiate
 from scipy.stats import binom, chisquare, kstest
 
-from awing.data import Augmentation
+from awing.data.augment import Augmentation
 from awing.errors import ConfigError
 from awing.geometry import apply
 

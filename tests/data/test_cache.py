@@ -13,9 +13,11 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import face, save_image, texture
 
-from awing.data import Augmentation, LandmarkDataset, read_300w
+from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import record_matrix
+from awing.data.dataset import LandmarkDataset
+from awing.data.readers import read_300w
 from awing.errors import DataError
 from awing.geometry import apply
 from awing.schemes import get_scheme

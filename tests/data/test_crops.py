@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from awing.data import Record
 from awing.data.crops import landmark_box, record_matrix
+from awing.data.records import Record
 from awing.errors import ConfigError, DataError
 from awing.geometry import apply
 

@@ -15,8 +15,11 @@ from miniatures import save_image, wflw_line, write_wflw_list
 from torch.utils.data import DataLoader
 
 from awing.arrays import Batch
-from awing.data import Annotations, Augmentation, LandmarkDataModule, Record, read_wflw
+from awing.data.augment import Augmentation
+from awing.data.datamodule import LandmarkDataModule
 from awing.data.loading import per_device
+from awing.data.readers import read_wflw
+from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError
 
 TRAIN, TEST = [1, 3, 1, 2, 1, 1, 4, 1, 1, 2, 1, 1, 1, 2, 1, 1], [1, 2, 1]  # faces in each image

@@ -10,9 +10,10 @@ import torch.distributed as dist
 from hydra.utils import instantiate
 from miniatures import face, real_faces, save_image
 
-from awing.data import Augmentation, LandmarkDataset, Record
-from awing.data.dataset import normaliser
+from awing.data.augment import Augmentation
+from awing.data.dataset import LandmarkDataset, normaliser
 from awing.data.loading import EpochSampler
+from awing.data.records import Record
 from awing.errors import DataError
 from awing.schemes import get_scheme
 

@@ -13,9 +13,9 @@ from miniatures import face, save_image, texture
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from awing.data import read_300w
 from awing.data.crops import record_matrix
 from awing.data.images import image_size, read_crop, read_image
+from awing.data.readers import read_300w
 from awing.errors import DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 

@@ -7,11 +7,11 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import face
 
-from awing import engine
-from awing.data import Record
 from awing.data.noise import LabelNoise
+from awing.data.records import Record
 from awing.errors import ConfigError, DataError
 from awing.schemes import get_scheme
+from awing.training import engine
 
 WFLW = get_scheme("wflw98")
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from awing.data.synthetic import render_face, write_dataset
+from awing.data.synthetic.dataset import render_face, write_dataset
+from awing.data.synthetic.rendering import FaceParameters, RenderedFace, render
 from awing.errors import DataError
-from awing.rendering import FaceParameters, RenderedFace, render
 
 FRONTAL = FaceParameters(light=(0.0, 20.0), skin=(0.95, 0.77, 0.65), iris=(0.1, 0.06, 0.03))
 ATTRIBUTES = Path("WFLW_annotations/list_98pt_rect_attr_train_test")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from miniatures import save_image, texture, write_aflw, write_cofw, write_people
 
-from awing import engine
-from awing.data import read_wflw
+from awing.data.readers import read_wflw
 from awing.errors import ConfigError, DataError
+from awing.training import engine
 
 TINY = [
     "model=small", "trainer=cpu", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",

@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 
 from awing.arrays import Matrix
-from awing.data.images import check_overlap, read_crop, read_image
+from awing.data.images import check_overlap, read_crop, read_image, reduced_to_source, reduction
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply, shift
-from awing.images import reduced_to_source, reduction
 from awing.reading import parse_json
 
 VERSION = 1  # of how the files are made
@@ -39,7 +38,7 @@ class CropCache:
         folder: Where the files are.
         root: The data set's folder; the index names pictures from there.
         size: Side of the crop, px.
-        reach: :attr:`awing.data.Augmentation.reach`.
+        reach: :attr:`awing.data.augment.Augmentation.reach`.
     """
 
     def __init__(self, folder: Path, root: Path, size: int, reach: float) -> None:

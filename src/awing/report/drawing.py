@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from matplotlib import rc_context
 
-from awing.evaluation import CED_LIMIT
-from awing.plotting import save_bars, save_ced, save_curves
 from awing.report.runs import Run, lookup
 from awing.report.statistics import mean_and_spread
+from awing.training.evaluation import CED_LIMIT
+from awing.visualization.plots import save_bars, save_ced, save_curves
 
 CED = "Cumulative error distribution; the faces of all seeds are pooled, and their number is in brackets."
 BARS = "NME of each subset: mean over the seeds and their sample standard deviation."

@@ -7,7 +7,7 @@ from typing import Any
 from awing.errors import ConfigError
 from awing.report.runs import Run, lookup
 from awing.report.statistics import mean_and_spread
-from awing.runs import FIXED, flat
+from awing.training.resume import FIXED, flat
 
 # A printed table is of runs that agree in all of this...
 PROTOCOL = (

@@ -1,0 +1,107 @@
+"""Confidence: from the height of a map's peak to the probability that its point is right.
+
+A point is right if it lies within ``radius`` times the normaliser of where it was annotated. The probability is a
+logistic function of the peak's height, fitted to all labelled points of the validation faces by maximum likelihood
+(Platt scaling), and judged on faces that it was not fitted to.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from awing.errors import DataError
+from awing.visualization.plots import save_reliability
+
+
+def fit(
+    peaks: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n"], radius: float, normaliser: str
+) -> dict[str, Any]:
+    """The logistic function of largest likelihood.
+
+    Args:
+        peaks: Heights of peaks.
+        errors: Of the points, in parts of the normaliser.
+        radius: Within which a point is right, in parts of the normaliser.
+        normaliser: Its name.
+
+    Returns:
+        "slope" and "offset": the probability is ``1 / (1 + exp(-(offset + slope * peak)))``; "radius", "normaliser".
+
+    Raises:
+        DataError: all points are right, or none.
+
+    >>> rng = np.random.default_rng(0)
+    >>> peaks = rng.uniform(0, 1, 100_000)
+    >>> right = rng.uniform(0, 1, 100_000) < expit(-2 + 5 * peaks)
+    >>> found = fit(peaks, np.where(right, 0.01, 0.1), radius=0.05, normaliser="inter_ocular")
+    >>> round(found["slope"], 1), round(found["offset"], 1)
+    (5.0, -2.0)
+    """
+    right = errors < radius
+    if right.all() or not right.any():
+        raise DataError(
+            f"a confidence cannot be fitted at a radius of {radius}: expected points that are right and others, found "
+            f"{right.sum()} of {len(right)} right"
+        )
+
+    def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = parameters[0] * peaks + parameters[1]
+        residual = expit(logit) - right
+        loss = np.logaddexp(0, logit) - right * logit
+        return float(loss.mean()), np.array([(residual * peaks).mean(), residual.mean()])
+
+    slope, offset = minimize(cost, np.zeros(2), jac=True).x.tolist()
+    return {"slope": slope, "offset": offset, "radius": radius, "normaliser": normaliser}
+
+
+def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = 10) -> dict[str, Any]:
+    """How far confidences keep their word.
+
+    Args:
+        confidence: In [0, 1].
+        right: Whether each point was right.
+        bins: Groups of equally many points, by confidence; of fewer points, one each.
+
+    Returns:
+        "confidence" and "right": mean confidence and share of right points of each bin; "error": the mean difference
+        of the two (expected calibration error).
+
+    >>> reliability(np.array([0.2, 0.2, 0.9, 0.9]), np.array([False, False, True, True]), bins=2)
+    {'confidence': [0.2, 0.9], 'right': [0.0, 1.0], 'error': 0.15}
+    """
+    groups = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
+    means = [float(confidence[group].mean()) for group in groups]
+    shares = [float(right[group].mean()) for group in groups]
+    sizes = [len(group) / len(right) for group in groups]
+    error = sum(size * abs(a - b) for size, a, b in zip(sizes, means, shares, strict=True))
+    return {"confidence": means, "right": shares, "error": round(error, 6)}
+
+
+def write(
+    output: Path,
+    peaks: Float[np.ndarray, " n"],
+    errors: Float[np.ndarray, " n"],
+    confidence: Mapping[str, Any],
+    title: str,
+) -> None:
+    """Judge a confidence; write ``confidence.json``, the confidence and :func:`reliability`, and ``reliability.png``.
+
+    Args:
+        output: The folder.
+        peaks: Heights of peaks.
+        errors: Of the points, in parts of the confidence's normaliser.
+        confidence: What :func:`fit` found, for these points or others.
+        title: What data they are of.
+    """
+    right = errors < confidence["radius"]
+    curve = reliability(expit(confidence["offset"] + confidence["slope"] * peaks), right)
+    found = {**confidence, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
+    (output / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
+    save_reliability(output / "reliability.png", curve, f"{title}: within {100 * confidence['radius']:g} %")
+    print(f"confidence: calibration error {100 * curve['error']:.2f} %, {output / 'reliability.png'}")

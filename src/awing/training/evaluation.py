@@ -1,0 +1,270 @@
+"""Test a checkpoint, and what that leaves behind: metrics.json, per_image.csv, pictures, and a table for people."""
+
+import csv
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch.utils.benchmark import Timer
+from torch.utils.data import default_collate
+
+from awing.arrays import Image
+from awing.checkpoint import Checkpoint
+from awing.data.crops import BoxJitter
+from awing.data.datamodule import LandmarkDataModule
+from awing.data.dataset import LandmarkDataset
+from awing.data.images import read_image, save_picture
+from awing.errors import ConfigError, check_choice
+from awing.losses import MSELoss
+from awing.regressor import LandmarkRegressor
+from awing.training import calibration
+from awing.training.loggers import log_picture
+from awing.visualization.overlays import grid, heatmaps, overlay
+from awing.visualization.plots import save_box_jitter, save_ced
+
+CED_LIMIT = 0.10
+
+
+def run_test(
+    trainer: pl.Trainer,
+    datamodule: LandmarkDataModule,
+    checkpoint: Checkpoint,
+    output: Path,
+    decoder: str | None = None,
+    flip: bool = False,
+    fps: bool = False,
+    calibrate: float | None = None,
+) -> dict[str, Any]:
+    """Test on the split that the data set names, and write and print the results.
+
+    Args:
+        trainer: What it reached in a training that it has just ended goes into the results.
+        datamodule: The faces.
+        checkpoint: The network, and its codec.
+        output: Where :func:`write_results` writes.
+        decoder: Another than the checkpoint's.
+        flip: Average with the mirrored crop.
+        fps: Whether frames a second are measured.
+        calibrate: Radius of a confidence that is fitted to these faces; otherwise the checkpoint's own is judged.
+
+    Returns:
+        What ``metrics.json`` holds.
+    """
+    validation = _validation_nme(trainer)
+    regressor = for_testing(checkpoint, datamodule, decoder, flip)
+    trainer.test(regressor, datamodule=datamodule, verbose=False)
+    annotations = datamodule.annotations[datamodule.split]
+    about = {
+        "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
+        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
+        "decoder": regressor.codec.decoder, "flip": flip, "precision": trainer.precision,
+        **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
+        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
+        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
+        **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
+    }  # fmt: skip
+    if trainer.world_size == 1:
+        output.mkdir(parents=True, exist_ok=True)
+        _judge_confidence(regressor, checkpoint.confidence, calibrate, output, f"{datamodule.name} {datamodule.split}")
+    if trainer.is_global_zero:
+        write_results(output, regressor, datamodule.dataset(datamodule.split), about)
+        log_picture(trainer, "test/ced", read_image(output / "ced.png"))
+        print_results(about, regressor.results, output)
+    return {**about, "subsets": regressor.results}
+
+
+def _judge_confidence(
+    regressor: LandmarkRegressor, known: Mapping[str, Any] | None, radius: float | None, output: Path, faces: str
+) -> None:
+    """Fit a confidence to the points of a test, or judge the known one where it is of their normaliser."""
+    normaliser = regressor.test_nme.normalisers[0]
+    if radius is None and (known is None or known["normaliser"] != normaliser):
+        return
+    peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*regressor.points, strict=True))
+    peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
+    confidence = calibration.fit(peaks, errors, radius, normaliser) if radius is not None else known
+    if confidence:
+        calibration.write(output, peaks, errors, confidence, f"{faces}, {normaliser}")
+
+
+def read_jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:
+    """``box_jitter`` of ``conf/evaluate.yaml``: kind, amount and jitter of each test that it asks for.
+
+    Raises:
+        ConfigError: an unknown kind, or an amount that is none.
+    """
+    for kind in amounts:
+        check_choice("box_jitter", str(kind), ("shift", "scale"))
+    try:
+        return [(str(kind), a, BoxJitter(**{str(kind): a})) for kind, values in amounts.items() for a in values]
+    except TypeError:
+        raise ConfigError(f"box_jitter: expected lists of numbers, found {amounts}") from None
+
+
+def run_jittered(
+    jitters: list[tuple[str, float, BoxJitter]],
+    regressor: LandmarkRegressor,
+    trainer: pl.Trainer,
+    datamodule: LandmarkDataModule,
+    output: Path,
+) -> None:
+    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
+    rows = []
+    for kind, amount, datamodule.jitter in jitters:
+        trainer.test(regressor, datamodule=datamodule, verbose=False)
+        rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
+    datamodule.jitter = None
+    if trainer.is_global_zero:
+        with (output / "box_jitter.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        save_box_jitter(
+            output / "box_jitter.png", rows, f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
+        )
+        print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
+
+
+def for_testing(
+    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip: bool = False
+) -> LandmarkRegressor:
+    """The checkpoint's network with the metrics of a data set; without ``decoder``, it decodes as it was trained."""
+    return LandmarkRegressor(
+        checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
+        datamodule.normalisers, datamodule.subsets, flip=flip,
+    )  # fmt: skip
+
+
+def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
+    """Write the results of a finished ``trainer.test`` into a folder.
+
+    Args:
+        output: The folder; ``metrics.json``, ``per_image.csv``, ``ced.png``, ``worst.png``, ``overlay.png`` and
+            ``heatmaps.png`` go there.
+        regressor: Its ``results`` and per-image values are written.
+        dataset: The samples that were tested.
+        about: What the numbers depend on: data set, split, crop, checkpoint...; stands first in ``metrics.json``.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    index, nmes, membership = (values.cpu() for values in regressor.per_image)
+    names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
+    with (output / "per_image.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "image", "subsets", *(f"nme_{name}" for name in names)])
+        for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
+            tags = ";".join(name for name, is_in in zip(subsets, member, strict=True) if is_in)
+            writer.writerow([i, dataset.records[i].name, tags, *errors])
+    primary = nmes[:, 0]
+    curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
+    curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}
+    save_ced(output / "ced.png", curves, CED_LIMIT, f"{about['dataset']} {about['split']}, {names[0]}")
+    worst = primary.nan_to_num(-1).argsort(descending=True)[:16]
+    captions = [f"{100 * primary[i]:.2f} %" for i in worst]
+    save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
+    for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
+        save_picture(output / f"{name}.png", picture)
+    unfinished = output / "metrics.json.part"  # last and at once: with it, a run is finished
+    unfinished.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
+    unfinished.replace(output / "metrics.json")
+
+
+@torch.no_grad()
+def draw_faces(
+    regressor: LandmarkRegressor, dataset: LandmarkDataset, index: Iterable[int], captions: Sequence[str] = ()
+) -> dict[str, Image]:
+    """Predict some faces of a data set and draw them: "overlay" and "heatmaps", a grid each."""
+    samples = [dataset[(0, int(i))] for i in index]
+    batch = default_collate(samples)
+    training = regressor.training
+    regressor.eval()
+    maps = regressor.predict_maps(batch["image"].to(regressor.device)).float()
+    regressor.train(training)
+    predicted = regressor.codec.decode(maps)[0].cpu().numpy()
+    annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
+    crops = [np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy()) for sample in samples]
+    captions = captions or [""] * len(crops)
+    overlays = [
+        overlay(crop, p, a, dataset.scheme.lines, caption=text)
+        for crop, p, a, text in zip(crops, predicted, annotated, captions, strict=True)
+    ]
+    rows = [heatmaps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
+    return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
+
+
+@torch.no_grad()
+def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> float:
+    """Crops a second, one at a time, from pixels on the device to points (paper 10.4.3, Table 12).
+
+    Args:
+        regressor: Its network and codec; left on ``device``.
+        device: Where it runs.
+
+    Returns:
+        The inverse of the median time, over at least two seconds after a warm-up.
+    """
+    size = regressor.codec.input_size
+    image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
+    timer = Timer(
+        "decode(maps(image))",
+        globals={"maps": regressor.eval().to(device).predict_maps, "decode": regressor.codec.decode, "image": image},
+        num_threads=torch.get_num_threads(),
+    )
+    return 1 / float(timer.blocked_autorange(min_run_time=2).median)
+
+
+def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
+    """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
+    title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
+    title += ", averaged with the mirrored crop" * about["flip"]
+    title += ", visible points only" * about.get("visible_only", False)
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("subset", "normaliser") else "right")
+    for subset, values in results.items():
+        for name, nme in values["nme"].items():
+            fr, auc = values["fr"][name], values["auc"][name]
+            table.add_row(
+                subset, str(values["count"]), name, f"{100 * nme:.2f}",
+                f"{100 * fr['0.08']:.2f}", f"{100 * fr['0.10']:.2f}", f"{auc['0.08']:.4f}", f"{auc['0.10']:.4f}",
+            )  # fmt: skip
+    Console().print(table)
+    if pck := results["full"].get("pck"):
+        joints = Table(*pck, title="PCK %, within 0.2 of the torso")
+        joints.add_row(*(f"{100 * share:.1f}" for share in pck.values()))
+        Console().print(joints)
+    if about["found"] != about["expected"]:
+        print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
+    reached = {name: about[f"val_nme_{name}"] for name in ("best", "last") if f"val_nme_{name}" in about}
+    if reached:
+        print("validation NME: " + ", ".join(f"{name} {100 * value:.3f} %" for name, value in reached.items()))
+    if about.get("fps"):
+        print(f"frames a second at batch 1: {about['fps']:.1f}")
+    print(f"checkpoint: {about['checkpoint']}")
+    for name in ("metrics.json", "overlay.png", "heatmaps.png"):
+        print(f"{name.split('.')[0]:>10}: {output / name}")
+
+
+def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
+    """What a training that has just ended reached on the validation faces; nothing without one."""
+    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    best = next((saver.best_model_score for saver in savers if saver.monitor), None)
+    found = {"val_nme_best": best, "val_nme_last": getattr(trainer.lightning_module, "validated", None)}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def _commit() -> str | None:
+    """The commit of this code, "-dirty" where it was changed since; None outside a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,1 @@
+"""Pictures of faces, and plots of numbers."""

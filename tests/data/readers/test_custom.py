@@ -1,0 +1,300 @@
+"""One's own data: both formats give the same faces, real files read, mistakes are named with their place."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from miniatures import save_image, texture
+
+from awing.data.readers import read_custom, read_wflw
+from awing.errors import ConfigError, DataError
+from awing.training import engine
+
+SCHEME = """
+names: [left_eye, right_eye, nose, chin]
+flip_pairs: [[left_eye, right_eye]]
+lines: [[left_eye, nose, right_eye]]
+normalisers: {inter_ocular: [left_eye, right_eye]}
+"""
+NAMED = ["left_eye", "right_eye", "nose", "chin"]
+HEADER = "image,box_x0,box_y0,box_x1,box_y1,x0,y0,x1,y1,x2,y2,x3,y3"
+ROWS = [
+    "pictures/a.png,1,2,41.5,52,10,20,30,20,20,30.25,20,45",
+    '"pictures/é, b.png",0,0,40,40,10,20,30,20,,,20,39',
+]
+NAMES = ["pictures/a.png", "pictures/é, b.png"]
+BOXES = [[1, 2, 41.5, 52], [0, 0, 40, 40]]
+POINTS = np.array([[[10, 20], [30, 20], [20, 30.25], [20, 45]], [[10, 20], [30, 20], [0, 0], [20, 39]]])
+LABELLED = np.array([[True] * 4, [True, True, False, True]])
+
+
+def coco() -> dict:
+    """The same faces as ROWS."""
+    annotations = [
+        {
+            "id": i, "image_id": f"no. {i}", "category_id": 7, "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
+            "keypoints": [number for point, seen in zip(points.tolist(), flags, strict=True)
+                          for number in (*point, 2 if seen else 0)],
+        }
+        for i, (box, points, flags) in enumerate(zip(BOXES, POINTS, LABELLED, strict=True))
+    ]  # fmt: skip
+    return {
+        "images": [{"id": f"no. {i}", "file_name": name} for i, name in enumerate(NAMES)],
+        "categories": [{"id": 3, "name": "car"}, {"id": 7, "name": "face", "keypoints": NAMED}],
+        "annotations": annotations,
+    }
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "scheme.yaml").write_text(SCHEME)
+    for name in NAMES:
+        save_image(tmp_path / name, texture(60, 80))
+    (tmp_path / "train.csv").write_text("\n".join([HEADER, *ROWS, ""]), encoding="utf-8")
+    (tmp_path / "train.json").write_text(json.dumps(coco()))
+    return tmp_path
+
+
+def read(root: Path, train: str = "train.csv", split: str = "train", allow_partial: bool = False, **kwargs):
+    scheme = kwargs.pop("scheme", str(root / "scheme.yaml"))
+    return read_custom(root, split, allow_partial, scheme=scheme, train=train, **kwargs)
+
+
+def check(annotations, root: Path) -> None:
+    assert annotations.expected == len(annotations.records) == 2
+    for i, record in enumerate(annotations.records):
+        assert record.path == root / NAMES[i]
+        np.testing.assert_array_equal(record.box, BOXES[i])
+        np.testing.assert_array_equal(record.labelled, LABELLED[i])
+        np.testing.assert_array_equal(record.points[LABELLED[i]], POINTS[i][LABELLED[i]])
+
+
+@pytest.mark.parametrize("file", ["train.csv", "train.json"])
+def test_both_formats_give_the_faces_that_were_written(root, file):
+    check(read(root, file), root)
+    (root / file).write_bytes(b"\xef\xbb\xbf" + (root / file).read_bytes())  # as spreadsheets save it
+    check(read(root, file), root)
+    (root / file).rename(root / "Other.CSV" if file.endswith("csv") else root / "Other.JSON")
+    check(read(root, "Other" + Path(file).suffix.upper()), root)
+
+
+def test_columns_may_stand_in_any_order_beside_others_and_lines_end_as_they_like(root):
+    header = HEADER.split(",")
+    rows = list(csv.reader(ROWS))
+    order = np.random.default_rng(0).permutation(len(header))
+    with (root / "train.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(["photographer", *(header[i] for i in order)])
+        writer.writerows(["Ada", *(f" {row[i]} " for i in order)] for row in rows)
+        file.write("\r\n")
+    check(read(root), root)
+
+
+def test_a_box_may_be_missing_in_a_row_or_in_all(root, config):
+    lines = [HEADER, ROWS[0].replace("1,2,41.5,52,", ",,,,"), ROWS[1]]
+    (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert [record.box is None for record in read(root).records] == [True, False]
+    lines = [HEADER.replace("box_x0,box_y0,box_x1,box_y1,", ""), ROWS[0].replace("1,2,41.5,52,", "")]
+    (root / "train.csv").write_text("\n".join(lines))
+    assert read(root).records[0].box is None
+    words = ("dataset=custom", f"dataset.root={root}", f"dataset.scheme={root}/scheme.yaml", "dataset.val_fraction=0")
+    data = engine.build(config("train", *words, "dataset.test_fraction=0").dataset)
+    with pytest.raises(DataError, match=r"a\.png: crop=provided needs a provided box.* use dataset\.crop=landmarks"):
+        data.dataset("train")
+    content = coco()
+    del content["annotations"][0]["bbox"]
+    (root / "train.json").write_text(json.dumps(content))
+    assert [record.box is None for record in read(root, "train.json").records] == [True, False]
+
+
+def test_hidden_keypoints_are_labelled_and_crowds_are_no_faces(root, caplog):
+    content = coco()
+    content["annotations"][0]["keypoints"][2] = 1
+    content["annotations"][1]["iscrowd"] = 1
+    content["annotations"].append(content["annotations"][0] | {"keypoints": [0] * 12})
+    content["annotations"].append(content["annotations"][0] | {"category_id": 3, "keypoints": None})
+    (root / "train.json").write_text(json.dumps(content))
+    with caplog.at_level("INFO"):
+        (record,) = read(root, "train.json").records
+    assert record.labelled.all() and record.occluded.tolist() == [True, False, False, False]
+    assert "2 crowds and annotations without a labelled keypoint are no faces" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("cofw", "cofw29"), ("aflw", "aflw19")])
+def test_real_files_read(real_data, name, scheme):
+    """They name no keypoints, as many do."""
+    folder = real_data / "samples" / name
+    content = json.loads((folder / f"test_{name}.json").read_text())
+    records = read_custom(folder, "train", scheme=scheme, train=f"test_{name}.json").records
+    faces = {image["id"]: image["file_name"] for image in content["images"]}
+    assert len(records) == len(content["annotations"]) == 2
+    for record, annotation in zip(records, content["annotations"], strict=True):
+        assert record.path == folder / faces[annotation["image_id"]]
+        assert record.points.ravel().tolist() == [v for i, v in enumerate(annotation["keypoints"]) if i % 3 < 2]
+        x, y, width, height = annotation["bbox"]
+        assert record.box.tolist() == [x, y, x + width, y + height] and record.labelled.all()
+
+
+def test_test_faces_have_a_file_of_their_own_or_none(root):
+    assert read(root, split="test").expected == 0
+    shutil.copy(root / "train.csv", root / "mine.csv")
+    check(read(root, split="test", test="mine.csv"), root)
+    with pytest.raises(DataError, match=r"your\.csv is missing"):
+        read(root, split="test", test="your.csv")
+    with pytest.raises(ConfigError, match=r"dataset\.reader\.train: expected the name of a \.csv or \.json file"):
+        read(root, "train.txt")
+
+
+def test_pictures_outside_the_root_are_cut_by_their_names_there(root):
+    far = root.parent / f"{root.name}-far"
+    far.mkdir()
+    shutil.move(root / "pictures", far)
+    for images in (str(far), f"../{far.name}"):
+        records = read(root, images=images).records
+        assert [record.path.relative_to(record.root).as_posix() for record in records] == NAMES
+
+
+def test_images_start_from_a_folder_and_missing_ones_are_listed(root):
+    (root / "train.csv").write_text("\n".join([HEADER, ROWS[0].replace("pictures/", "")]))
+    assert read(root, images="pictures").records[0].path == root / "pictures" / "a.png"
+    with pytest.raises(DataError, match=rf"{root}/a\.png is missing\nPut there what is missing, so that {root} holds"):
+        read(root)
+    assert (read(root, allow_partial=True).records, read(root, allow_partial=True).expected) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("x3,y3", "x3,y4", r"train\.csv:1: expected one column 'y3', found 0"),
+        (",y3", ",y3,x4,y4", r"train\.csv:1: the scheme has 4 landmarks, but there is a column 'x4'"),
+        ("box_x1", "box_x", r"train\.csv:1: expected one column 'box_x1', found 0. Did you mean 'box_x'"),
+        ("box_x1", "x2", r"train\.csv:1: expected one column 'x2', found 2"),
+        ("image", "file", r"train\.csv:1: expected one column 'image'"),
+        (HEADER, "", r"train\.csv:1: expected one column 'image', found 0"),
+        ("\n".join([HEADER, *ROWS]), HEADER, r"train\.csv: expected a face, found none"),
+        ("30.25", "30,25", r"train\.csv:2: expected 13 columns, found 14"),
+        ("30.25", "", r"train\.csv:2: expected numbers, found ''"),
+        ("30.25", "nan", r"train\.csv:2: expected finite numbers"),
+        ("30.25", "x", r"train\.csv:2: expected numbers, found 'x'"),
+        ("41.5,52", "1,52", r"train\.csv:2: expected a box of positive width and height"),
+        ("41.5,52", ",52", r"train\.csv:2: expected numbers, found ''"),
+        ("10,20,30,20,,,20,39", ",,,,,,,", r"train\.csv:3: no landmark of this face is labelled"),
+        ("pictures/a.png", "../a.png", r"train\.csv:2: expected the name of a file below .*, found '\.\./a\.png'"),
+        ("pictures/a.png", "/etc/passwd", r"train\.csv:2: expected the name of a file below"),
+        ("pictures/a.png", "", r"train\.csv:2: expected the name of a file below"),
+        ('b.png"', 'b.png"x', r"train\.csv: expected comma-separated values"),
+    ],
+)
+def test_a_mistake_in_a_table_is_named_with_its_line(root, before, after, message):
+    text = "\n".join([HEADER, *ROWS])
+    assert before in text
+    (root / "train.csv").write_text(text.replace(before, after, 1), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("annotations", 1, "keypoints"), [1, 2, 2], r"annotations\[1\]: expected 12 numbers in keypoints, found 3"),
+        (("annotations", 1, "keypoints", 0), "1", r"annotations\[1\]: expected 12 numbers in keypoints"),
+        (("annotations", 1, "keypoints", 0), float("nan"), r"annotations\[1\]: keypoints: expected finite numbers"),
+        (("annotations", 1, "keypoints", 0), 10**400, r"annotations\[1\]: keypoints: expected"),
+        (("annotations", 1, "keypoints", 2), 3, r"annotations\[1\]: expected 0, 1 or 2"),
+        (("annotations", 0, "image_id"), 5, r"annotations\[0\]: no image has the id 5"),
+        (("annotations", 0, "image_id"), [], r"annotations\[0\]: no image has the id \[\]"),
+        (("annotations", 0, "bbox"), [1, 2, 3], r"annotations\[0\]: expected 4 numbers in bbox, found 3"),
+        (("annotations", 0, "bbox", 2), -4, r"annotations\[0\]: expected a box of positive width and height"),
+        (("annotations",), {}, "a list of objects called 'annotations'"),
+        (("images",), [3], "a list of objects called 'images'"),
+        (("images", 1, "id"), "no. 0", r"images\[1\]: expected an id of its own"),
+        (("images", 1, "file_name"), "../../x.png", r"annotations\[1\]: expected the name of a file below"),
+        (("categories", 1, "keypoints"), ["nose"], "category whose keypoints .*'chin'.* found .*'nose'"),
+    ],
+)
+def test_a_mistake_in_coco_keypoints_is_named_with_its_entry(root, place, value, message):
+    content = coco()
+    node = content
+    for step in place[:-1]:
+        node = node[step]
+    node[place[-1]] = value
+    (root / "train.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"train\.json: .*{message}"):
+        read(root, "train.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b"[" * 10**5, b'{"images": []'])
+@pytest.mark.parametrize("file", ["train.csv", "train.json"])
+def test_what_is_no_such_file_is_named(root, file, content):
+    (root / file).write_bytes(content)
+    with pytest.raises(DataError, match=file.replace(".", r"\.")):
+        read(root, file)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_gives_faces_or_an_error_that_names_it(root, data):
+    file = data.draw(st.sampled_from(["train.csv", "train.json"]))
+    sound = "\n".join([HEADER, *ROWS]) if file == "train.csv" else json.dumps(coco())
+    damaged = bytearray(sound.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(damaged)))
+        damaged[start : start + data.draw(st.integers(0, 8))] = data.draw(
+            st.binary(max_size=6) | st.sampled_from([b"nan", b"-1", b"1e999", b"\0", b'"', b"\n", b"../", b"{}"])
+        )
+    (root / file).write_bytes(bytes(damaged))
+    try:
+        records = read(root, file, allow_partial=True).records
+    except DataError as error:
+        assert str(root) in str(error)
+    else:
+        for record in records:
+            assert record.path.is_relative_to(root) and np.isfinite(record.points[record.labelled]).all()
+            assert record.box is None or (record.box[2:] > record.box[:2]).all()
+
+
+@pytest.mark.parametrize("file", ["train.csv", "train.json"])
+def test_a_run_keeps_its_scheme_when_the_file_is_gone(rendered, config, tmp_path, file):
+    """From a folder of labelled images to a model, and its evaluation without the scheme's file."""
+    records = read_wflw(rendered / "wflw", "train", expected={"train": 24}).records
+    chosen = [60, 72, 54, 16]  # of 98: eye corners, nose, chin
+    content = coco() | {"images": [], "annotations": []}
+    rows = [HEADER]
+    for i, record in enumerate(records):
+        shutil.copy(record.path, tmp_path / f"face {i}.jpg")
+        points, box = record.points[chosen].round(2), record.box
+        rows.append(",".join(map(str, [f"face {i}.jpg", *box, *points.ravel()])))
+        content["images"].append({"id": i, "file_name": f"face {i}.jpg"})
+        content["annotations"].append({
+            "id": i, "image_id": i, "category_id": 7, "bbox": [*box[:2], *(box[2:] - box[:2])],
+            "keypoints": np.pad(points, ((0, 0), (0, 1)), constant_values=2).ravel().tolist(),
+        })  # fmt: skip
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    (tmp_path / "scheme.yaml").write_text(SCHEME)
+    words = (
+        "dataset=custom", f"dataset.root={tmp_path}", f"dataset.reader.train={file}", "data.num_workers=0",
+        "data.batch_size=4",
+    )  # fmt: skip
+    small = ("model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16")
+    cfg = config(
+        "train", *words, f"dataset.scheme={tmp_path}/scheme.yaml", *small, "trainer=cpu", "trainer.max_epochs=1",
+        "callbacks.progress=null", "dataset.test_fraction=0.2",
+    )  # fmt: skip
+    trained = engine.fit(cfg, tmp_path / "run")
+    (tmp_path / "scheme.yaml").unlink()
+    cfg = config("evaluate", *words, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "trainer=cpu")
+    evaluated = engine.evaluate(cfg, tmp_path / "evaluation")
+    assert trained["subsets"]["full"]["count"] == trained["found"] > 0
+    assert evaluated["subsets"] == trained["subsets"] and "inter_ocular" in evaluated["subsets"]["full"]["nme"]
+
+
+def test_a_scheme_is_asked_for(config):
+    cfg = config("train", "dataset=custom", "dataset.root=/nowhere")
+    with pytest.raises(ConfigError, match=r"expected a landmark scheme: dataset\.scheme=FILE\.yaml"):
+        engine.fit(cfg, Path("/nowhere/run"))

@@ -1,0 +1,226 @@
+"""Verifying, caching and showing a data set."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from miniatures import pts_text, save_image, texture, wflw_line, write_joints
+
+from awing.data.images import read_image
+from awing.errors import ConfigError
+from awing.training import engine
+
+COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
+ANNOTATIONS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.txt"
+
+
+@pytest.fixture
+def faces(rendered, tmp_path) -> Path:
+    """A copy of the rendered faces that a test may break."""
+    shutil.copytree(rendered / "synthetic", tmp_path / "data" / "synthetic")
+    return tmp_path / "data" / "synthetic"
+
+
+def prepare(config, root: Path, action: str, *words: str) -> tuple[bool, Path]:
+    output = root.parents[1] / action
+    overrides = "dataset=synthetic", *COUNTS, f"paths.data_dir={root.parent}", f"action={action}", *words
+    return engine.prepare(config("prepare", *overrides), output), output
+
+
+def problems(config, root: Path) -> dict[str, list[str]]:
+    sound, output = prepare(config, root, "verify")
+    report = json.loads((output / "verify.json").read_text())
+    assert sound == (not report["problems"])
+    return report["problems"]
+
+
+def lines(root: Path, split: str) -> list[str]:
+    return (root / ANNOTATIONS.format(split)).read_text().splitlines()
+
+
+def rewrite(root: Path, split: str, number: int, **changes: object) -> str:
+    """Change points, box or name of one line; returns its image's name."""
+    content = lines(root, split)
+    words = content[number].split()
+    values = {
+        "points": np.array(words[:196], float).reshape(98, 2),
+        "box": words[196:200],
+        "name": words[206],
+    } | changes
+    content[number] = wflw_line(values["points"], values["box"], words[200:206], values["name"])
+    (root / ANNOTATIONS.format(split)).write_text("\n".join(content) + "\n")
+    return words[206]
+
+
+def test_a_sound_set_has_no_problem(config, faces):
+    assert problems(config, faces) == {}
+
+
+def test_a_small_person_in_a_whole_image_is_no_problem(config, tmp_path):
+    """The provided box of LSP is the image."""
+    joints = np.random.default_rng(0).uniform((50, 40, 0), (60, 50, 0), (4, 14, 3))
+    write_joints(tmp_path / "lsp", joints, np.zeros((0, 14, 3)))
+    for i in range(4):
+        save_image(tmp_path / f"lsp/lsp_dataset/images/im{i + 1:04d}.jpg", texture(90, 120, seed=i))
+    words = "dataset=lsp", "+dataset.reader.expected={lsp_dataset: 4, lspet_dataset: 0}", f"paths.data_dir={tmp_path}"
+    assert engine.prepare(config("prepare", *words, "action=verify"), tmp_path / "report")
+
+
+def test_every_kind_of_problem_is_found_and_named(config, faces):
+    images = faces / "WFLW_images"
+    broken = rewrite(faces, "train", 0)
+    (images / broken).write_bytes((images / broken).read_bytes()[:2000])
+    beside = rewrite(faces, "train", 1, box=[0, 0, 20, 20])
+    large = rewrite(faces, "test", 0, box=[-2000, -2000, 2500, 2500])
+    away = rewrite(
+        faces, "train", 2, points=np.random.default_rng(0).uniform(400, 500, (98, 2)), box=[400, 400, 500, 500]
+    )
+    collapsed = rewrite(faces, "train", 4, points=np.full((98, 2), 90.0), box=[50, 50, 150, 150])
+    twin = lines(faces, "test")[1].split()[206]
+    original = lines(faces, "train")[3].split()[206]
+    shutil.copy(images / original, images / twin)
+    found = problems(config, faces)
+    assert {kind: len(texts) for kind, texts in found.items()} == {
+        "unreadable images": 1, "boxes beside their face": 2, "implausible points": 2, "in two splits": 1,
+    }  # fmt: skip
+    assert broken in found["unreadable images"][0]
+    assert beside in " ".join(found["boxes beside their face"]) and large in " ".join(found["boxes beside their face"])
+    assert away in (text := " ".join(found["implausible points"]))
+    assert f"{collapsed}: all of its 98 points lie in one place" in text
+    assert twin in found["in two splits"][0] and original in found["in two splits"][0]
+
+
+def test_both_incomplete_lists_are_reported_and_what_is_there_is_checked(config, faces):
+    for split in ("train", "test"):
+        content = lines(faces, split)
+        (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
+    found = problems(config, faces)["annotations"]
+    assert "expected 24 faces, found 22" in found[0] and "expected 8 faces, found 6" in found[1]
+    sound, output = prepare(config, faces, "verify", "dataset.allow_partial=true")
+    assert sound
+    counts = json.loads((output / "verify.json").read_text())["splits"]
+    assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
+
+
+def test_every_missing_picture_is_in_the_report(config, faces):
+    names = [line.split()[206] for line in lines(faces, "train")[:20]]
+    for name in names:
+        (faces / "WFLW_images" / name).unlink()
+    (text,) = problems(config, faces)["annotations"]
+    assert "... and 8 more" in text
+    report = json.loads((faces.parents[1] / "verify" / "verify.json").read_text())
+    assert report["missing"] == {"train": [f"WFLW_images/{name} is missing" for name in sorted(names)]}
+    assert report["splits"]["test"] == {"expected": 8, "found": 8, "faces": "official test faces"}
+
+
+def test_an_incomplete_set_with_a_broken_file_is_both_and_what_reads_is_looked_at(config, tmp_path):
+    folder = tmp_path / "300w" / "afw"
+    folder.mkdir(parents=True)
+    (folder / "a.pts").write_text("version: 1")
+    test = tmp_path / "300w" / "ibug"
+    save_image(test / "b.jpg", texture(90, 120))
+    save_image(folder / "a.jpg", texture(90, 120))
+    (test / "b.pts").write_text(pts_text(np.random.default_rng(0).uniform(20, 80, (68, 2))))
+    words = "dataset=300w", f"paths.data_dir={tmp_path}", "action=verify"
+    assert not engine.prepare(config("prepare", *words), tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "verify.json").read_text())
+    train, broken, _ = report["problems"]["annotations"]
+    assert "afw: expected 337 .pts files, found 1" in train and "a.pts: expected 'version: 1'" in broken
+    assert report["images"] == 1 and report["splits"]["test"]["found"] == 1
+
+
+def test_an_absent_set_is_expected_to_have_its_official_faces(config, tmp_path):
+    words = "dataset=wflw", f"paths.data_dir={tmp_path / 'none'}", "action=verify"
+    assert not engine.prepare(config("prepare", *words), tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "verify.json").read_text())
+    counts = {split: (c["expected"], c["found"]) for split, c in report["splits"].items()}
+    assert counts == {"train": (7125, 0), "val": (375, 0), "test": (2500, 0)}  # 5 % of 7,500 are held out
+    assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
+
+
+def test_faces_that_cannot_be_scored_are_a_problem(config, faces):
+    points = np.random.default_rng(0).uniform(60, 160, (98, 2))
+    points[72] = points[60]
+    name = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
+    (text,) = problems(config, faces)["cannot be scored"]
+    assert name in text and "a normaliser must be positive" in text
+
+
+def test_one_picture_may_have_different_faces_in_two_official_splits(config, faces):
+    """As AFLW's has; the same face in both is a problem."""
+    face = lines(faces, "train")[0].split()
+    other = np.array(face[:196], float).reshape(98, 2) + 2
+    rewrite(faces, "test", 0, points=other, box=face[196:200], name=face[206])
+    assert problems(config, faces) == {}
+    report = json.loads((faces.parents[1] / "verify" / "verify.json").read_text())
+    ((text,),) = report["notes"].values()
+    assert face[206] in text
+    rewrite(faces, "test", 0, points=other - 2, box=face[196:200], name=face[206])
+    assert face[206] in problems(config, faces)["in two splits"][0]
+
+
+def test_a_broken_line_is_reported_with_its_place(config, faces):
+    content = lines(faces, "train")
+    content[4] = "1 2 three"
+    (faces / ANNOTATIONS.format("train")).write_text("\n".join(content) + "\n")
+    (text,) = problems(config, faces)["annotations"]
+    assert "list_98pt_rect_attr_train.txt:5: expected 207 columns, found 3" in text
+
+
+def test_the_cache_is_written_where_training_looks(config, faces, capsys):
+    large = faces / "WFLW_images" / lines(faces, "train")[0].split()[206]
+    picture = read_image(large)
+    save_image(large, np.pad(picture, ((0, 800), (0, 800), (0, 0))))
+    words = ("codec.input_size=64", "codec.heatmap_size=16")
+    assert prepare(config, faces, "cache", *words)[0]
+    files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
+    data = engine.build(config("train", "dataset=synthetic", *COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
+    used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
+    assert files and set(files) <= set(used)
+    (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
+    assert line == (str(sum(path in files for path in used)), str(len(used)))
+
+
+def test_sheets_show_every_split_and_subset(config, faces):
+    sound, output = prepare(config, faces, "show", "codec.input_size=64", "codec.heatmap_size=16")
+    assert sound
+    names = {file.stem for file in output.glob("*.png")}
+    assert {"train_full", "val_full", "test_full", "train_pose"} <= names
+    sheet = read_image(output / "train_full.png")
+    assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
+
+
+def test_a_face_with_unlabelled_points_is_verified_and_shown(config, tmp_path):
+    """One with an unlabelled end of a line, one with a single point; red is the left of each flip pair."""
+    root = tmp_path / "own"
+    (root / "scheme.yaml").parent.mkdir()
+    (root / "scheme.yaml").write_text("names: [left, right, nose]\nflip_pairs: [[left, right]]\nlines: [[left, right]]")
+    rows = ["10,20,40,20,25,35", ",,40,20,25,35", ",,,,25,35"]
+    header = "image,box_x0,box_y0,box_x1,box_y1,x0,y0,x1,y1,x2,y2"
+    (root / "train.csv").write_text("\n".join([header, *(f"{i}.png,0,0,50,50,{row}" for i, row in enumerate(rows))]))
+    for i in range(3):
+        save_image(root / f"{i}.png", np.full((51, 51, 3), 20 * i, np.uint8))
+    words = (
+        "dataset=custom", f"dataset.root={root}", f"dataset.scheme={root}/scheme.yaml", "dataset.val_fraction=0",
+        "dataset.test_fraction=0", "codec.input_size=64", "codec.heatmap_size=16", "augment.flip=1",
+        "augment.rotation=0", "augment.translation=0", "augment.scale=0", "augment.photometric=[]",
+    )  # fmt: skip
+    for action in ("verify", "show"):
+        assert engine.prepare(config("prepare", *words, f"action={action}"), tmp_path / action)
+    noted = json.loads((tmp_path / "verify" / "verify.json").read_text())["notes"]["splits without a face"]
+    assert ["no face in split val" in noted[0], "no face in split test" in noted[1]] == [True, True]
+    sheet = read_image(tmp_path / "show" / "train_full.png").astype(int)
+    assert sheet.shape == (3 * 224, 7 * 224, 3)
+    red, green = sheet[..., 0] - sheet[..., 1] > 100, sheet[..., 1] - sheet[..., 0] > 100
+    (row,) = [i for i in range(3) if red[224 * i : 224 * (i + 1), :224].any()]  # the face with all points
+    for panel in (0, 4):  # plain, and mirrored
+        place = np.s_[224 * row : 224 * (row + 1), 224 * panel : 224 * (panel + 1)]
+        assert np.nonzero(red[place])[1].mean() < np.nonzero(green[place])[1].mean() - 20
+
+
+def test_an_unknown_action_is_refused(config, faces):
+    with pytest.raises(ConfigError, match="Did you mean 'verify'"):
+        prepare(config, faces, "verfy")
