@@ -133,7 +133,7 @@ def measure(records: list[Record], cache: CropCache | None, augment: Augmentatio
         "plain": plain,
         "stage: decode": lambda: [decode_for(picture, matrix) for picture, matrix in pictures],
         "stage: warp": warp_only,
-        "stage: photometric": lambda: [augment.paint(crop, rng) for crop in crops],
+        "stage: photometric": lambda: [augment.apply_photometric(crop, rng) for crop in crops],
         "stage: collate": lambda: [default_collate(samples[i : i + BATCH]) for i in range(0, len(samples), BATCH)],
     }
     return speeds(tasks, len(records), rounds)  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ def main() -> None:
     records = [every[i] for i in np.random.default_rng(0).choice(len(every), options.faces, replace=False)]
     with tempfile.TemporaryDirectory() as folder:
         large = photographs(records, Path(folder))
-        cache = CropCache(Path(folder) / "cache", Path(folder), SIZE, augment.reach)
+        cache = CropCache(Path(folder) / "cache", Path(folder), SIZE, augment.max_extent)
         common = (large, SCHEME, SIZE, "landmarks", 1.25, ["inter_ocular"], [])
         for record, matrix in zip(large, LandmarkDataset(*common).matrices, strict=True):
             cache.write(record, matrix)

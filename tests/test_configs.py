@@ -80,7 +80,7 @@ LOSSES = {"mse": "MSELoss", "aw": "AdaptiveWingLoss", "l1": "L1Loss", "wing": "W
 def test_the_methods_are_what_the_paper_abbreviates(config):
     """AW = awing, WM = dilated, WM_base = base; B, C and CB as in Table 7."""
     for name in names("method"):
-        cfg = config("train", f"method={name}")
+        cfg = config("train", f"ablation={name}")
         parts = name.removesuffix("_base").split("_")
         assert cfg.loss._target_.endswith(f".{LOSSES[parts[0]]}")
         weights = "base_weight_map" if name.endswith("base") else "dilated_weight_map" if "wm" in parts else "ones_like"
@@ -92,7 +92,7 @@ def test_the_methods_are_what_the_paper_abbreviates(config):
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("scale", [[], ["scale=cpu", "dataset=synthetic"]])
+@pytest.mark.parametrize("scale", [[], ["preset=cpu", "dataset=synthetic"]])
 def test_every_job_of_every_table_builds(config, name, scale):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         sweeper = compose("train", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper

@@ -46,7 +46,7 @@ class Checkpoint:
     Args:
         path: The file.
         config: The composed configuration, plain values; of weights that were passed on, what using them needs.
-        cut: :attr:`awing.data.datamodule.LandmarkDataModule.cut`: which faces were held out.
+        held_out: :attr:`awing.data.datamodule.LandmarkDataModule.held_out`: which faces were held out.
         step: Optimizer steps that were made.
         state_dict: Weights that the checkpoint would be used with: the average where the run kept one.
         confidence: What :mod:`awing.training.calibration` fitted: slope, offset, radius, normaliser; None without.
@@ -55,7 +55,7 @@ class Checkpoint:
 
     path: Path
     config: dict[str, Any]
-    cut: dict[str, float]
+    held_out: dict[str, float]
     step: int
     state_dict: dict[str, Tensor]
     confidence: dict[str, Any] | None = None
@@ -201,7 +201,13 @@ class Checkpoint:
         config["trainer"] = {"precision": self.config["trainer"]["precision"]}
         if "loss" in self.config:
             config["loss"] = self.config["loss"]
-        about = {"format": FORMAT, "config": config, "cut": self.cut, "step": self.step, "confidence": self.confidence}
+        about = {
+            "format": FORMAT,
+            "config": config,
+            "cut": self.held_out,
+            "step": self.step,
+            "confidence": self.confidence,
+        }
         tensors = {
             name.removeprefix("network."): (value.half() if half and value.is_floating_point() else value).contiguous()
             for name, value in self.state_dict.items()

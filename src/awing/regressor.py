@@ -37,7 +37,7 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Factor of each stack's loss; None is 1 for all.
         boundary_weight: Factor of the boundary channel's loss.
         config: Composed configuration, kept in every checkpoint.
-        flip: A test averages the maps with those of the mirrored crop, at twice the time.
+        flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
         config: dict[str, Any] | None = None,
-        flip: bool = False,
+        flip_test: bool = False,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self.loss, self.weight_map = codec, loss, weight_map
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.stack_weights, self.boundary_weight = stack_weights, boundary_weight
-        self.config, self.flip = config or {}, flip
+        self.config, self.flip_test = config or {}, flip_test
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
@@ -80,9 +80,9 @@ class LandmarkRegressor(pl.LightningModule):
         return maps
 
     def predict_maps(self, image: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """RGB crops -> the maps that a test decodes: the last stack's; with ``flip``, averaged with the mirror's."""
+        """RGB crops -> the last stack's maps; with ``flip_test``, averaged with those of the mirrored crop."""
         maps: Tensor = self(image)[-1]
-        return (maps + self.codec.mirror(self(image.flip(-1))[-1])) / 2 if self.flip else maps
+        return (maps + self.codec.flip_heatmaps(self(image.flip(-1))[-1])) / 2 if self.flip_test else maps
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         outputs, labelled = self(batch["image"]), batch["labelled"]

@@ -21,7 +21,7 @@ def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
         usage: What ``--help`` prints.
     """
     words = sys.argv[1:]
-    with sentences():
+    with exit_on_user_error():
         if not words or {"--help", "-h"} & set(words):
             print(usage)
             status = 0
@@ -31,7 +31,7 @@ def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """End an error that a user can act on, or the system's, in a sentence, and exit with 1."""
     try:
         yield

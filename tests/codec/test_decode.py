@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awing.codec.decode import peak, quarter_shift, taylor_shift
+from awing.codec.decode import heatmap_argmax, quarter_shift, refine_dark
 
 MIDDLE = torch.tensor([[[1, 1]]])
-SHIFTS = [quarter_shift, taylor_shift]
+SHIFTS = [quarter_shift, refine_dark]
 
 
 def one(rows):
@@ -26,7 +26,7 @@ def gaussian(center, covariance, shape):
 
 def test_peak_of_every_map_of_a_batch():
     maps = np.random.default_rng(0).random((3, 5, 4, 7)).astype(np.float32)
-    pixel, score = peak(torch.from_numpy(maps))
+    pixel, score = heatmap_argmax(torch.from_numpy(maps))
     for b in range(3):
         for k in range(5):
             y, x = np.unravel_index(maps[b, k].argmax(), (4, 7))
@@ -38,7 +38,7 @@ def test_peak_of_every_map_of_a_batch():
 def test_peak_of_a_plateau_is_one_of_its_pixels(level):
     maps = torch.full((1, 1, 4, 5), level - 1)
     maps[..., 1:3, 2:4] = level
-    (pixel,), (score,) = (tensor[0] for tensor in peak(maps))
+    (pixel,), (score,) = (tensor[0] for tensor in heatmap_argmax(maps))
     assert score == level
     assert maps[0, 0, pixel[1], pixel[0]] == level
 
@@ -70,7 +70,7 @@ def test_taylor_shift_by_hand():
     # ln f = -x^2 + x y - y^2 + 0.3 x + 0.1 y: the gradient vanishes where -2 x + y = -0.3 and x - 2 y = -0.1
     y, x = np.mgrid[-1:2, -1:2]
     maps = one(np.exp(-(x**2) + x * y - y**2 + 0.3 * x + 0.1 * y))
-    np.testing.assert_allclose(taylor_shift(maps, MIDDLE)[0, 0], [0.7 / 3, 0.5 / 3], rtol=1e-5)
+    np.testing.assert_allclose(refine_dark(maps, MIDDLE)[0, 0], [0.7 / 3, 0.5 / 3], rtol=1e-5)
 
 
 @settings(max_examples=100, deadline=None)
@@ -84,13 +84,13 @@ def test_taylor_shift_is_exact_on_any_gaussian(offset, widths, turn, height):
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     covariance = axes @ np.diag(np.square(widths)) @ axes.T
     maps = one(height * gaussian(np.array([3, 2]) + offset, covariance, (5, 7)))
-    np.testing.assert_allclose(taylor_shift(maps, torch.tensor([[[3, 2]]]))[0, 0], offset, atol=2e-4)
+    np.testing.assert_allclose(refine_dark(maps, torch.tensor([[[3, 2]]]))[0, 0], offset, atol=2e-4)
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_maps_of_a_batch_do_not_mix(shift):
     maps = torch.rand(3, 4, 6, 5, generator=torch.Generator().manual_seed(0))
-    pixel, _ = peak(maps)
+    pixel, _ = heatmap_argmax(maps)
     found = shift(maps, pixel)
     for b in range(3):
         for k in range(4):
@@ -107,9 +107,9 @@ def test_maps_of_a_batch_do_not_mix(shift):
 )
 def test_shifts_stay_within_the_pixel_and_the_map(seed, shape, scale, power):
     maps = torch.from_numpy(np.random.default_rng(seed).normal(0, 1, (2, 3, *shape)) ** power * scale).float()
-    pixel, _ = peak(maps)
+    pixel, _ = heatmap_argmax(maps)
     assert (quarter_shift(maps, pixel).abs() <= 0.25).all()
-    found = taylor_shift(maps, pixel)
+    found = refine_dark(maps, pixel)
     assert (found.abs() <= 0.5).all()
     last = torch.tensor([shape[1] - 1, shape[0] - 1])
     assert (found[(pixel == 0) | (pixel == last)] == 0).all()
@@ -134,13 +134,13 @@ def test_no_shift_without_a_lead(shift):
 
 def test_no_refined_shift_towards_a_saddle():
     slanted = one([[0.99, 0.9, 0.1], [0.95, 1, 0.8], [0.1, 0.9, 0.99]])  # a ridge from corner to corner
-    assert taylor_shift(slanted, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
+    assert refine_dark(slanted, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (6, 0), (0, 4), (6, 4)])
 def test_no_shift_in_a_corner(corner):
     maps = one(gaussian((corner[0] + 0.3, corner[1] - 0.4), np.eye(2) * 3, (5, 7)))
-    pixel, _ = peak(maps)
+    pixel, _ = heatmap_argmax(maps)
     assert tuple(pixel[0, 0].tolist()) == corner
     for shift in SHIFTS:
         assert shift(maps, pixel)[0, 0].tolist() == [0.0, 0.0]
@@ -153,5 +153,5 @@ def test_on_one_border_the_refined_shift_runs_along_it(transpose, outwards):
     pixel, expected = torch.tensor([[[0, 2]]]), [0.0, 0.3]
     if transpose:
         maps, pixel, expected = maps.mT, pixel.flip(-1), expected[::-1]
-    np.testing.assert_allclose(taylor_shift(maps, pixel)[0, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(refine_dark(maps, pixel)[0, 0], expected, atol=1e-4)
     assert quarter_shift(maps, pixel)[0, 0].tolist() == [0.0, 0.0]

@@ -272,10 +272,11 @@ def test_mirrored_maps_are_those_of_the_mirrored_points(codec: HeatmapCodec) -> 
     mirrored = points[:, codec.scheme.flip_permutation].clone()
     mirrored[..., 0] = codec.input_size - 1 - mirrored[..., 0]
     maps = codec.encode(points, everything(points))
-    back = codec.mirror(codec.encode(mirrored, everything(points)))
+    back = codec.flip_heatmaps(codec.encode(mirrored, everything(points)))
     torch.testing.assert_close(back, maps, atol=2e-4, rtol=0)
     torch.testing.assert_close(
-        codec.mirror(maps[:, :-1] if codec.boundary else maps), codec.mirror(maps)[:, : back.shape[1] - codec.boundary]
+        codec.flip_heatmaps(maps[:, :-1] if codec.boundary else maps),
+        codec.flip_heatmaps(maps)[:, : back.shape[1] - codec.boundary],
     )
     assert (back.flip(-1) - maps).abs().max() > 0.5
 
@@ -285,5 +286,5 @@ def test_floored_maps_are_not_mirrored() -> None:
     codec = HeatmapCodec("ibug68", center="floor")
     maps = single(codec, 127.9, 100.0), single(codec, 255 - 127.9, 100.0)
     assert maps[0].argmax() % 64 == 31 and maps[1].flip(-1).argmax() % 64 == 32
-    with pytest.raises(ConfigError, match="leave flip=false"):
-        codec.mirror(torch.zeros(1, 69, 64, 64))
+    with pytest.raises(ConfigError, match="leave flip_test=false"):
+        codec.flip_heatmaps(torch.zeros(1, 69, 64, 64))

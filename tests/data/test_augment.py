@@ -80,7 +80,7 @@ def test_zero_is_the_identity():
         draw = augmentation.draw(256, rng(seed))
         np.testing.assert_allclose(draw.matrix, np.eye(3), atol=1e-12)
         assert draw.flip is False
-        np.testing.assert_array_equal(augmentation.paint(CROP, rng(seed)), CROP)
+        np.testing.assert_array_equal(augmentation.apply_photometric(CROP, rng(seed)), CROP)
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 1.0}, {"scale": -0.1}, {"flip": 50}, {"flip": -0.5},
@@ -116,7 +116,7 @@ class Mark(albumentations.ImageOnlyTransform):
 
 
 def fired(augmentation: Augmentation, generator: np.random.Generator) -> tuple[bool, ...]:
-    painted = augmentation.paint(np.zeros((4, 4, 3), dtype=np.uint8), generator)
+    painted = augmentation.apply_photometric(np.zeros((4, 4, 3), dtype=np.uint8), generator)
     return tuple((painted == 255).all((0, 1)).tolist())
 
 
@@ -146,8 +146,8 @@ def recipe(config, name: str) -> Augmentation:
 @pytest.mark.parametrize("name", ["paper", "modern"])
 def test_the_same_generator_paints_the_same_whatever_came_before(config, name):
     augmentation, other = recipe(config, name), recipe(config, name)
-    first = [augmentation.paint(CROP, rng(i)) for i in range(40)]
-    again = [other.paint(CROP, rng(i)) for i in reversed(range(40))][::-1]
+    first = [augmentation.apply_photometric(CROP, rng(i)) for i in range(40)]
+    again = [other.apply_photometric(CROP, rng(i)) for i in reversed(range(40))][::-1]
     np.testing.assert_array_equal(first, again)
     assert len({image.tobytes() for image in first}) > 15  # most of the others are untouched
 
@@ -161,7 +161,7 @@ def test_the_configured_transforms_run_and_leave_their_share_alone(config, name,
     crop = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     same = 0
     for i in range(total):
-        painted = augmentation.paint(crop, rng(i))
+        painted = augmentation.apply_photometric(crop, rng(i))
         assert painted.shape == crop.shape and painted.dtype == np.uint8
         same += np.array_equal(painted, crop)
     assert binom.ppf(0.001, total, untouched) <= same <= binom.ppf(0.999, total, untouched)
@@ -170,7 +170,7 @@ def test_the_configured_transforms_run_and_leave_their_share_alone(config, name,
 def test_painting_leaves_its_input_alone(config):
     augmentation, crop = recipe(config, "modern"), CROP.copy()
     for i in range(40):
-        augmentation.paint(crop, rng(i))
+        augmentation.apply_photometric(crop, rng(i))
         np.testing.assert_array_equal(crop, CROP)
 
 
@@ -178,5 +178,5 @@ def test_occlusion_hides_at_most_two_holes_of_two_fifths(config):
     (dropout,) = [t for t in recipe(config, "paper").photometric if isinstance(t, albumentations.CoarseDropout)]
     augmentation = Augmentation(photometric=[dropout])
     grey = np.full((100, 100, 3), 128, dtype=np.uint8)
-    hidden = [int((augmentation.paint(grey, rng(i)) != grey).any(2).sum()) for i in range(100)]
+    hidden = [int((augmentation.apply_photometric(grey, rng(i)) != grey).any(2).sum()) for i in range(100)]
     assert 1000 < max(hidden) <= 2 * 40 * 40

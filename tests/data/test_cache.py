@@ -27,7 +27,7 @@ SIZE = 64
 
 
 def cached(folder: Path) -> CropCache:
-    return CropCache(folder / "cache", folder, SIZE, PAPER.reach)
+    return CropCache(folder / "cache", folder, SIZE, PAPER.max_extent)
 
 
 def dataset(records, cache=None) -> LandmarkDataset:
@@ -98,7 +98,7 @@ def test_the_reach_covers_every_augmented_crop():
             np.abs(apply(np.linalg.inv(augmentation.draw(SIZE, rng).matrix), corners) - (SIZE - 1) / 2).max()
             for _ in range(3000)
         ]
-        assert 0.85 * augmentation.reach * SIZE < max(far) <= augmentation.reach * SIZE + 1e-9
+        assert 0.85 * augmentation.max_extent * SIZE < max(far) <= augmentation.max_extent * SIZE + 1e-9
 
 
 def written(folder: Path, *records) -> Path:
@@ -147,7 +147,7 @@ def test_what_is_not_the_caches_own_is_kept_and_leftovers_are_not(tmp_path):
     file = written(tmp_path, record)
     (file.parent / "mine-a.jpg").write_bytes(b"")
     file.with_suffix(".12-34").write_bytes(b"")  # a writing was killed
-    other = CropCache(file.parent, tmp_path, 2 * SIZE, PAPER.reach)  # other settings
+    other = CropCache(file.parent, tmp_path, 2 * SIZE, PAPER.max_extent)  # other settings
     assert other.write(record, record_matrix(record, "provided", 1.0, 2 * SIZE)) != file
     other.finish()
     assert file.exists() and (file.parent / "mine-a.jpg").exists() and not file.with_suffix(".12-34").exists()
@@ -180,9 +180,9 @@ def test_other_settings_are_other_files(tmp_path):
     written(tmp_path, record)
     wider = record_matrix(record, "provided", 1.25, SIZE)
     assert cached(tmp_path).picture(record, wider)[0] is record
-    assert CropCache(tmp_path / "cache", tmp_path, SIZE, PAPER.reach + 0.1).picture(record, matrix)[0] is record
+    assert CropCache(tmp_path / "cache", tmp_path, SIZE, PAPER.max_extent + 0.1).picture(record, matrix)[0] is record
     double = record_matrix(record, "provided", 1.0, 2 * SIZE)
-    assert CropCache(tmp_path / "cache", tmp_path, 2 * SIZE, PAPER.reach).picture(record, double)[0] is record
+    assert CropCache(tmp_path / "cache", tmp_path, 2 * SIZE, PAPER.max_extent).picture(record, double)[0] is record
 
 
 def test_what_saves_nothing_is_not_cached(tmp_path):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from awing.arrays import Batch
 from awing.data.augment import Augmentation
 from awing.data.datamodule import LandmarkDataModule
-from awing.data.loading import per_device
+from awing.data.loading import per_device_batch_size
 from awing.data.readers import read_wflw
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError
@@ -145,8 +145,8 @@ def test_validation_faces_stay_when_the_official_test_faces_come_or_go(root, wit
     arguments = {"val_fraction": 0.25, "test_fraction": 0.25, "allow_partial": True}
     cut, official = module(without_test, **arguments), module(root, **arguments)
     assert parts(cut)["val"] == parts(official)["val"]
-    assert cut.cut == {"val_fraction": 0.25, "test_fraction": 0.25, "split_seed": 0}
-    assert official.cut == {"val_fraction": 0.25, "test_fraction": 0.0, "split_seed": 0}
+    assert cut.held_out == {"val_fraction": 0.25, "test_fraction": 0.25, "split_seed": 0}
+    assert official.held_out == {"val_fraction": 0.25, "test_fraction": 0.0, "split_seed": 0}
 
 
 def test_official_test_faces_are_never_cut(root, caplog):
@@ -257,13 +257,13 @@ def test_a_batch_larger_than_the_data_is_refused(root):
 
 @pytest.mark.parametrize(("batch_size", "devices", "share"), [(8, 1, 8), (8, 2, 4), (12, 4, 3)])
 def test_a_device_gets_its_share_of_the_batch(batch_size, devices, share):
-    assert per_device(batch_size, devices) == share
+    assert per_device_batch_size(batch_size, devices) == share
 
 
 @pytest.mark.parametrize(("batch_size", "devices"), [(8, 3), (1, 2), (0, 1), (-4, 2)])
 def test_a_batch_that_the_devices_do_not_divide_is_refused(batch_size, devices):
     with pytest.raises(ConfigError, match=rf"data\.batch_size {batch_size} is global.*{devices} devices"):
-        per_device(batch_size, devices)
+        per_device_batch_size(batch_size, devices)
 
 
 def test_a_face_to_score_whose_normaliser_is_zero_is_named(root, tmp_path):

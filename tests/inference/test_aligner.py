@@ -180,7 +180,7 @@ def test_averaged_with_the_mirrored_face_a_mirrored_picture_has_mirrored_points(
     edge = image.shape[1] - 1
     apart = {}
     for flip in (False, True):
-        aligner = Aligner(checkpoint, "cpu", flip=flip)
+        aligner = Aligner(checkpoint, "cpu", flip_test=flip)
         points = aligner(image, [box]).points[0]
         mirrored = aligner(image[:, ::-1].copy(), [[edge - box[2], box[1], edge - box[0], box[3]]]).points[0]
         mirrored = mirrored[aligner.scheme.flip_permutation]

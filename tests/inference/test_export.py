@@ -81,8 +81,8 @@ def test_the_script_of_the_docs_finds_the_aligners_points(files, rendered, tmp_p
 def test_safetensors_come_back(shipped, tmp_path, half):
     export(shipped, tmp_path / "weights.safetensors", half=half)
     back = Checkpoint.read(tmp_path / "weights.safetensors")
-    assert (back.config, back.cut, back.step, back.confidence) == (
-        shipped.config, shipped.cut, shipped.step, shipped.confidence,
+    assert (back.config, back.held_out, back.step, back.confidence) == (
+        shipped.config, shipped.held_out, shipped.step, shipped.confidence,
     )  # fmt: skip
     for name, value in shipped.state_dict.items():  # float16 as shipped: nothing more is lost
         assert torch.equal(back.state_dict[name], value), name

@@ -19,7 +19,7 @@ from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Aligner
 from awing.inference.predict import Options, predict
 from awing.training import engine
-from awing.words import parse, sentences
+from awing.words import exit_on_user_error, parse
 
 ROOT = Path(__file__).parents[2]
 BOX = "60,60,190,190"
@@ -370,10 +370,10 @@ def test_output_that_cannot_be_written_ends_without_a_traceback(into, said, unbu
 
 @pytest.mark.parametrize("error", [TimeoutError("of a library"), BrokenPipeError(errno.EPIPE, "Broken pipe")])
 def test_an_error_of_a_library_keeps_its_traceback(error):
-    with pytest.raises(type(error)), sentences():
+    with pytest.raises(type(error)), exit_on_user_error():
         raise error
 
 
 def test_an_error_of_the_system_is_a_sentence():
-    with pytest.raises(SystemExit, match="error: x: No such file"), sentences():
+    with pytest.raises(SystemExit, match="error: x: No such file"), exit_on_user_error():
         Path("x").read_text()

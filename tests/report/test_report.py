@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from awing.errors import ConfigError, DataError
 from awing.metrics import auc, failure_rate
 from awing.report import write_report
-from awing.report.runs import Run, gather
+from awing.report.runs import Run, load_runs
 from awing.report.statistics import mean_interval
 from awing.report.tables import read_tables
 from awing.training import engine
@@ -29,14 +29,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def base(config):
     """The paper's recipe on WFLW by landmarks, as a run's config.yaml has it."""
-    cfg = config("train", "experiment=table7", "method=aw_wm", "output=run", "dataset.crop_scale=1.25")
+    cfg = config("train", "experiment=table7", "ablation=aw_wm", "output=run", "dataset.crop_scale=1.25")
     return OmegaConf.to_container(cfg, resolve=True)
 
 
 @pytest.fixture(scope="module")
 def whole(config):
     """The same with boundary and coordinates."""
-    cfg = config("train", "experiment=table7", "method=aw_wm_b_c_cb", "output=run")
+    cfg = config("train", "experiment=table7", "ablation=aw_wm_b_c_cb", "output=run")
     return OmegaConf.to_container(cfg, resolve=True)
 
 
@@ -195,7 +195,7 @@ def test_seeds_are_a_mean_with_sample_spread_and_the_papers_protocol_a_differenc
 )
 def test_another_protocol_gets_no_difference_and_is_named(leave, tables, tmp_path, changes, said):
     leave("run", **changes)
-    (run,), _, _ = gather(tmp_path / "runs")
+    (run,), _, _ = load_runs(tmp_path / "runs")
     entry = tables["table7"].filled([run])[4][0]
     assert entry.texts == ("4.30", "4.50", "")
     assert any(said in words for words in entry.cell.deviations(run))
@@ -479,7 +479,7 @@ def test_real_runs_are_gathered_with_the_numbers_that_they_wrote(config, rendere
         "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8", "model=small",
         "trainer=cpu", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
         "data.batch_size=4", "data.num_workers=0", "trainer.max_epochs=2", "callbacks.progress=null",
-        "report.table=table7", "report.scale=cpu", f"paths.data_dir={rendered}",
+        "report.table=table7", "report.preset=cpu", f"paths.data_dir={rendered}",
     ]  # fmt: skip
     found = {}
     for row, loss in (("MSE", "mse"), ("AW", "awing")):
@@ -495,7 +495,7 @@ def test_real_runs_are_gathered_with_the_numbers_that_they_wrote(config, rendere
         assert line["faces"] == "8" and float(line["NME %"]) == pytest.approx(nme, abs=0.005)
         assert float(line["NME %, from"]) < nme < float(line["NME %, to"])
     assert intervals[1]["against"] == "MSE" and "Not read" not in text
-    runs, _, _ = gather(tmp_path / "runs")
+    runs, _, _ = load_runs(tmp_path / "runs")
     assert all(sorted(run.curves[column]) == [1, 2] for run in runs for column in ("val/nme", "train/mse_fg"))
 
 

@@ -191,7 +191,7 @@ def test_a_run_is_not_continued_where_the_cut_changed(config, rendered, tmp_path
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_a_batch(config, rendered, tmp_path, name):
-    own = ["scale=cpu", "dataset=synthetic"] if name.startswith("table") or name == "claims" else []
+    own = ["preset=cpu", "dataset=synthetic"] if name.startswith("table") or name == "claims" else []
     cfg = config("train", f"experiment={name}", *own, f"paths.data_dir={rendered}", "dataset.allow_partial=true")
     cfg.dataset.val_fraction = 0.1
     if "expected" in cfg.dataset.reader:

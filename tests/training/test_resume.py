@@ -16,7 +16,7 @@ from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, CheckpointError, ConfigError, DamagedCheckpoint
 from awing.regressor import LandmarkRegressor
 from awing.training import resume
-from awing.training.callbacks import StopOnNonFinite
+from awing.training.callbacks import TerminateOnNaN
 from awing.training.loggers import MetricsLogger
 from awing.training.resume import WholeCheckpoints
 
@@ -194,7 +194,7 @@ def test_an_error_after_two_steps_is_not_the_checkpoints(
         if trainer.global_step == step:
             raise raised
 
-    monkeypatch.setattr(StopOnNonFinite, "on_train_batch_start", fail)
+    monkeypatch.setattr(TerminateOnNaN, "on_train_batch_start", fail)
     words = "test=false", "trainer.max_epochs=3", f"resume={short / 'checkpoints' / 'last.ckpt'}", *AVERAGED
     with pytest.raises(becomes, match="of a user's callback"):
         run(config, rendered, tmp_path, *words)

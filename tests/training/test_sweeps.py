@@ -70,7 +70,11 @@ def test_without_gpus_nothing_is_claimed(monkeypatch):
     ("overrides", "given", "name"),
     [
         (["loss.omega=10", "output=/a/b"], ["loss.omega=10,12", "output=/a/b", "-m"], "loss.omega-10"),
-        (["method=aw", "experiment=table7"], ["experiment=table7"], "method-aw"),  # swept by the experiment's own file
+        (
+            ["ablation=aw", "experiment=table7"],
+            ["experiment=table7"],
+            "ablation-aw",
+        ),  # swept by the experiment's own file
         (["+trainer.x=1", "seed=0"], ["+trainer.x=1,2", "seed=range(0,2)"], "trainer.x-1_seed-0"),
         (["seed=0"], ["seed=0"], "0"),
     ],

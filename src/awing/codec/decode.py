@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def peak(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
     """Highest pixel of each map.
 
     Args:
@@ -17,7 +17,7 @@ def peak(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Te
     Example:
         >>> maps = torch.zeros(1, 1, 3, 4)
         >>> maps[0, 0, 2, 1] = 0.8
-        >>> peak(maps)
+        >>> heatmap_argmax(maps)
         (tensor([[[1, 2]]]), tensor([[0.8000]]))
     """
     score, index = maps.flatten(2).max(-1)
@@ -45,7 +45,7 @@ def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -
     return 0.25 * slope.sign() * inside.all(-1, keepdim=True)
 
 
-def taylor_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
     """Newton's step on the logarithm of the map, ``-H^-1 g`` by finite differences: exact for a Gaussian.
 
     The idea of DARK (Zhang et al., CVPR 2020), without its blur.
@@ -61,7 +61,7 @@ def taylor_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) ->
     Example:
         >>> x = torch.arange(5.0)
         >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]
-        >>> taylor_shift(maps, torch.tensor([[[2, 2]]]))
+        >>> refine_dark(maps, torch.tensor([[[2, 2]]]))
         tensor([[[-0.3000,  0.1000]]])
     """
     around, inside = _neighbourhood(maps, pixel)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from awing.codec.boundary import boundary_map
-from awing.codec.decode import peak, quarter_shift, taylor_shift
+from awing.codec.decode import heatmap_argmax, quarter_shift, refine_dark
 from awing.errors import ConfigError, check_choice
 from awing.schemes import Scheme, get_scheme
 
@@ -167,14 +167,14 @@ class HeatmapCodec:
                 f"found {tuple(maps.shape)}"
             )
         maps = maps[:, :k].float()
-        pixel, score = peak(maps)
+        pixel, score = heatmap_argmax(maps)
         if self.decoder == "quarter":
             return self._to_crop(pixel + quarter_shift(maps, pixel)), score
         if self.decoder == "refined":
-            return self._to_crop(pixel + taylor_shift(maps, pixel)), score
+            return self._to_crop(pixel + refine_dark(maps, pixel)), score
         return self._to_crop(pixel.float()), score
 
-    def mirror(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def flip_heatmaps(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Maps of a mirrored crop -> those of the crop: mirrored back, and each landmark's map given to its partner.
 
         Args:
@@ -186,13 +186,13 @@ class HeatmapCodec:
         >>> codec = HeatmapCodec("ibug68")
         >>> maps = torch.zeros(1, 69, 64, 64)
         >>> maps[0, 36, 20, 10] = 1.0  # the outer corner of the eye that is on the left in the mirrored crop
-        >>> codec.mirror(maps)[0, 45, 20].argmax()
+        >>> codec.flip_heatmaps(maps)[0, 45, 20].argmax()
         tensor(53)
         """
         if self.center == "floor":
             raise ConfigError(
                 "codec.center=floor draws maps off the crop's centre: those of a mirrored crop lie beside them, and an "
-                "average is of neither; leave flip=false"
+                "average is of neither; leave flip_test=false"
             )
         channels = torch.arange(maps.shape[1], device=maps.device)
         channels[: self.scheme.num_landmarks] = torch.from_numpy(self.scheme.flip_permutation).to(maps.device)

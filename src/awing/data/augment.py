@@ -19,7 +19,7 @@ Transform = albumentations.BasicTransform | albumentations.BaseCompose
 
 
 @dataclass(frozen=True)
-class Draw:
+class AugmentParams:
     """One sample's geometry: its matrix (crop px -> crop px), and whether it mirrors."""
 
     matrix: Matrix
@@ -67,16 +67,16 @@ class Augmentation:
         self.photometric = albumentations.Compose(list(photometric))
 
     @property
-    def reach(self) -> float:
+    def max_extent(self) -> float:
         """How far from the crop's centre, along an axis, a pixel may come from; in sides of the crop.
 
-        >>> round(Augmentation(rotation=50, translation=25, scale=0.15).reach, 3)  # 0.5 of a plain crop
+        >>> round(Augmentation(rotation=50, translation=25, scale=0.15).max_extent, 3)  # 0.5 of a plain crop
         0.994
         """
         turn = np.deg2rad(min(self.rotation, 45))
         return float((0.5 + self.translation / 256) * (np.cos(turn) + np.sin(turn)) / (1 - self.scale))
 
-    def draw(self, size: int, rng: np.random.Generator) -> Draw:
+    def draw(self, size: int, rng: np.random.Generator) -> AugmentParams:
         """Draw the geometry of one sample for a crop of ``size`` px."""
         angle, zoom, dx, dy = rng.uniform(-1, 1, 4)
         flip = bool(rng.random() < self.flip)
@@ -84,9 +84,9 @@ class Augmentation:
         matrix = augmentation_matrix(
             size, angle=angle * self.rotation, zoom=1 + zoom * self.scale, dx=dx * pixels, dy=dy * pixels, flip=flip
         )
-        return Draw(matrix, flip)
+        return AugmentParams(matrix, flip)
 
-    def paint(self, crop: Image, rng: np.random.Generator) -> Image:
+    def apply_photometric(self, crop: Image, rng: np.random.Generator) -> Image:
         """Apply the photometric transforms to the crop; the array that is passed in may be returned.
 
         All of them draw from ``rng`` in turn, so that they fire independently; albumentations' own seeding gives each

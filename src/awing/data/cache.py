@@ -38,11 +38,11 @@ class CropCache:
         folder: Where the files are.
         root: The data set's folder; the index names pictures from there.
         size: Side of the crop, px.
-        reach: :attr:`awing.data.augment.Augmentation.reach`.
+        max_extent: :attr:`awing.data.augment.Augmentation.max_extent`.
     """
 
-    def __init__(self, folder: Path, root: Path, size: int, reach: float) -> None:
-        self.folder, self.root, self.size, self.reach = folder, root, size, reach
+    def __init__(self, folder: Path, root: Path, size: int, max_extent: float) -> None:
+        self.folder, self.root, self.size, self.max_extent = folder, root, size, max_extent
         self.states: dict[str, list[int | str]] = {}  # of the pictures that were hashed here
         self._lock = threading.Lock()
 
@@ -94,14 +94,14 @@ class CropCache:
         """Where the crop of a face would be; None where its picture cannot be read. ``afresh`` trusts no index."""
         content = self._content(record.path, afresh)
         view = self._view(matrix)[0].round(3).tolist()
-        crop = f"{VERSION}/{QUALITY}/{record.entry}/{view}/{self.size}/{self.reach:.3f}"
+        crop = f"{VERSION}/{QUALITY}/{record.entry}/{view}/{self.size}/{self.max_extent:.3f}"
         return self.folder / f"{content[:16]}-{hashlib.sha256(crop.encode()).hexdigest()[:16]}.jpg" if content else None
 
     def _view(self, matrix: Matrix) -> tuple[Matrix, int]:
         """Cached px -> source px, and the side of the cached square."""
         zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         factor = reduction(zoom)
-        half = (self.reach * self.size + 1) / zoom  # source px; one px more for the interpolation
+        half = (self.max_extent * self.size + 1) / zoom  # source px; one px more for the interpolation
         center = apply(np.linalg.inv(matrix), np.full((1, 2), (self.size - 1) / 2))[0]
         x, y = np.floor((center - half) / factor) * factor
         return shift(x, y) @ reduced_to_source(factor), int(np.ceil(2 * half / factor)) + 1

@@ -17,7 +17,7 @@ from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
-from awing.data.loading import EpochLoader, EpochSampler, per_device, start_worker
+from awing.data.loading import EpochLoader, EpochSampler, per_device_batch_size, start_worker
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
@@ -120,7 +120,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             check_choice(
                 f"a normaliser of {self.scheme.name}", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS]
             )
-        self.cut = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
+        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.allow_partial = allow_partial
         self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
         self.seed, self.worker_timeout = seed, worker_timeout
@@ -134,7 +134,7 @@ class LandmarkDataModule(pl.LightningDataModule):
                 )
         self.cache: CropCache | None = None
         if cache and augmentation:
-            self.cache = CropCache(Path(cache), self.root, input_size, augmentation.reach)
+            self.cache = CropCache(Path(cache), self.root, input_size, augmentation.max_extent)
         self.jitter: BoxJitter | None = None
         self.annotations: dict[str, Annotations] = {}
 
@@ -176,8 +176,8 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def _advice(self, split: Split) -> str:
         key = f"dataset.{split}_fraction"
-        if split != "train" and self.cut[f"{split}_fraction"] and self.annotations["train"].records:
-            return f"No training image lies in {key}={self.cut[f'{split}_fraction']}: give a larger one"
+        if split != "train" and self.held_out[f"{split}_fraction"] and self.annotations["train"].records:
+            return f"No training image lies in {key}={self.held_out[f'{split}_fraction']}: give a larger one"
         cut = f"cut it from the training images with {key}=0.1"
         return {"train": "Put its files there", "val": cut.capitalize(), "test": f"Put its files there, or {cut}"}[
             split
@@ -185,17 +185,17 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
-        if split == "test" and not self.cut["test_fraction"]:
+        if split == "test" and not self.held_out["test_fraction"]:
             return "official test faces"
         return (
             "training faces"
             if split == "train"
-            else f"cut from the training faces, split_seed {self.cut['split_seed']}"
+            else f"cut from the training faces, split_seed {self.held_out['split_seed']}"
         )
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the cut."""
-        return dict(self.cut)
+        return dict(self.held_out)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare a resumed run's cut with this one.
@@ -203,8 +203,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         Raises:
             ConfigError: they differ: training would go on with faces that were held out, or the other way round.
         """
-        if state_dict != self.cut:
-            raise ConfigError(f"the checkpoint was trained with the cut {state_dict}, the data now give {self.cut}")
+        if state_dict != self.held_out:
+            raise ConfigError(
+                f"the checkpoint was trained with the cut {state_dict}, the data now give {self.held_out}"
+            )
 
     def train_dataloader(self) -> DataLoader:
         """Augmented, shuffled training samples.
@@ -225,7 +227,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         Raises:
             DataError: no image lies in ``val_fraction``.
         """
-        return self._loader(self.dataset("val")) if self.cut["val_fraction"] else []
+        return self._loader(self.dataset("val")) if self.held_out["val_fraction"] else []
 
     def test_dataloader(self) -> DataLoader:
         """The samples of the split that was asked for."""
@@ -242,7 +244,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return EpochLoader(
             self.trainer if shuffle else None,
             dataset,
-            batch_size=per_device(self.batch_size, world),
+            batch_size=per_device_batch_size(self.batch_size, world),
             sampler=EpochSampler(len(dataset), shuffle, self.seed),
             num_workers=self.num_workers,
             timeout=self.worker_timeout if self.num_workers else 0,
@@ -256,31 +258,31 @@ class LandmarkDataModule(pl.LightningDataModule):
     def divide(self, train: Annotations, test: Annotations) -> dict[str, Annotations]:
         """The splits of the official ones: held-out faces are cut."""
         if test.records:
-            self.cut["test_fraction"] = 0.0
+            self.held_out["test_fraction"] = 0.0
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
         for (place, _), record in sorted(((self._place(r), r) for r in train.records), key=itemgetter(0)):
             parts[self._side(place)].append(record)
 
         def expected(split: Split) -> int:
             complete = len(train.records) == train.expected  # then it is known, several faces in an image included
-            return len(parts[split]) if complete else round(self.cut[f"{split}_fraction"] * train.expected)
+            return len(parts[split]) if complete else round(self.held_out[f"{split}_fraction"] * train.expected)
 
-        if self.cut["test_fraction"]:
+        if self.held_out["test_fraction"]:
             why = "no official test face on disk; " * (test.expected > 0)
             level = logging.WARNING if why else logging.INFO
             log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
             test = Annotations(parts["test"], expected("test"))
         val = Annotations(parts["val"], expected("val"))
-        rest = train.expected - val.expected - (test.expected if self.cut["test_fraction"] else 0)
+        rest = train.expected - val.expected - (test.expected if self.held_out["test_fraction"] else 0)
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
     def _side(self, place: float) -> Split:
-        if place < self.cut["val_fraction"]:
+        if place < self.held_out["val_fraction"]:
             return "val"
-        return "test" if place >= 1 - self.cut["test_fraction"] else "train"
+        return "test" if place >= 1 - self.held_out["test_fraction"] else "train"
 
     def _place(self, record: Record) -> tuple[float, str]:
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry
-        digest = hashlib.sha256(f"{self.cut['split_seed']}/{name}".encode()).digest()
+        digest = hashlib.sha256(f"{self.held_out['split_seed']}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name

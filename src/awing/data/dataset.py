@@ -97,7 +97,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
             draw = self.augmentation.draw(self.size, rng)
             if draw.flip:
                 points, labelled = points[self.mirrored], labelled[self.mirrored]
-            crop = self.augmentation.paint(read_crop(picture, matrix @ view, self.size, draw.matrix), rng)
+            crop = self.augmentation.apply_photometric(read_crop(picture, matrix @ view, self.size, draw.matrix), rng)
             matrix = draw.matrix @ matrix
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),

@@ -83,13 +83,13 @@ class EpochLoader(DataLoader):
         """Nothing to load."""
 
 
-def per_device(batch_size: int, devices: int) -> int:
+def per_device_batch_size(batch_size: int, devices: int) -> int:
     """The share of a global batch that one device gets.
 
     Raises:
         ConfigError: the devices do not divide the batch, or it is empty.
 
-    >>> per_device(16, devices=4)
+    >>> per_device_batch_size(16, devices=4)
     4
     """
     if batch_size < 1 or batch_size % devices:

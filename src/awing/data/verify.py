@@ -163,7 +163,7 @@ def _read(data: LandmarkDataModule, said: list[str], missing: dict[str, list[str
                     said.append(str(error))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
     if official["test"].expected and not data.allow_partial:
-        data.cut["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
+        data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
     data.annotations = data.divide(**official)
 
 

@@ -64,8 +64,8 @@ class Aligner:
         checkpoint: What was trained; :meth:`load` reads one.
         device: Of torch; None takes a GPU where there is one.
         batch_size: Faces at a time.
-        flip: Average the maps with those of the mirrored crop: a little more accurate, at half the speed. A confidence
-            was fitted without, and claims a little less than it could.
+        flip_test: Average the maps with those of the mirrored crop: a little more accurate, at half the speed. A
+            confidence was fitted without, and claims a little less than it could.
         min_confidence: A detected box whose points' mean confidence is lower is taken for no face. 0.3 lies between
             faces and other boxes of 300w-small's validation images (docs/results/300w_small.md); a confidence of a
             smaller radius needs less, and 0 keeps all.
@@ -84,7 +84,7 @@ class Aligner:
         checkpoint: Checkpoint,
         device: str | None = None,
         batch_size: int = 16,
-        flip: bool = False,
+        flip_test: bool = False,
         min_confidence: float = 0.3,
     ) -> None:
         self.checkpoint, self.codec, self.scheme = checkpoint, checkpoint.codec(), checkpoint.codec().scheme
@@ -92,15 +92,15 @@ class Aligner:
             raise ConfigError(f"batch_size is at least 1, found {batch_size}")
         if not 0 <= min_confidence <= 1:
             raise ConfigError(f"min_confidence lies in [0, 1], found {min_confidence}")
-        if flip:
-            self.codec.mirror(torch.zeros(1, self.codec.num_channels, 1, 1))  # refuses a codec that cannot
+        if flip_test:
+            self.codec.flip_heatmaps(torch.zeros(1, self.codec.num_channels, 1, 1))  # refuses a codec that cannot
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             network = checkpoint.network().to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
             raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.batch_size, self.flip, self.min_confidence = batch_size, flip, min_confidence
+        self.batch_size, self.flip_test, self.min_confidence = batch_size, flip_test, min_confidence
 
     @classmethod
     def load(cls, name: str | Path = "300w-small", device: str | None = None, **options: Any) -> "Aligner":
@@ -172,7 +172,9 @@ class Aligner:
         pixels = np.array(crops, np.uint8).reshape(len(crops), self.codec.input_size, self.codec.input_size, 3)
         image = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
         maps: Tensor = self.network(image)[-1].float()
-        return (maps + self.codec.mirror(self.network(image.flip(-1))[-1].float())) / 2 if self.flip else maps
+        return (
+            (maps + self.codec.flip_heatmaps(self.network(image.flip(-1))[-1].float())) / 2 if self.flip_test else maps
+        )
 
     @cached_property
     def detector(self) -> FaceDetector:

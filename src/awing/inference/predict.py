@@ -26,7 +26,7 @@ HELP = """usage: awing-predict input=PATH [key=value ...]
                     (and frame, for videos): a face a row       (default: a detector finds the faces)
   heatmaps=true     also pictures of the heatmaps            pts=true    also a .pts file for each face
   min_confidence=0.3   a detected box in which the points' mean confidence is lower is taken for no face; 0 keeps all
-  flip=true         average with the mirrored face: a little more accurate, at half the speed
+  flip_test=true         average with the mirrored face: a little more accurate, at half the speed
   batch_size=16     faces at a time                          device=cpu  or cuda (default: a GPU where there is one)
   overwrite=true    replace an earlier prediction in output
 """
@@ -43,7 +43,7 @@ class Options:
     heatmaps: bool = False
     pts: bool = False
     min_confidence: float = 0.3
-    flip: bool = False
+    flip_test: bool = False
     batch_size: int = 16
     device: str | None = None
     overwrite: bool = False
@@ -80,7 +80,7 @@ def predict(options: Options) -> int:
         raise ConfigError(f"{output} holds {names}, and no predictions.json: no prediction's; choose another output")
     boxes = Boxes(options.boxes, set(files))
     aligner = Aligner.load(
-        options.checkpoint, options.device, batch_size=options.batch_size, flip=options.flip,
+        options.checkpoint, options.device, batch_size=options.batch_size, flip_test=options.flip_test,
         min_confidence=options.min_confidence,
     )  # fmt: skip
     if boxes.detected:

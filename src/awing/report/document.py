@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
 from awing.report.drawing import draw_curves, draw_errors
-from awing.report.runs import Run, gather, lookup
+from awing.report.runs import Run, load_runs, lookup
 from awing.report.statistics import mean_interval
 from awing.report.tables import PROTOCOL, Entry, Table, protocol, read_tables
 from awing.report.writers import Block, markdown, page
@@ -51,7 +51,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     if not root.is_dir():
         raise DataError(f"runs={root} is no folder; expected one that holds the folders of runs, at any depth")
     tables = read_tables(OmegaConf.to_container(cfg))  # type: ignore[arg-type]  # a mapping of strings
-    runs, evaluations, problems = gather(root)
+    runs, evaluations, problems = load_runs(root)
     if not (runs or evaluations or problems):
         raise DataError(
             f"{root} holds no run: expected config.yaml, metrics.csv and test/metrics.json as src/train.py leaves "
@@ -199,7 +199,7 @@ def _about(run: Run) -> str:
     return (
         f"{p['data']} {p['split']}: {p['found']} of {p['expected']} faces ({p['faces']}), crop {p['crop']} times "
         f"{p['crop scale']}, decoder {p['decoder']}{trained}"
-    ) + ", averaged with the mirrored crop" * bool(run.results.get("flip"))
+    ) + ", averaged with the mirrored crop" * bool(run.results.get("flip_test"))
 
 
 def _origin(run: Run) -> tuple[str, str]:

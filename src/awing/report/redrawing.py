@@ -11,8 +11,8 @@ from awing.data.images import save_picture
 from awing.errors import CheckpointError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.report import figures
-from awing.training.engine import adopt, build
-from awing.training.evaluation import draw_faces, for_testing
+from awing.training.engine import apply_checkpoint_defaults, build
+from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 
 IN_FIGURE_9 = ("aflw", "cofw", "300w")  # Figure 10 has the others
 
@@ -69,8 +69,8 @@ def _trained(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDat
             f"expected networks of two losses and one crop, found {' and '.join(losses)}, crops {' and '.join(crops)}"
         )
     for checkpoint in checkpoints:
-        adopt(cfg, checkpoint)
+        apply_checkpoint_defaults(cfg, checkpoint)
     datamodule: LandmarkDataModule = build(cfg.dataset)
     datamodule.prepare_data()
-    networks = [for_testing(checkpoint, datamodule) for checkpoint in checkpoints]
+    networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
     return dict(zip(losses, networks, strict=True)), datamodule.dataset("test")

@@ -67,7 +67,7 @@ class Run:
         return f"{self.status}, {reached}" if self.error is None else f"{self.status} {reached}: {self.error}"
 
 
-def gather(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
+def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
     """Read every run and evaluation below a folder.
 
     Returns:

@@ -62,7 +62,7 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
         self.current_score = state_dict["current_score"]
 
 
-class StopOnNonFinite(pl.Callback):
+class TerminateOnNaN(pl.Callback):
     """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
 
     With float16, gradients overflow now and then: the scaler leaves such steps out and halves its scale. Only where

@@ -16,13 +16,13 @@ from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data import verify
 from awing.data.datamodule import LandmarkDataModule
-from awing.data.loading import per_device
+from awing.data.loading import per_device_batch_size
 from awing.errors import AwingError, CheckpointError, ConfigError, check_choice
 from awing.regressor import LandmarkRegressor
 from awing.schemes import SCHEMES, get_scheme
 from awing.training import loggers, slurm
 from awing.training import resume as runs
-from awing.training.evaluation import for_testing, read_jitters, run_jittered, run_test
+from awing.training.evaluation import read_jitters, regressor_from_checkpoint, run_jittered, run_test
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
     """
-    resume = runs.begin(cfg, output)
+    resume = runs.find_resume_checkpoint(cfg, output)
     if not isinstance(cfg.seed, int):
         raise ConfigError(f"seed is an integer, found {cfg.seed!r}")
     pl.seed_everything(cfg.seed, workers=True)
@@ -59,21 +59,21 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         runs.check_same_run(resume.path, resume.config, regressor.config)
         datamodule.prepare_data()
         datamodule.setup()
-        datamodule.load_state_dict(resume.cut)  # now: a run that is refused leaves everything as it is
+        datamodule.load_state_dict(resume.held_out)  # now: a run that is refused leaves everything as it is
         log.info("%s continues after step %d", resume.path, resume.step)
     if cfg.training.compile:
         regressor.network.compile()
     trainer = _build_trainer(cfg, output, resume)
-    per_device(cfg.data.batch_size, trainer.world_size)
+    per_device_batch_size(cfg.data.batch_size, trainer.world_size)
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
         if resume:
-            loggers.keep_rows(trainer, output / "metrics.csv", resume)
+            loggers.truncate_metrics(trainer, output / "metrics.csv", resume)
     if cfg.test and trainer.is_global_zero:  # faces that cannot be scored are named before hours of training
         datamodule.prepare_data()
         datamodule.dataset(datamodule.split)
-    with loggers.closed(trainer.loggers):
+    with loggers.finish_loggers(trainer.loggers):
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # beside metrics.csv stands config.yaml
                 logger.log_hyperparams(regressor.config)
@@ -104,21 +104,27 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(cfg.checkpoint)
-    adopt(cfg, checkpoint)
+    apply_checkpoint_defaults(cfg, checkpoint)
     if cfg.trainer.precision is None:
         cfg.trainer.precision = checkpoint.config["trainer"]["precision"]
     torch.set_float32_matmul_precision(checkpoint.config["matmul_precision"])
     trainer: pl.Trainer = build(
         cfg.trainer, logger=False, default_root_dir=str(output), max_epochs=1, plugins=slurm.plugins()
     )
-    per_device(cfg.data.batch_size, trainer.world_size)
+    per_device_batch_size(cfg.data.batch_size, trainer.world_size)
     datamodule: LandmarkDataModule = build(cfg.dataset)
     jitters = read_jitters(cfg.box_jitter or {})
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
-    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.flip, cfg.fps, cfg.calibrate)
+    results = run_test(trainer, datamodule, checkpoint, output, cfg.decoder, cfg.flip_test, cfg.fps, cfg.calibrate)
     if jitters:
-        run_jittered(jitters, for_testing(checkpoint, datamodule, cfg.decoder, cfg.flip), trainer, datamodule, output)
+        run_jittered(
+            jitters,
+            regressor_from_checkpoint(checkpoint, datamodule, cfg.decoder, cfg.flip_test),
+            trainer,
+            datamodule,
+            output,
+        )
     return results
 
 
@@ -179,7 +185,7 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
     )
 
 
-def adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
+def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values.
 
     Raises:
@@ -198,14 +204,14 @@ def adopt(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     if cfg.dataset.crop in (None, trained["crop"]) and cfg.dataset.crop_scale is None:
         cfg.dataset.crop_scale = trained["crop_scale"]
     cfg.dataset.input_size = checkpoint.codec().input_size
-    for key, value in {"crop": trained["crop"], **checkpoint.cut}.items():
+    for key, value in {"crop": trained["crop"], **checkpoint.held_out}.items():
         if cfg.dataset[key] is None:
             cfg.dataset[key] = value
-    cut = {key: cfg.dataset[key] for key in checkpoint.cut}
-    if cfg.dataset.name == trained["name"] and cut != checkpoint.cut:
+    cut = {key: cfg.dataset[key] for key in checkpoint.held_out}
+    if cfg.dataset.name == trained["name"] and cut != checkpoint.held_out:
         raise ConfigError(
-            f"{checkpoint.path} was trained on {trained['name']} with the cut {checkpoint.cut}; with {cut}, faces that "
-            "it was trained on would count as held out"
+            f"{checkpoint.path} was trained on {trained['name']} with the cut {checkpoint.held_out}; with {cut}, faces "
+            "that it was trained on would count as held out"
         )
 
 

@@ -40,7 +40,7 @@ def run_test(
     checkpoint: Checkpoint,
     output: Path,
     decoder: str | None = None,
-    flip: bool = False,
+    flip_test: bool = False,
     fps: bool = False,
     calibrate: float | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def run_test(
         checkpoint: The network, and its codec.
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
-        flip: Average with the mirrored crop.
+        flip_test: Average with the mirrored crop.
         fps: Whether frames a second are measured.
         calibrate: Radius of a confidence that is fitted to these faces; otherwise the checkpoint's own is judged.
 
@@ -60,15 +60,15 @@ def run_test(
         What ``metrics.json`` holds.
     """
     validation = _validation_nme(trainer)
-    regressor = for_testing(checkpoint, datamodule, decoder, flip)
+    regressor = regressor_from_checkpoint(checkpoint, datamodule, decoder, flip_test)
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
-        "decoder": regressor.codec.decoder, "flip": flip, "precision": trainer.precision,
+        "decoder": regressor.codec.decoder, "flip_test": flip_test, "precision": trainer.precision,
         **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
-        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.cut, **validation,
+        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.held_out, **validation,
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
         **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
     }  # fmt: skip
@@ -134,13 +134,13 @@ def run_jittered(
         print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
 
 
-def for_testing(
-    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip: bool = False
+def regressor_from_checkpoint(
+    checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip_test: bool = False
 ) -> LandmarkRegressor:
     """The checkpoint's network with the metrics of a data set; without ``decoder``, it decodes as it was trained."""
     return LandmarkRegressor(
         checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
-        datamodule.normalisers, datamodule.subsets, flip=flip,
+        datamodule.normalisers, datamodule.subsets, flip_test=flip_test,
     )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> flo
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
     """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
     title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
-    title += ", averaged with the mirrored crop" * about["flip"]
+    title += ", averaged with the mirrored crop" * about["flip_test"]
     title += ", visible points only" * about.get("visible_only", False)
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for column in ("subset", "faces", "normaliser", "NME %", "FR8 %", "FR10 %", "AUC8", "AUC10"):

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
-from awing.words import sentences
+from awing.words import exit_on_user_error
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked for it
     os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
     start = time.time()
-    with sentences():
+    with exit_on_user_error():
         try:
             main()
         except JobError as error:
@@ -92,7 +92,7 @@ def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
                 "%s is not of the protocol of the paper's Tables 5 and 6 (crop=%s; theirs is landmarks), and a report "
                 "puts it into no table: for these use experiment=table5 or table6", folder, cfg.dataset.crop,
             )  # fmt: skip
-        with _held(output):
+        with lock_run_dir(output):
             (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
             return work(cfg, output)
     except Exception as caught:
@@ -160,7 +160,7 @@ def output_folder(cfg: DictConfig) -> Path:
 
 
 @contextmanager
-def _held(output: Path) -> Iterator[None]:
+def lock_run_dir(output: Path) -> Iterator[None]:
     """Keep other commands out of the folder; the processes of one job enter it together."""
     from pytorch_lightning.utilities import rank_zero_only
 
@@ -212,9 +212,9 @@ def _print_jobs(sweep: Path) -> None:
     """A line for each run and evaluation in a sweep's folder, those of earlier commands included."""
     from rich import box, console, table
 
-    from awing.report.runs import gather, lookup
+    from awing.report.runs import load_runs, lookup
 
-    runs, evaluations, _ = gather(sweep)
+    runs, evaluations, _ = load_runs(sweep)
     jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE)
     for run in runs + evaluations:
         split, best, errors = (

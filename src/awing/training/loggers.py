@@ -35,7 +35,7 @@ class _Writer(ExperimentWriter):
         _write_rows(file, fieldnames, rows)
 
 
-def keep_rows(trainer: pl.Trainer, file: Path, checkpoint: Checkpoint) -> None:
+def truncate_metrics(trainer: pl.Trainer, file: Path, checkpoint: Checkpoint) -> None:
     """Give a resumed run its rows up to the checkpoint back: Lightning's CSV logger starts by deleting the file.
 
     They lie in ``metrics.part`` meanwhile, where the next try finds them should this one be killed.
@@ -67,7 +67,7 @@ def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
 
 
 @contextmanager
-def closed(loggers: Sequence[Logger]) -> Iterator[None]:
+def finish_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
     """Around a run: a W&B run ends with it, or the next job of a sweep in this process would log into the same one."""
     status = 1
     try:

@@ -83,7 +83,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from None
 
 
-def begin(cfg: DictConfig, output: Path) -> Checkpoint | None:
+def find_resume_checkpoint(cfg: DictConfig, output: Path) -> Checkpoint | None:
     """The checkpoint that a run goes on from; None where it starts anew, or is finished.
 
     What lies in the folder is continued with ``resume=auto``, or where SLURM starts the job again.
