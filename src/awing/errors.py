@@ -1,7 +1,10 @@
 """Errors that a user can act on: each says what was expected, what was found and what to do next."""
 
+import os
 import reprlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -36,6 +39,18 @@ class JobError(AwingError):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.folder = folder
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Print an :class:`AwingError` as one sentence and exit with 1; ``HYDRA_FULL_ERROR=1`` shows its traceback."""
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"  # asked for by the user: the block may set it for Hydra
+    try:
+        yield
+    except AwingError as error:
+        if show_traceback:
+            raise
+        sys.exit(f"error: {error}")
 
 
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:

@@ -1,13 +1,11 @@
 """``key=value`` words of commands that need no composed configuration, and so no Hydra; any path is a value."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from typing import NoReturn, TypeVar
 
-from awing.errors import AwingError, ConfigError, did_you_mean
+from awing.errors import ConfigError, did_you_mean, exit_on_user_error
 
 T = TypeVar("T")
 
@@ -28,27 +26,6 @@ def run(work: Callable[[T], int], options: type[T], usage: str) -> NoReturn:
         else:
             status = work(parse(words, options))
     sys.exit(status)
-
-
-@contextmanager
-def exit_on_user_error() -> Iterator[None]:
-    """End an error that a user can act on, or the system's, in a sentence, and exit with 1."""
-    try:
-        yield
-        sys.stdout.flush()
-    except AwingError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:
-        try:
-            print(flush=True)
-        except BrokenPipeError:  # nobody reads on, as of "| head"; Python would say so once more when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        raise  # another pipe
-    except OSError as error:
-        if error.strerror is None:  # a library's own
-            raise
-        sys.exit(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}")
 
 
 def parse(words: Sequence[str], options: type[T]) -> T:

@@ -1,7 +1,6 @@
 """awing-predict: files in, landmarks, pictures and honest words out."""
 
 import csv
-import errno
 import json
 import os
 import subprocess
@@ -19,7 +18,7 @@ from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Aligner
 from awing.inference.predict import Options, predict
 from awing.training import engine
-from awing.words import exit_on_user_error, parse
+from awing.words import parse
 
 ROOT = Path(__file__).parents[2]
 BOX = "60,60,190,190"
@@ -356,24 +355,3 @@ def test_boxes_of_frames_that_are_not_there_are_named(checkpoint, picture, tmp_p
         ("a.png", None, 0), ("clip.avi", 0, 0), ("clip.avi", 1, 1), ("clip.avi", None, 0),
     ]  # fmt: skip
     assert found[-1]["error"].endswith("does not have: 2, 7")
-
-
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize(("into", "said"), [("| true", ""), ("> /dev/full", "No space left on device")])
-def test_output_that_cannot_be_written_ends_without_a_traceback(into, said, unbuffered):
-    command = f"{sys.executable} src/predict.py --help {into}; exit ${{PIPESTATUS[0]}}"
-    words = {**AS_TEXT, "env": {**os.environ, "PYTHONUNBUFFERED": unbuffered}}
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, **words)
-    assert done.returncode and said in done.stderr and "Traceback" not in done.stderr
-    assert said or done.stderr == ""
-
-
-@pytest.mark.parametrize("error", [TimeoutError("of a library"), BrokenPipeError(errno.EPIPE, "Broken pipe")])
-def test_an_error_of_a_library_keeps_its_traceback(error):
-    with pytest.raises(type(error)), exit_on_user_error():
-        raise error
-
-
-def test_an_error_of_the_system_is_a_sentence():
-    with pytest.raises(SystemExit, match="error: x: No such file"), exit_on_user_error():
-        Path("x").read_text()

@@ -26,8 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean
-from awing.words import exit_on_user_error
+from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean, exit_on_user_error
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +54,10 @@ def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences():
         main()
         return
-    # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked for it
-    os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
     start = time.time()
     with exit_on_user_error():
+        # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked
+        os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
         try:
             main()
         except JobError as error:
