@@ -1,4 +1,4 @@
-"""Shapes, the batch that workers ship, and THE coordinate convention.
+"""Array types, the batch of a data loader, and the coordinate convention.
 
 Coordinates are (x, y), in pixels, with pixel centres on the integers: the top left pixel covers
 [-0.5, 0.5] x [-0.5, 0.5]. Three frames are used, always named:

@@ -1,4 +1,4 @@
-"""The boundary map (paper sections 5 and 7.3): splines through landmarks, distance to them, one channel."""
+"""Boundary heatmap (paper sections 5 and 7.3): a Gaussian of the distance to splines through landmarks."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def boundary_map(
     size: int,
     sigma: float = 1.0,
 ) -> Float[Tensor, "b h w"]:
-    """One map "that combines all boundary lines" of a face (paper section 5).
+    """Boundary heatmap, one channel "that combines all boundary lines" of a face (paper section 5).
 
     ``exp(-d^2 / (2 sigma^2))`` with d the distance to the nearest line, 0 where d >= 3 sigma. Lines are
     splines, drawn as straight pieces, ``size`` or more of them a line; each piece is compared only with the
@@ -46,7 +46,7 @@ def boundary_map(
         drawn = labelled[:, index].all(-1).repeat_interleave(path.shape[2] - 1, dim=1)
         distance = distance.masked_fill(~drawn[..., None, None], float("inf"))
         squared.scatter_reduce_(1, pixel.flatten(1), distance.flatten(1), "amin")
-    squared = squared.unflatten(1, (size, size))
+    squared = squared.view(len(points), size, size)
     return torch.where(squared < (3 * sigma) ** 2, torch.exp(-squared / (2 * sigma**2)), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Peaks of heatmaps and where between the pixels they lie."""
+"""Peaks of heatmaps, and their sub-pixel refinement."""
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +26,7 @@ def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"]
 
 
 def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """A quarter pixel towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
+    """Quarter-pixel shift towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
 
     Args:
         maps: (B, K, h, w), any values.
@@ -46,9 +46,9 @@ def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -
 
 
 def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """Newton's step on the logarithm of the map, ``-H^-1 g`` by finite differences: exact for a Gaussian.
+    """Sub-pixel shift of DARK (Zhang et al., CVPR 2020), without its blur.
 
-    The idea of DARK (Zhang et al., CVPR 2020), without its blur.
+    Newton's step on the logarithm of the map, ``-H^-1 g`` by finite differences: exact for a Gaussian.
 
     Args:
         maps: (B, K, h, w); values below 1e-6 count as 1e-6.
@@ -72,7 +72,7 @@ def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> 
     xy = (f[..., 2, 2] - f[..., 2, 0] - f[..., 0, 2] + f[..., 0, 0]) / 4
     det = xx * yy - xy * xy
     step = torch.stack([xy * gy - yy * gx, xy * gx - xx * gy], -1) / det[..., None]
-    return torch.where((inside & (det > 0)[..., None]), step, 0.0).clamp(-0.5, 0.5)
+    return torch.where(inside & (det > 0)[..., None], step, 0.0).clamp(-0.5, 0.5)
 
 
 def _neighbourhood(
@@ -85,5 +85,5 @@ def _neighbourhood(
     x = (pixel[..., 0, None] + offset).clamp(0, width - 1)
     y = (pixel[..., 1, None] + offset).clamp(0, height - 1)
     index = y[..., :, None] * width + x[..., None, :]
-    around = maps.flatten(2).gather(-1, index.flatten(-2)).unflatten(-1, (3, 3))
+    around = maps.flatten(2).gather(-1, index.flatten(-2)).view(index.shape)
     return around, (pixel > 0) & (pixel < last)

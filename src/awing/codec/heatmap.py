@@ -1,4 +1,4 @@
-"""The codec: landmarks -> Gaussian maps and a boundary map, heatmaps -> landmarks."""
+"""Heatmap codec: landmarks -> Gaussian and boundary heatmaps, heatmaps -> landmarks."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -12,13 +12,12 @@ from awing.codec.decode import heatmap_argmax, quarter_shift, refine_dark
 from awing.errors import ConfigError, check_choice
 from awing.schemes import Scheme, get_scheme
 
-LARGEST = 4096  # side of a crop, px: a checkpoint from elsewhere must not ask for more than memory holds
 Center = Literal["subpixel", "floor"]
 Decoder = Literal["argmax", "quarter", "refined"]
 
 
 class HeatmapCodec:
-    """Encode points as heatmaps and decode heatmaps to points, batched, on whatever device they are.
+    """Encode landmarks as heatmaps and decode heatmaps to landmarks, batched, on the device of the input.
 
     A landmark's map is ``exp(-d^2 / (2 sigma^2))`` inside a ``support`` x ``support`` window around it (paper
     4.3: "the size of Gaussian of 7 x 7"); the boundary map is drawn along the scheme's lines (paper 5, 7.3).
@@ -65,11 +64,8 @@ class HeatmapCodec:
         decoder: Decoder = "quarter",
     ) -> None:
         self.scheme = scheme if isinstance(scheme, Scheme) else get_scheme(scheme)
-        if not 3 <= heatmap_size <= input_size <= LARGEST or input_size % heatmap_size:
-            raise ConfigError(
-                f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3, and input_size at "
-                f"most {LARGEST}"
-            )
+        if not 3 <= heatmap_size <= input_size or input_size % heatmap_size:
+            raise ConfigError(f"heatmap_size {heatmap_size} must divide input_size {input_size} and be at least 3")
         if not (sigma > 0 and boundary_sigma > 0 and support >= 1):
             raise ConfigError(f"sigma {sigma}, boundary_sigma {boundary_sigma} and support {support} must be positive")
         check_choice("codec.center", center, get_args(Center))
@@ -85,16 +81,12 @@ class HeatmapCodec:
 
     @property
     def num_channels(self) -> int:
-        """Number of maps: landmarks, plus one for the boundary.
-
-        >>> HeatmapCodec("wflw98").num_channels
-        99
-        """
+        """Number of maps: landmarks, plus one for the boundary."""
         return self.scheme.num_landmarks + self.boundary
 
     @torch.no_grad()
     def encode(self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b c h w"]:
-        """Points -> target maps (paper 4.3, 5 and 7.3).
+        """Target heatmaps of landmarks (paper 4.3, 5 and 7.3).
 
         Args:
             points: (B, K, 2) crop px. Coordinates of unlabelled points are never read, they may be NaN.
@@ -123,7 +115,7 @@ class HeatmapCodec:
         return torch.cat([maps, line[:, None]], 1)
 
     def channel_mask(self, labelled: Bool[Tensor, "b k"]) -> Bool[Tensor, "b c"]:
-        """Which channels of a target are known and belong in the loss.
+        """Mask of the channels whose target is known, which enter the loss.
 
         Args:
             labelled: (B, K).
@@ -144,7 +136,7 @@ class HeatmapCodec:
 
     @torch.no_grad()
     def decode(self, maps: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """Maps -> points (paper 7.3).
+        """Landmarks of heatmaps (paper 7.3).
 
         Args:
             maps: (B, K or K + 1, h, w), predicted or encoded; a boundary channel is ignored.
@@ -154,11 +146,6 @@ class HeatmapCodec:
 
         Raises:
             ValueError: another number of channels, or maps of another size.
-
-        >>> codec = HeatmapCodec("ibug68")
-        >>> points, scores = codec.decode(torch.zeros(2, 69, 64, 64))
-        >>> points.shape, scores.shape
-        (torch.Size([2, 68, 2]), torch.Size([2, 68]))
         """
         k = self.scheme.num_landmarks
         if maps.shape[1] not in (k, k + 1) or maps.shape[2:] != (self.heatmap_size, self.heatmap_size):
@@ -175,13 +162,13 @@ class HeatmapCodec:
         return self._to_crop(pixel.float()), score
 
     def flip_heatmaps(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Maps of a mirrored crop -> those of the crop: mirrored back, and each landmark's map given to its partner.
+        """Undo a horizontal flip of the crop: mirror the maps and exchange the channels of flip pairs.
 
         Args:
             maps: (B, K or K + 1, h, w); a boundary stays the last channel.
 
         Raises:
-            ConfigError: the codec floors centres: its maps are not symmetric about the crop's centre.
+            ConfigError: the codec floors centres, so that its maps are not symmetric about the crop's centre.
 
         >>> codec = HeatmapCodec("ibug68")
         >>> maps = torch.zeros(1, 69, 64, 64)
@@ -191,8 +178,8 @@ class HeatmapCodec:
         """
         if self.center == "floor":
             raise ConfigError(
-                "codec.center=floor draws maps off the crop's centre: those of a mirrored crop lie beside them, and an "
-                "average is of neither; leave flip_test=false"
+                "codec.center=floor shifts maps to one side, so that those of a mirrored crop do not match; "
+                "leave flip_test=false"
             )
         channels = torch.arange(maps.shape[1], device=maps.device)
         channels[: self.scheme.num_landmarks] = torch.from_numpy(self.scheme.flip_permutation).to(maps.device)

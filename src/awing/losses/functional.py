@@ -57,8 +57,8 @@ def adaptive_wing(
         >>> adaptive_wing(torch.tensor([0.1, 0.9, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
         tensor([ 0.1108,  1.0701, 10.2594])
     """
-    check_adaptive_wing(omega, theta, epsilon, alpha)
-    pred, target = comparable(pred, target)
+    check_constants(omega=omega, theta=theta, epsilon=epsilon, alpha=alpha)
+    pred, target = promote(pred, target)
     error = (target - pred).abs()
     power = alpha - target
     # Beyond theta, A d - C = omega ln(1 + (theta/epsilon)^power) + A (d - theta): the curve held at theta,
@@ -101,27 +101,24 @@ def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0)
         >>> wing(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
         tensor([ 4.0547, 27.9176])
     """
-    check_wing(omega, epsilon)
-    pred, target = comparable(pred, target)
+    check_constants(omega=omega, epsilon=epsilon)
+    pred, target = promote(pred, target)
     error = (target - pred).abs()
     return omega * torch.log1p(error.clamp(max=omega) / epsilon) + (error - omega).relu()
 
 
-def check_adaptive_wing(omega: float, theta: float, epsilon: float, alpha: float) -> None:
-    """Raise ValueError unless omega, theta, epsilon are positive and alpha is at least 2, all finite."""
-    _check_positive(omega=omega, theta=theta, epsilon=epsilon)
+def check_constants(*, alpha: float = 2.0, **positive: float) -> None:
+    """Raise ValueError unless alpha is at least 2 and the others are positive, all finite."""
+    for name, value in positive.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, found {value}")
     if not 2 <= alpha < math.inf:
         raise ValueError(
             f"alpha must be finite and at least 2, so that alpha - y >= 1 for every y up to 1; found {alpha}"
         )
 
 
-def check_wing(omega: float, epsilon: float) -> None:
-    """Raise ValueError unless both constants are positive and finite."""
-    _check_positive(omega=omega, epsilon=epsilon)
-
-
-def comparable(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
+def promote(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
     """Both tensors in one dtype of at least 32 bits; ValueError where their shapes differ.
 
     Half precision overflows in a sum over one face's maps and resolves no small error, and a silent
@@ -133,9 +130,3 @@ def comparable(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
         )
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
     return pred.to(dtype), target.to(dtype)
-
-
-def _check_positive(**constants: float) -> None:
-    for name, value in constants.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, found {value}")

@@ -1,17 +1,16 @@
-"""The losses as modules that hold their constants, an optional weight per pixel and one shared reduction."""
+"""The losses as modules: constants, an optional weight per pixel, and one shared reduction."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awing.losses.functional import Maps, adaptive_wing, check_adaptive_wing, check_wing, comparable, wing
+from awing.losses.functional import Maps, adaptive_wing, check_constants, promote, wing
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
 class HeatmapLoss(nn.Module):
-    """An elementwise loss, times a weight, reduced: what all losses here share.
+    """Base of the losses: an elementwise loss, times a weight, reduced.
 
     Args:
         reduction: "mean" divides the weighted sum by the number of elements, not by the sum of the weights: a
@@ -52,9 +51,13 @@ class HeatmapLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit.
         """
-        loss = self.elementwise(*comparable(pred, target))
+        loss = self.elementwise(*promote(pred, target))
         if weight is not None:
-            _check_weight_shape(weight.shape, loss.shape)
+            if weight.ndim != loss.ndim or any(w not in (1, n) for w, n in zip(weight.shape, loss.shape, strict=True)):
+                raise ValueError(
+                    f"weight must have the heatmaps' shape {tuple(loss.shape)}, or 1 along some axes; "
+                    f"found {tuple(weight.shape)}"
+                )
             loss = loss * weight
         if self.reduction == "mean":
             return loss.mean()
@@ -65,10 +68,7 @@ class AdaptiveWingLoss(HeatmapLoss):
     """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
 
     Args:
-        omega: positive scale.
-        theta: positive error at which the curve becomes a line.
-        epsilon: positive curvature near 0.
-        alpha: exponent at y = 0, at least 2.
+        omega, theta, epsilon, alpha: the constants.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -92,7 +92,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
-        check_adaptive_wing(omega, theta, epsilon, alpha)
+        check_constants(omega=omega, theta=theta, epsilon=epsilon, alpha=alpha)
         self.omega, self.theta, self.epsilon, self.alpha = omega, theta, epsilon, alpha
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
@@ -104,22 +104,16 @@ class WingLoss(HeatmapLoss):
     """Wing loss; see :func:`awing.losses.wing`.
 
     Args:
-        omega: positive error at which the logarithm becomes a line.
-        epsilon: positive curvature of the logarithm.
+        omega, epsilon: the constants.
         reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: a constant out of its range, or an unknown reduction.
-
-    Example:
-        >>> import torch
-        >>> WingLoss()(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
-        tensor(15.9861)
     """
 
     def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
-        check_wing(omega, epsilon)
+        check_constants(omega=omega, epsilon=epsilon)
         self.omega, self.epsilon = omega, epsilon
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
@@ -127,46 +121,21 @@ class WingLoss(HeatmapLoss):
 
 
 class MSELoss(HeatmapLoss):
-    """Squared error :math:`d^2`, the usual loss of heatmap regression.
-
-    Example:
-        >>> import torch
-        >>> MSELoss()(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
-        tensor(2.5000)
-    """
+    """Squared error :math:`d^2`, the usual loss of heatmap regression."""
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return F.mse_loss(pred, target, reduction="none")
 
 
 class L1Loss(HeatmapLoss):
-    """Absolute error :math:`d`.
-
-    Example:
-        >>> import torch
-        >>> L1Loss()(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))
-        tensor(1.5000)
-    """
+    """Absolute error :math:`d`."""
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return F.l1_loss(pred, target, reduction="none")
 
 
 class SmoothL1Loss(HeatmapLoss):
-    """Huber's mix of both: :math:`d^2 / 2` where d < 1, else :math:`d - 1/2`.
-
-    Example:
-        >>> import torch
-        >>> SmoothL1Loss()(torch.tensor([0.5, 3.0]), torch.tensor([1.0, 1.0]))
-        tensor(0.8125)
-    """
+    """Huber loss: :math:`d^2 / 2` where d < 1, else :math:`d - 1/2`."""
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return F.smooth_l1_loss(pred, target, reduction="none")
-
-
-def _check_weight_shape(weight: torch.Size, loss: torch.Size) -> None:
-    if len(weight) != len(loss) or any(w not in (1, n) for w, n in zip(weight, loss, strict=True)):
-        raise ValueError(
-            f"weight must have the heatmaps' shape {tuple(loss)}, or 1 along some axes; found {tuple(weight)}"
-        )

@@ -1,4 +1,4 @@
-"""The metrics over a whole data set, whatever its batches and processes (torchmetrics classes)."""
+"""Metrics of a whole data set, independent of batch size and number of processes (torchmetrics classes)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from awing.metrics.functional import auc, failure_rate, found_joints, nme
+from awing.metrics.functional import auc, correct_keypoints, failure_rate, nme
 from awing.metrics.per_image import PerImageMetric
 
 
 class LandmarkNME(PerImageMetric):
-    """Normalised mean error, failure rate and area under the error curve, of a data set and its subsets.
+    """NME, failure rate and AUC of a data set and its subsets.
 
     An image without a labelled landmark, or without a normaliser (NaN: the landmarks that it is measured between are
     not labelled), has no error: it is in no result and no count.
@@ -84,11 +84,6 @@ class LandmarkNME(PerImageMetric):
         Raises:
             ValueError: the shapes do not fit, or a normaliser is zero, negative or infinite.
         """
-        shapes = [tuple(norms.shape), tuple(index.shape), tuple(subsets.shape)]
-        b = len(pred)
-        expected = [(b, len(self.normalisers)), (b,), (b, len(self.subsets))]
-        if shapes != expected:
-            raise ValueError(f"expected norms, index and subsets of shapes {expected}, found {shapes}")
         self.index.append(index)
         scored = [labelled & ~norm.isnan()[:, None] for norm in norms.unbind(1)]
         errors = [nme(pred, target, *pair) for pair in zip(norms.unbind(1), scored, strict=True)]
@@ -96,7 +91,7 @@ class LandmarkNME(PerImageMetric):
         self.membership.append(subsets)
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """The results of every subset that has an image with an error.
+        """Results of every subset that has an image with an error.
 
         Returns:
             `{subset: {"count": images, "nme": {normaliser: mean}, "fr": {normaliser: {"0.08": ...}},
@@ -105,7 +100,7 @@ class LandmarkNME(PerImageMetric):
         Raises:
             ValueError: no image with a labelled landmark and its normalisers was added.
         """
-        _, nmes, membership = self._distinct()
+        _, nmes, membership = self._unique_rows()
         scored = ~nmes.isnan().any(1)
         members = dict(zip(self.subsets, membership.unbind(1), strict=True))
         if "full" not in members:
@@ -117,14 +112,14 @@ class LandmarkNME(PerImageMetric):
         return results
 
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
-        """Every image once, in the order of its index; in distributed runs all processes must call it.
+        """Errors of every image, sorted by index; in distributed runs all processes must call it.
 
         Returns:
             The indices, the errors (a column a normaliser, NaN where there is none) and whether the
             image belongs to each subset.
         """
         with self.sync_context():
-            index, nmes, membership = self._distinct()
+            index, nmes, membership = self._unique_rows()
         return index, nmes, membership
 
     def _summary(self, nmes: Float[Tensor, "i n"]) -> dict[str, Any]:
@@ -143,14 +138,11 @@ class LandmarkNME(PerImageMetric):
 
 
 class PercentCorrectKeypoints(PerImageMetric):
-    """PCK of groups of joints: the share of a group's labelled joints found; see :func:`awing.metrics.pck`.
+    """PCK of groups of joints, the share of a group's labelled joints that are correct; see :func:`awing.metrics.pck`.
 
     Args:
         groups: the joints of each group, left and right of a pair together.
-        threshold: share of the torso within which a joint is found.
-
-    Raises:
-        ValueError: no group, an empty one or one called "mean"; a threshold that is not positive and finite.
+        threshold: share of the torso within which a joint is correct.
 
     Example:
         >>> import torch
@@ -165,13 +157,11 @@ class PercentCorrectKeypoints(PerImageMetric):
     """
 
     higher_is_better = True
-    found: list[Tensor]
+    correct: list[Tensor]
     counted: list[Tensor]
 
     def __init__(self, groups: Mapping[str, Sequence[int]], threshold: float = 0.2) -> None:
-        super().__init__("found", "counted")
-        if not groups or "mean" in groups or not all(len(joints) for joints in groups.values()):
-            raise ValueError(f'expected groups of joints, none empty or called "mean"; found {dict(groups)}')
+        super().__init__("correct", "counted")
         self.groups = {name: list(joints) for name, joints in groups.items()}
         self.threshold = threshold
         self.reset()
@@ -196,14 +186,12 @@ class PercentCorrectKeypoints(PerImageMetric):
         Raises:
             ValueError: the shapes do not fit, or a torso is not positive and finite.
         """
-        if index.shape != torso.shape:
-            raise ValueError(f"expected an index for each of {len(torso)} images, found {tuple(index.shape)}")
         self.index.append(index)
-        self.found.append(self._count(found_joints(pred, target, torso, labelled, self.threshold)))
+        self.correct.append(self._count(correct_keypoints(pred, target, torso, labelled, self.threshold)))
         self.counted.append(self._count(labelled))
 
     def compute(self) -> dict[str, float]:
-        """The share of joints found in each group, and the mean over the groups.
+        """PCK of each group, and the mean over the groups.
 
         Returns:
             `{group: fraction, ..., "mean": fraction}` without the groups of which no joint was labelled.
@@ -211,15 +199,15 @@ class PercentCorrectKeypoints(PerImageMetric):
         Raises:
             ValueError: no labelled joint of any group was added.
         """
-        _, found, counted = self._distinct()
-        pairs = zip(self.groups, found.sum(0).tolist(), counted.sum(0).tolist(), strict=True)
+        _, correct, counted = self._unique_rows()
+        pairs = zip(self.groups, correct.sum(0).tolist(), counted.sum(0).tolist(), strict=True)
         shares = {name: hits / total for name, hits, total in pairs if total}
         if not shares:
-            raise ValueError(f"expected a labelled joint, found none in {len(found)} images")
+            raise ValueError(f"expected a labelled joint, found none in {len(correct)} images")
         return {**shares, "mean": sum(shares.values()) / len(shares)}
 
     def _count(self, flags: Bool[Tensor, "b k"]) -> Int[Tensor, "b g"]:
-        """How many joints of each group are set."""
+        """Number of flags set in each group."""
         return torch.stack([flags[:, joints].sum(1) for joints in self.groups.values()], dim=1)
 
     def _update_with_no_image(self) -> None:

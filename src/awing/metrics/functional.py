@@ -22,8 +22,7 @@ def nme(
     result.
 
     Args:
-        pred: predicted landmarks, in the pixels of the same image as `target`. A coordinate that is not a
-            number counts as infinitely far off.
+        pred: predicted landmarks, in the pixels of the same image as `target`; NaN is infinitely far off.
         target: ground-truth landmarks.
         norm: d, each image's normaliser in those pixels: distance of the eyes, or size of the face box.
         labelled: which landmarks count; None for all.
@@ -71,7 +70,7 @@ def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
 
 
 def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Cumulative error distribution: the share of images with an error of at most e, for e from 0 to a limit.
+    """Cumulative error distribution: share of images with an error of at most e, for e from 0 to a limit.
 
     The exact step curve: shares[i] holds from errors[i] up to the next error, so draw it with steps after
     each point (matplotlib's drawstyle "steps-post").
@@ -130,13 +129,12 @@ def pck(
     labelled: Bool[Tensor, "b k"],
     threshold: float = 0.2,
 ) -> Float[Tensor, " k"]:
-    """Percentage of correct keypoints: of each joint, the share of images in which it is found.
+    """Percentage of correct keypoints (PCK) of each joint, a fraction.
 
-    A joint is found where its distance from the truth is at most `threshold` times the torso.
+    A joint is correct where its distance from the truth is at most `threshold` times the torso.
 
     Args:
-        pred: predicted joints, in the pixels of the same image as `target`. One that is not a number is not
-            found.
+        pred: predicted joints, in the pixels of the same image as `target`; NaN is not correct.
         target: ground-truth joints.
         torso: size of each person's torso in those pixels: left shoulder to right hip.
         labelled: which joints count.
@@ -146,8 +144,8 @@ def pck(
         One fraction a joint in float64; NaN for a joint that is labelled in no image.
 
     Raises:
-        ValueError: there is no image, the shapes do not fit, the threshold is not positive and finite, or the
-            torso of an image with a labelled joint is not.
+        ValueError: the shapes do not fit, or the threshold or the torso of an image with a labelled joint is not
+            positive and finite.
 
     Example:
         >>> import torch
@@ -155,34 +153,29 @@ def pck(
         >>> pck(pred, target, torch.tensor([100.0]), labelled=torch.ones(1, 2, dtype=torch.bool))
         tensor([1., 0.], dtype=torch.float64)
     """
-    if len(pred) == 0:
-        raise ValueError("expected at least one image, found none")
-    found = found_joints(pred, target, torso, labelled, threshold)
-    return found.sum(0).double() / labelled.sum(0)
+    correct = correct_keypoints(pred, target, torso, labelled, threshold)
+    return correct.sum(0).double() / labelled.sum(0)
 
 
-def found_joints(
+def correct_keypoints(
     pred: Float[Tensor, "b k 2"],
     target: Float[Tensor, "b k 2"],
     torso: Float[Tensor, " b"],
     labelled: Bool[Tensor, "b k"],
     threshold: float,
 ) -> Bool[Tensor, "b k"]:
-    """Which labelled joints are found; see :func:`pck`, which takes the same arguments."""
+    """Labelled joints within ``threshold * torso`` of the truth; see :func:`pck`, which takes the same arguments."""
     _check_threshold(threshold)
     distance = _distances(pred, target, torso, labelled)
     return (distance <= threshold * torso.double()[:, None]) & labelled
 
 
 def _distances(pred: Tensor, target: Tensor, norm: Tensor, labelled: Tensor) -> Tensor:
-    """Distance of every point in float64, infinite where it is not a number, after checking the arguments."""
+    """Distance of every point in float64, infinite where it is NaN, after checking the arguments."""
     shapes = [tuple(tensor.shape) for tensor in (pred, target, norm, labelled)]
     b, k = shapes[0][:2]
     if shapes != [(b, k, 2), (b, k, 2), (b,), (b, k)]:
-        raise ValueError(
-            "expected points (b, k, 2) twice, one normaliser (b,) an image and labels (b, k); "
-            f"found {', '.join(map(str, shapes))}"
-        )
+        raise ValueError(f"expected shapes (b, k, 2) twice, (b,) and (b, k), found {', '.join(map(str, shapes))}")
     unusable = labelled.any(1) & ~(norm.isfinite() & (norm > 0))
     if unusable.any():
         raise ValueError(
@@ -195,7 +188,7 @@ def _distances(pred: Tensor, target: Tensor, norm: Tensor, labelled: Tensor) -> 
 
 
 def _scored(nmes: Tensor, threshold: float) -> Tensor:
-    """The errors that are numbers, after checking the arguments."""
+    """The errors that are not NaN, after checking the arguments."""
     _check_threshold(threshold)
     scored = nmes[~nmes.isnan()]
     if len(scored) == 0:

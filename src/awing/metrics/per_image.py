@@ -1,4 +1,4 @@
-"""Rows of values, one an image, gathered over batches and processes: what the data set metrics share."""
+"""Base of the data set metrics: a row of values per image, gathered over batches and processes."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class PerImageMetric(Metric):
-    """A metric that keeps a few values of every image, found again by the image's index in the data set.
+    """Base of a metric that keeps a row of values per image, under the image's index in the data set.
 
     Each index counts once: distributed samplers repeat images to fill the last batch. The values are put in
     the order of the index before they are added up, so that the result is the same, bit for bit, for every
@@ -37,8 +37,8 @@ class PerImageMetric(Metric):
     def _update_with_no_image(self) -> None:
         raise NotImplementedError
 
-    def _distinct(self) -> list[Tensor]:
-        """The columns, the index first: each image once, in the order of the index."""
+    def _unique_rows(self) -> list[Tensor]:
+        """Columns of values, the index first: each image once, sorted by index."""
         index, *values = (dim_zero_cat(getattr(self, name)) for name in self.columns)
         order = index.argsort(stable=True)
         ordered = index[order]

@@ -21,10 +21,10 @@ class StackedHourglass(nn.Module):
     paper trains from scratch and names no other way.
 
     Args:
-        num_landmarks: landmark maps K, at least 1.
-        stacks: hourglasses, 1 to 32.
+        num_landmarks: number of landmark maps, K.
+        stacks: number of hourglasses.
         channels: width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
-        depth: times that an hourglass halves the resolution, 1 to 10.
+        depth: times that an hourglass halves the resolution.
         coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
         boundary: predict the boundary as one more map.
         boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
@@ -49,11 +49,8 @@ class StackedHourglass(nn.Module):
         boundary_coords: bool = True,
     ) -> None:
         super().__init__()
-        if num_landmarks < 1 or not 1 <= stacks <= 32 or not 1 <= depth <= 10:
-            raise ValueError(
-                "num_landmarks must be at least 1, stacks 1 to 32 and depth 1 to 10, "
-                f"found num_landmarks={num_landmarks}, stacks={stacks}, depth={depth}"
-            )
+        if min(num_landmarks, stacks, depth) < 1:
+            raise ValueError(f"expected at least 1, found {num_landmarks=}, {stacks=}, {depth=}")
         if channels < 8 or channels % 8:
             raise ValueError(f"channels must be a positive multiple of 8, found {channels}")
         if boundary_coords and not (boundary and coord_conv):
@@ -62,8 +59,7 @@ class StackedHourglass(nn.Module):
                 f"convolution that takes them), found boundary={boundary}, coord_conv={coord_conv}; "
                 "set boundary_coords=False"
             )
-        self.coord_conv = coord_conv
-        self.boundary_coords = boundary_coords
+        self.coord_conv, self.boundary, self.boundary_coords = coord_conv, boundary, boundary_coords
         self.depth = depth
         maps = num_landmarks + boundary
 
@@ -121,7 +117,7 @@ class Hourglass(nn.Module):
 
     Args:
         channels: width, a multiple of 4.
-        depth: levels, at least 1; height and width are multiples of 2**depth.
+        depth: number of levels; height and width are multiples of 2**depth.
 
     Example:
         >>> Hourglass(channels=8, depth=2)(torch.rand(1, 8, 4, 8)).shape

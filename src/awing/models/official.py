@@ -11,7 +11,6 @@ from torch import Tensor
 
 from awing.errors import CheckpointError
 from awing.models.hourglass import StackedHourglass
-from awing.reading import dense, load_plain
 
 
 def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -> StackedHourglass:
@@ -30,8 +29,7 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
         The network on the CPU, in float32, with tensors of its own.
 
     Raises:
-        CheckpointError: the file cannot be read or holds something other than tensors, or the tensors are not
-            those of the authors' network; missing, unknown and misshapen ones are named.
+        CheckpointError: the file cannot be read, or its tensors are not those of the authors' network.
 
     Example:
         >>> load_official("no_such_file.pth")
@@ -40,26 +38,31 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
         awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
     """
     if isinstance(state_dict_or_path, Mapping):
-        source = "state dict"
-        official = _tensors(state_dict_or_path, source)
+        source, content = "state dict", state_dict_or_path
     else:
-        source = str(state_dict_or_path)
-        official = _tensors(load_plain(Path(state_dict_or_path)), source)
-        if not dense(official.values(), Path(state_dict_or_path)):
-            raise CheckpointError(f"{source}: refused; its tensors claim more numbers than the file holds")
-    network = _network_on_meta(official, source)
+        source, content = str(state_dict_or_path), _read(Path(state_dict_or_path))
+    try:
+        official = {key.removeprefix("module."): value for key, value in content.get("state_dict", content).items()}
+        network = _network_on_meta(official)
+    except (AttributeError, KeyError, ValueError) as error:  # not names to tensors, or of no network
+        raise CheckpointError(f"{source}: expected a state dict of the authors' network (m0.*, l0.*, ...)") from error
     names = _official_names(network)
-    _check(official, {names[ours]: tensor for ours, tensor in network.state_dict().items()}, source)
-
-    # Files of old PyTorch versions have no num_batches_tracked; every other tensor is there now.
+    expected = {names[ours]: tensor.shape for ours, tensor in network.state_dict().items()}
+    # files of old PyTorch versions have no num_batches_tracked
+    found = {key: shape for key, shape in expected.items() if key.endswith("num_batches_tracked")}
+    found |= {key: getattr(value, "shape", None) for key, value in official.items()}
+    if wrong := [key for key in expected | found if expected.get(key) != found.get(key)]:
+        raise CheckpointError(
+            f"{source}: not exactly the tensors of the authors' network; {len(wrong)} are missing, unknown or of "
+            f"another shape: {', '.join(wrong[:5])}{', ...' * (len(wrong) > 5)}"
+        )
     converted = {ours: official.get(theirs, torch.tensor(0)) for ours, theirs in names.items()}
-    converted = _x_and_y_exchanged(converted, network)
-    network.to_empty(device="cpu").load_state_dict(converted)
+    network.to_empty(device="cpu").load_state_dict(_exchange_x_and_y(converted, network))
     return network
 
 
 def to_official(network: StackedHourglass) -> dict[str, Tensor]:
-    """State dict of a network in the layout of the authors' released code: what :func:`load_official` undoes.
+    """State dict of a network in the layout of the authors' released code: the inverse of :func:`load_official`.
 
     Args:
         network: With coordinates and boundary, and boundary coordinates where it has a second stack.
@@ -73,48 +76,34 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
         >>> all(torch.equal(back[key], value) for key, value in network.state_dict().items())
         True
     """
-    maps, features = network.state_dict()["stacks.0.maps.weight"].shape[:2]
-    like = StackedHourglass(maps - 1, len(network.stacks), features, network.depth)
-    if {k: v.shape for k, v in like.state_dict().items()} != {k: v.shape for k, v in network.state_dict().items()}:
+    if not (network.coord_conv and network.boundary and (network.boundary_coords or len(network.stacks) == 1)):
         raise CheckpointError(
             "the authors' layout holds networks with coordinates, boundary and boundary coordinates only "
             "(model.coord_conv, model.boundary and model.boundary_coords)"
         )
     names = _official_names(network)
-    return {names[ours]: tensor.clone() for ours, tensor in _x_and_y_exchanged(network.state_dict(), network).items()}
+    return {names[ours]: tensor.clone() for ours, tensor in _exchange_x_and_y(network.state_dict(), network).items()}
 
 
-def _tensors(content: Any, source: str) -> dict[str, Tensor]:
-    """State dict in a file's content, without the prefix that DataParallel gives its keys."""
-    if isinstance(content, Mapping):
-        content = content.get("state_dict", content)
-    if not isinstance(content, Mapping):
+def _read(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
+    except Exception as error:  # the unpickler raises anything where a file is no checkpoint
         raise CheckpointError(
-            f"{source}: expected a state dict (names to tensors) or one under 'state_dict', "
-            f"found {type(content).__name__}"
-        )
-    others = [str(key) for key, value in content.items() if not (isinstance(key, str) and torch.is_tensor(value))]
-    if others:
-        raise CheckpointError(f"{source}: a state dict names tensors only, found others: {_listed(others)}")
-    parallel = all(key.startswith("module.") for key in content)
-    return {key.removeprefix("module.") if parallel else key: value for key, value in content.items()}
+            f"{file} cannot be read as a checkpoint ({type(error).__name__}): torch.save did not write it, it is "
+            "damaged, or it holds more than tensors"
+        ) from error
 
 
-def _network_on_meta(official: Mapping[str, Tensor], source: str) -> StackedHourglass:
+def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:
     """Network of the checkpoint's size, without memory for its tensors yet."""
     stacks = {match[1] for key in official if (match := re.match(r"m(\d+)\.", key))}
     levels = {match[1] for key in official if (match := re.match(r"m0\.b1_(\d+)\.", key))}
-    maps = official.get("l0.weight")
-    if not stacks or not levels or maps is None or maps.ndim != 4:
-        raise CheckpointError(
-            f"{source}: not the authors' layout, which has m0.b1_1.* and a 4-dimensional l0.weight; "
-            f"found {len(official)} keys: {_listed(list(official))}"
-        )
-    try:
-        with torch.device("meta"):
-            return StackedHourglass(maps.shape[0] - 1, len(stacks), maps.shape[1], len(levels))
-    except (ValueError, RuntimeError) as error:  # RuntimeError: a size that overflows
-        raise CheckpointError(f"{source}: l0.weight has the impossible shape {tuple(maps.shape)}") from error
+    maps, channels, _, _ = official["l0.weight"].shape
+    with torch.device("meta"):
+        return StackedHourglass(maps - 1, len(stacks), channels, len(levels))
 
 
 def _official_names(network: StackedHourglass) -> dict[str, str]:
@@ -147,39 +136,16 @@ def _official_names(network: StackedHourglass) -> dict[str, str]:
     return names
 
 
-def _check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a checkpoint whose names or shapes are not exactly the authors'."""
-    missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
-    unknown = [key for key in found if key not in expected]
-    misshapen = [
-        f"{key} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key in found and found[key].shape != tensor.shape
-    ]
-    problems = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
-    if any(problems.values()):
-        named = "; ".join(f"{problem}: {_listed(keys)}" for problem, keys in problems.items() if keys)
-        raise CheckpointError(f"{source}: expected exactly the tensors of the authors' network; {named}")
-
-
-def _listed(keys: list[str], shown: int = 10) -> str:
-    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
-
-
-def _x_and_y_exchanged(state: Mapping[str, Tensor], network: StackedHourglass) -> dict[str, Tensor]:
+def _exchange_x_and_y(state: Mapping[str, Tensor], network: StackedHourglass) -> dict[str, Tensor]:
     """Weights with the inputs x and y, B_x and B_y exchanged: from the authors' order to ours, and back."""
-    exchanged = {**state, "stem.0.weight": _exchange_columns(state["stem.0.weight"], 3, 4)}
     channels = state["stacks.0.maps.weight"].shape[1]
-    for i in range(len(network.stacks)):
-        key = f"stacks.{i}.coordinates.weight"
-        exchanged[key] = _exchange_columns(exchanged[key], channels, channels + 1)
-        if i > 0:  # B_x and B_y follow x, y, r
-            exchanged[key] = _exchange_columns(exchanged[key], channels + 3, channels + 4)
+    inputs = {"stem.0.weight": [3]}  # where x is; y comes next
+    for i in range(len(network.stacks)):  # features, x, y, r and, but for the first stack, B_x, B_y
+        inputs[f"stacks.{i}.coordinates.weight"] = [channels, channels + 3] if i else [channels]
+    exchanged = dict(state)
+    for key, firsts in inputs.items():
+        order = list(range(state[key].shape[1]))
+        for x in firsts:
+            order[x], order[x + 1] = x + 1, x
+        exchanged[key] = state[key][:, order]
     return exchanged
-
-
-def _exchange_columns(weight: Tensor, first: int, second: int) -> Tensor:
-    """Convolution weight with two input channels exchanged."""
-    columns = list(range(weight.shape[1]))
-    columns[first], columns[second] = second, first
-    return weight[:, columns]

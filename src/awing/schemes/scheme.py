@@ -1,4 +1,4 @@
-"""What a landmark scheme is, and the check that one is consistent."""
+"""The landmark scheme, and the check that it is consistent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ class Scheme:
         groups: Name -> the joints whose PCK is reported together; none for faces.
 
     Raises:
-        ValueError: an index out of range, a landmark in two pairs, a line that is no line of the scheme any more
-            after a flip, or a normaliser or group that is empty or has a name that is taken.
+        ValueError: an index out of range, a landmark in two pairs, a line that a flip turns into none of the scheme,
+            or a normaliser or group that is empty or has a name that is taken.
 
     >>> from awing.schemes import get_scheme
     >>> scheme = get_scheme("wflw98")
@@ -41,39 +41,36 @@ class Scheme:
     groups: Mapping[str, Indices] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ends = [group for pair in self.normalisers.values() for group in pair]
-        used = [i for group in (*self.flip_pairs, *self.lines, *ends, *self.groups.values()) for i in group]
-        if bad := sorted({i for i in used if not 0 <= i < self.num_landmarks}):
-            raise ValueError(f"scheme {self.name}: indices {bad} are outside 0..{self.num_landmarks - 1}")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"scheme {self.name}: landmark names must be unique")
+        ends = [end for pair in self.normalisers.values() for end in pair]
+        used = {i for indices in (*self.flip_pairs, *self.lines, *ends, *self.groups.values()) for i in indices}
+        outside = sorted(i for i in used if not 0 <= i < self.num_landmarks)
         paired = [i for pair in self.flip_pairs for i in pair]
-        if len(set(paired)) != len(paired):
-            raise ValueError(f"scheme {self.name}: a landmark stands in two flip pairs")
-        if any(len(line) < 2 for line in self.lines):
-            raise ValueError(f"scheme {self.name}: a boundary line needs at least two landmarks")
-        if not all(ends) or not self.normalisers.keys().isdisjoint(BOX_NORMALISERS):
-            raise ValueError(
-                f"scheme {self.name}: a normaliser needs landmarks at both ends, and another name than "
-                f"{' or '.join(BOX_NORMALISERS)}"
-            )
-        if not all(self.groups.values()) or "mean" in self.groups:
-            raise ValueError(f'scheme {self.name}: a group needs landmarks, and another name than "mean"')
+        self._require(not outside, f"indices {outside} are outside 0..{self.num_landmarks - 1}")
+        self._require(len(set(self.names)) == len(self.names), "landmark names must be unique")
+        self._require(all(len(pair) == 2 for pair in self.flip_pairs), "a flip pair needs two landmarks")
+        self._require(len(set(paired)) == len(paired), "a landmark stands in two flip pairs")
+        self._require(all(len(line) > 1 for line in self.lines), "a boundary line needs at least two landmarks")
+        self._require(
+            all(len(pair) == 2 for pair in self.normalisers.values()) and all(ends), "a normaliser needs two ends"
+        )
+        self._require(self.normalisers.keys().isdisjoint(BOX_NORMALISERS), "box and box_diagonal come from the box")
+        self._require(
+            all(self.groups.values()) and "mean" not in self.groups, 'a group needs landmarks, "mean" is taken'
+        )
         flip = self.flip_permutation
         undirected = {min(line, line[::-1]) for line in self.lines}
         for line in self.lines:
             mirrored = tuple(int(flip[i]) for i in line)
-            if min(mirrored, mirrored[::-1]) not in undirected:
-                raise ValueError(f"scheme {self.name}: line {line} becomes {mirrored} under a flip, no line of it")
+            known = min(mirrored, mirrored[::-1]) in undirected
+            self._require(known, f"line {line} becomes {mirrored} under a flip, no line of it")
+
+    def _require(self, condition: bool, problem: str) -> None:
+        if not condition:
+            raise ValueError(f"scheme {self.name}: {problem}")
 
     @property
     def num_landmarks(self) -> int:
-        """Number of landmarks, K.
-
-        >>> from awing.schemes import get_scheme
-        >>> get_scheme("cofw29").num_landmarks
-        29
-        """
+        """Number of landmarks, K."""
         return len(self.names)
 
     @property
