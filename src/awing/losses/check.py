@@ -32,7 +32,7 @@ E = SIGN * E
 
 def equation3(y: np.ndarray, error: np.ndarray, c: dict[str, float], divisor: float | None = None) -> np.ndarray:
     """Adaptive Wing loss in float64; a ``divisor`` other than epsilon makes it wrong."""
-    omega, theta, epsilon, alpha = c.values()
+    omega, theta, epsilon, alpha = (c[name] for name in PAPER)
     d, p, ratio = np.abs(error), alpha - y, theta / epsilon
     slope = omega * (1 / (1 + ratio**p)) * p * ratio ** (p - 1) * (1 / epsilon)
     offset = theta * slope - omega * np.log(1 + ratio**p)
