@@ -58,8 +58,8 @@ def curve(n, size, rng):
     return middle + radius * np.stack([np.cos(angle), np.sin(angle)], -1)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 17, 33])
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 33])
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), segments=st.integers(1, 9))
 def test_spline_is_scipys(n, seed, segments):
     rng = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def test_spline_is_scipys(n, seed, segments):
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-3)
 
 
-def test_splines_of_a_batch_do_not_mix():
+def test_spline_keeps_lines_of_a_batch_apart():
     points = torch.from_numpy(np.random.default_rng(0).normal(0, 10, (3, 2, 6, 2)))
     found = spline(points, 5)
     for i in range(3):
@@ -82,28 +82,25 @@ def test_splines_of_a_batch_do_not_mix():
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 17, 33])
-@pytest.mark.parametrize("size", [32, 64])
-def test_one_line_of_every_length(n, size):
-    rng = np.random.default_rng(n + size)
-    for _ in range(5):
-        points = curve(n, size, rng)
-        line = tuple(range(n))
+def test_boundary_map_of_one_line(n):
+    rng = np.random.default_rng(n)
+    for size in (32, 64):
+        points, line = curve(n, size, rng), tuple(range(n))
         assert error(drawn(points, [line], size), reference(points, [line], size)) < 0.005
+        np.testing.assert_allclose(drawn(points, [line], size), drawn(points, [line[::-1]], size), atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("name", ["wflw98", "ibug68"])
-def test_whole_faces(name, size):
+def test_boundary_map_of_drawn_faces(name):
     lines = get_scheme(name).lines
-    rng = np.random.default_rng(size)
+    rng = np.random.default_rng(64)
     for _ in range(4):
-        points = random_face(name, size, rng)
-        assert error(drawn(points, lines, size), reference(points, lines, size)) < 0.005
+        points = random_face(name, 64, rng)
+        assert error(drawn(points, lines, 64), reference(points, lines, 64)) < 0.005
 
 
-@pytest.mark.parametrize("size", [32, 64])
-@pytest.mark.parametrize("name", ["wflw98", "ibug68"])
-def test_real_faces(name, size, real_data):
+@pytest.mark.parametrize(("name", "size"), [("wflw98", 64), ("ibug68", 32)])
+def test_boundary_map_of_real_faces(name, size, real_data):
     if name == "ibug68":
         files = sorted((real_data / "300w").rglob("*.pts"))[::140]
         faces = [np.loadtxt(file, skiprows=3, max_rows=68) for file in files]
@@ -121,8 +118,8 @@ def test_real_faces(name, size, real_data):
     assert np.mean(errors) < 0.01
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.7, 2.5])
-def test_width_of_a_line(sigma):
+@pytest.mark.parametrize("sigma", [0.5, 2.5])
+def test_boundary_map_of_other_widths(sigma):
     points = curve(7, 48, np.random.default_rng(1))
     lines = [tuple(range(7))]
     assert error(drawn(points, lines, 48, sigma), reference(points, lines, 48, sigma)) < 0.02
@@ -137,7 +134,7 @@ def test_width_of_a_line(sigma):
         [[64.5, -9.0], [66.0, 80.0]],
     ],
 )
-def test_straight_lines_through_and_beside_the_map(ends):
+def test_boundary_map_beyond_the_border(ends):
     points = np.array(ends)
     a, b = points
     y, x = np.mgrid[:64, :64]
@@ -149,14 +146,14 @@ def test_straight_lines_through_and_beside_the_map(ends):
     np.testing.assert_allclose(drawn(points, [(0, 1)], 64), expected, atol=1e-4)
 
 
-def test_distance_of_three_sigma_is_outside():
+def test_boundary_map_is_cut_at_three_sigma():
     found = drawn(np.array([[3.0, 8.0], [12.0, 8.0]]), [(0, 1)], 16)[:, 7]
     expected = [0, 0, 0, 0, 0, 0, np.exp(-2), np.exp(-0.5), 1, np.exp(-0.5), np.exp(-2), 0, 0, 0, 0, 0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert drawn(np.array([[3.0, 8.01], [12.0, 8.01]]), [(0, 1)], 16)[11, 7] == pytest.approx(CUT, rel=0.05)
 
 
-def test_lines_merge_by_their_maximum():
+def test_boundary_map_is_the_maximum_of_its_lines():
     rng = np.random.default_rng(2)
     points = np.concatenate([curve(n, 32, rng) for n in (2, 3, 5, 5)])
     lines = [(0, 1), (2, 3, 4), (5, 6, 7, 8, 9), (10, 11, 12, 13, 14)]
@@ -165,16 +162,11 @@ def test_lines_merge_by_their_maximum():
     np.testing.assert_array_equal(drawn(points, lines[::-1], 32), drawn(points, lines, 32))
 
 
-def test_no_lines_make_an_empty_map():
+def test_boundary_map_without_lines_is_empty():
     assert (drawn(np.zeros((3, 2)), [], 16) == 0).all()
 
 
-def test_direction_of_a_line_does_not_matter():
-    points, line = curve(9, 32, np.random.default_rng(3)), tuple(range(9))
-    np.testing.assert_allclose(drawn(points, [line], 32), drawn(points, [line[::-1]], 32), atol=1e-5)
-
-
-@pytest.mark.parametrize("n", [2, 3, 4, 5])
+@pytest.mark.parametrize("n", [2, 3, 5])
 def test_coincident_landmarks_draw_a_dot(n):
     y, x = np.mgrid[:16, :16]
     squared = (x - 7.25) ** 2 + (y - 4.5) ** 2
@@ -182,9 +174,7 @@ def test_coincident_landmarks_draw_a_dot(n):
     np.testing.assert_allclose(found, np.where(squared < 9, np.exp(-squared / 2), 0), atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 7, 17])
-@pytest.mark.parametrize("twin", [0, 1, -1])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(("n", "twin", "times"), [(3, 0, 1), (4, 1, 2), (5, -1, 1), (17, 1, 2)])
 def test_coincident_landmarks_make_straight_pieces(n, twin, times):
     points = curve(n, 48, np.random.default_rng(n))
     points = np.insert(points, [twin] * times, points[twin], axis=0)
@@ -192,7 +182,7 @@ def test_coincident_landmarks_make_straight_pieces(n, twin, times):
     assert error(drawn(points, [line], 48), reference(points, [line], 48)) < 0.005
 
 
-def test_a_line_with_an_unlabelled_point_is_not_drawn():
+def test_lines_with_unlabelled_points_are_not_drawn():
     rng = np.random.default_rng(4)
     faces = [np.concatenate([curve(5, 32, rng), curve(3, 32, rng)]) for _ in range(3)]
     points = torch.from_numpy(np.stack(faces))
@@ -207,9 +197,9 @@ def test_a_line_with_an_unlabelled_point_is_not_drawn():
     assert (found.amax((1, 2)) > 0.5).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), size=st.integers(3, 40), spread=st.floats(0, 300), sigma=st.floats(0.2, 3))
-def test_values_stay_between_0_and_1(seed, size, spread, sigma):
+def test_boundary_map_stays_between_0_and_1(seed, size, spread, sigma):
     rng = np.random.default_rng(seed)
     points = rng.normal(size / 2, spread, (11, 2)).round(int(rng.integers(0, 3)))  # some coincide
     found = drawn(points, [(0, 1), (2, 3, 4), (5, 6, 7, 8, 9, 10)], size, sigma)

@@ -23,18 +23,18 @@ def uniform(codec: HeatmapCodec, batch: int, seed: int = 0) -> Tensor:
     return (1.2 * points - 0.1) * codec.input_size
 
 
-def everything(points: Tensor) -> Tensor:
+def all_labelled(points: Tensor) -> Tensor:
     return torch.ones(points.shape[:2], dtype=torch.bool)
 
 
 def single(codec: HeatmapCodec, x: float, y: float) -> Tensor:
     """The map of a landmark at (x, y) crop px."""
     points = torch.tensor([x, y]).expand(1, codec.scheme.num_landmarks, 2)
-    return codec.encode(points, everything(points))[0, 0]
+    return codec.encode(points, all_labelled(points))[0, 0]
 
 
 @pytest.mark.parametrize(("x", "y"), [(100.0, 60.0), (103.9, 63.9)])
-def test_floored_gaussian_is_the_authors(x: float, y: float) -> None:
+def test_floor_centre_draws_the_authors_gaussian(x: float, y: float) -> None:
     """Both points lie in one cell of 4 px: floor(l / 4) is (25, 15)."""
     found = single(HeatmapCodec("ibug68", center="floor"), x, y)
     assert torch.count_nonzero(found) == 49
@@ -44,16 +44,16 @@ def test_floored_gaussian_is_the_authors(x: float, y: float) -> None:
     assert found[12, 22] == pytest.approx(0.230**2, rel=5e-3)
 
 
-@pytest.mark.parametrize("x", [0.0, 3.9, 5.0, 11.0, 252.0, 255.9])
-def test_floored_gaussian_at_the_border_stays_where_it_is(x: float) -> None:
+@pytest.mark.parametrize("x", [0.0, 5.0, 255.9])
+def test_floor_centre_at_the_border_does_not_move(x: float) -> None:
     found = single(HeatmapCodec("ibug68", center="floor"), x, 128.0)
     assert found.argmax() == 32 * 64 + x // 4
     decoded, _ = HeatmapCodec("ibug68", center="floor").decode(found.expand(1, 68, 64, 64))
     assert decoded[0, 0].tolist() == [(x // 4 + 0.5) * 4, 130.0]
 
 
-@pytest.mark.parametrize(("input_size", "heatmap_size"), [(256, 64), (128, 32), (192, 64), (96, 12)])
-def test_subpixel_gaussian_is_the_formula(input_size: int, heatmap_size: int) -> None:
+@pytest.mark.parametrize(("input_size", "heatmap_size"), [(256, 64), (192, 64), (96, 12)])
+def test_encode_draws_the_formula(input_size: int, heatmap_size: int) -> None:
     codec = HeatmapCodec("ibug68", input_size, heatmap_size, sigma=1.3, support=5)
     stride, x, y = input_size / heatmap_size, 0.37 * input_size, 0.61 * input_size
     grid = (np.arange(heatmap_size) + 0.5) * stride - 0.5  # crop px of the map's pixel centres
@@ -62,25 +62,18 @@ def test_subpixel_gaussian_is_the_formula(input_size: int, heatmap_size: int) ->
     np.testing.assert_allclose(single(codec, x, y), expected, atol=1e-5)
 
 
-def test_a_gaussian_half_way_between_pixels_is_symmetric() -> None:
-    found = single(HeatmapCodec("ibug68"), 4 * 20 - 0.5, 4 * 30 - 0.5)  # (19.5, 29.5) map px
-    assert found.count_nonzero() == 36
-    assert torch.equal(found[27:33, 17:23], found[27:33, 17:23].rot90())
-
-
 @pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize(("input_size", "heatmap_size"), [(256, 64), (128, 32)])
-def test_mirrored_points_give_mirrored_maps(name: str, input_size: int, heatmap_size: int) -> None:
-    codec = HeatmapCodec(name, input_size, heatmap_size, boundary=bool(SCHEMES[name].lines))
+def test_encode_of_mirrored_points_is_mirrored(name: str) -> None:
+    codec = HeatmapCodec(name, boundary=bool(SCHEMES[name].lines))
     rng = np.random.default_rng(0)
     if name in ("wflw98", "ibug68"):
-        points = torch.from_numpy(np.stack([random_face(name, input_size, rng) for _ in range(6)])).float()
+        points = torch.from_numpy(np.stack([random_face(name, 256, rng) for _ in range(6)])).float()
     else:
         points = uniform(codec, 6)
     share = [[1.0], [1.0], [1.0], [0.95], [0.9], [0.5]]
     labelled = torch.from_numpy(rng.random((6, codec.scheme.num_landmarks)) < share)
     permutation = torch.from_numpy(codec.scheme.flip_permutation)
-    mirrored = torch.stack([input_size - 1 - points[..., 0], points[..., 1]], -1)[:, permutation]
+    mirrored = torch.stack([255 - points[..., 0], points[..., 1]], -1)[:, permutation]
     channels = torch.cat([permutation, torch.arange(len(permutation), codec.num_channels)])
     found = codec.encode(mirrored, labelled[:, permutation])
     expected = codec.encode(points, labelled).flip(-1)[:, channels]
@@ -95,16 +88,16 @@ def test_unlabelled_points_are_never_read(center: Any) -> None:
     labelled = torch.rand(3, 68, generator=torch.Generator().manual_seed(1)) < 0.8
     expected = codec.encode(points, labelled)
     assert (expected[:, :68][~labelled] == 0).all()
-    for value in (float("nan"), float("inf"), -float("inf"), 1e30, 0.0):
+    for value in (float("nan"), -float("inf"), 0.0):
         spoiled = torch.where(labelled[..., None], points, value)
         assert torch.equal(codec.encode(spoiled, labelled), expected)
 
 
-def test_a_line_with_an_unlabelled_point_is_missing_and_the_channel_unknown() -> None:
+def test_unlabelled_points_mask_the_boundary_channel() -> None:
     codec = HeatmapCodec(TOY, 128, 32)
     points = torch.tensor([[20.0, 30], [60, 20], [100, 30], [30, 90], [90, 90], [5, 5], [9, 120]])
     points = points.expand(4, 7, 2)
-    labelled = everything(points)
+    labelled = all_labelled(points)
     labelled[1, 1] = labelled[2, 3] = labelled[3, 5] = False
     boundary = codec.encode(points, labelled)[:, -1]
     upper, lower = boundary[:, :14].amax((1, 2)) > 0.5, boundary[:, 18:].amax((1, 2)) > 0.5
@@ -115,7 +108,7 @@ def test_a_line_with_an_unlabelled_point_is_missing_and_the_channel_unknown() ->
     assert torch.equal(mask[:, :-1], labelled)
 
 
-def test_channels_without_a_boundary() -> None:
+def test_boundary_false_leaves_the_landmark_channels() -> None:
     codec = HeatmapCodec("ibug68", boundary=False)
     points, labelled = uniform(codec, 2), torch.arange(136).reshape(2, 68) % 3 > 0
     with_boundary = HeatmapCodec("ibug68")
@@ -124,7 +117,7 @@ def test_channels_without_a_boundary() -> None:
     assert torch.equal(codec.channel_mask(labelled), labelled)
 
 
-def test_points_outside_the_crop_have_an_empty_map_and_stay_known() -> None:
+def test_points_outside_the_crop_have_an_empty_map() -> None:
     codec = HeatmapCodec("ibug68")
     ends = {-0.51: False, -0.5: True, 255.5: True, 255.51: False}
     for value, inside in ends.items():
@@ -137,32 +130,22 @@ def test_points_outside_the_crop_have_an_empty_map_and_stay_known() -> None:
     assert codec.channel_mask(torch.ones(1, 68, dtype=torch.bool)).all()
 
 
-def test_a_point_outside_the_crop_still_bends_the_boundary() -> None:
+def test_points_outside_the_crop_shape_the_boundary() -> None:
     codec = HeatmapCodec(TOY, 128, 32)
     points = torch.tensor([[10.0, 64], [-30, 64], [10, 100], [20, 20], [160, 20], [0, 0], [0, 0]])[None]
-    maps = codec.encode(points, everything(points))[0]
+    maps = codec.encode(points, all_labelled(points))[0]
     assert maps[1].max() == maps[4].max() == 0
     # the line of the fourth and fifth point runs along y = 20 crop px = 4.625 map px to the right border
     assert maps[-1][5, 31] == pytest.approx(np.exp(-(0.375**2) / 2), abs=1e-4)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
-def test_values_shapes_and_types(codec: HeatmapCodec) -> None:
-    for batch in (1, 5):
-        points = uniform(codec, batch)
-        maps = codec.encode(points, everything(points))
-        size = codec.heatmap_size
-        assert maps.shape == (batch, codec.num_channels, size, size)
-        assert maps.dtype == torch.float32
-        assert 0 <= maps.min() < 0.9 < maps.max() <= 1
-        torch.testing.assert_close(codec.encode(points.double(), everything(points)), maps, atol=0, rtol=0)
-
-
-@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
-def test_a_batch_is_its_samples(codec: HeatmapCodec) -> None:
+def test_encode_and_decode_of_a_batch_are_its_samples(codec: HeatmapCodec) -> None:
     points = uniform(codec, 5)
     labelled = torch.rand(points.shape[:2], generator=torch.Generator().manual_seed(1)) < 0.95
     maps = codec.encode(points, labelled)
+    assert maps.shape == (5, codec.num_channels, codec.heatmap_size, codec.heatmap_size)
+    assert 0 <= maps.min() < 0.9 < maps.max() <= 1
     singles = [codec.encode(points[i : i + 1], labelled[i : i + 1]) for i in range(5)]
     torch.testing.assert_close(maps, torch.cat(singles), atol=1e-5, rtol=0)
     decoded, scores = codec.decode(maps)
@@ -172,17 +155,22 @@ def test_a_batch_is_its_samples(codec: HeatmapCodec) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
-def test_autocast_changes_nothing(codec: HeatmapCodec) -> None:
-    points = uniform(codec, 2)
-    maps = codec.encode(points, everything(points))
+def test_precision_of_the_input_changes_nothing(codec: HeatmapCodec) -> None:
+    points = uniform(codec, 2).requires_grad_()
+    maps = codec.encode(points, all_labelled(points))
+    assert maps.dtype == torch.float32
+    assert not maps.requires_grad
+    assert torch.equal(codec.encode(points.double(), all_labelled(points)), maps)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(codec.encode(points, everything(points)), maps)
-        for found, expected in zip(codec.decode(maps), codec.decode(maps), strict=True):
+        assert torch.equal(codec.encode(points, all_labelled(points)), maps)
+        for found, expected in zip(codec.decode(maps.double().requires_grad_()), codec.decode(maps), strict=True):
+            assert found.dtype == torch.float32
+            assert not found.requires_grad
             assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("decoder", ["argmax", "quarter", "refined"])
-def test_decode_ignores_the_boundary_and_refuses_other_shapes(decoder: Any) -> None:
+def test_decode_ignores_the_boundary(decoder: Any) -> None:
     codec = HeatmapCodec("aflw19", 128, 32, decoder=decoder)
     maps = torch.rand(2, 20, 32, 32, generator=torch.Generator().manual_seed(0))
     points, scores = codec.decode(maps[:, :19])
@@ -190,26 +178,13 @@ def test_decode_ignores_the_boundary_and_refuses_other_shapes(decoder: Any) -> N
     maps[:, 19] = 1e9
     assert torch.equal(codec.decode(maps)[0], points)
     assert torch.equal(codec.decode(maps)[1], scores)
-    for shape in ((2, 18, 32, 32), (2, 21, 32, 32), (2, 19, 32, 64), (2, 19, 64, 64)):
-        with pytest.raises(ValueError, match=r"expected maps \(B, 19 or 20, 32, 32\), found"):
-            codec.decode(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("decoder", ["argmax", "quarter", "refined"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_empty_maps_decode_to_something_finite_with_score_0(decoder: Any, dtype: torch.dtype) -> None:
-    points, scores = HeatmapCodec("ibug68", decoder=decoder).decode(torch.zeros(2, 69, 64, 64, dtype=dtype))
-    assert points.dtype == scores.dtype == torch.float32
+def test_decode_of_empty_maps_is_finite(decoder: Any) -> None:
+    points, scores = HeatmapCodec("ibug68", decoder=decoder).decode(torch.zeros(2, 69, 64, 64))
     assert ((points >= -0.5) & (points <= 255.5)).all()
     assert (scores == 0).all()
-
-
-def test_targets_carry_no_gradient() -> None:
-    codec = HeatmapCodec("aflw19", 128, 32)
-    points = uniform(codec, 1).requires_grad_()
-    maps = codec.encode(points, everything(points))
-    assert not maps.requires_grad
-    assert not codec.decode(maps.requires_grad_())[0].requires_grad
 
 
 def test_compiles_into_one_graph(unchecked: None) -> None:
@@ -219,15 +194,9 @@ def test_compiles_into_one_graph(unchecked: None) -> None:
     decode = torch.compile(codec.decode, fullgraph=True, backend="eager")
     for seed in (0, 1):
         points = uniform(codec, 2, seed)
-        maps = codec.encode(points, everything(points))
-        torch.testing.assert_close(encode(points, everything(points)), maps)
+        maps = codec.encode(points, all_labelled(points))
+        torch.testing.assert_close(encode(points, all_labelled(points)), maps)
         torch.testing.assert_close(decode(maps), codec.decode(maps))
-
-
-@pytest.mark.parametrize("points", [67, 69, 1])
-def test_encode_refuses_another_number_of_points(points: int) -> None:
-    with pytest.raises(ValueError, match=f"expected the 68 points of scheme ibug68, found {points}"):
-        HeatmapCodec("ibug68").encode(torch.zeros(1, points, 2), torch.ones(1, points, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(
@@ -242,37 +211,40 @@ def test_encode_refuses_another_number_of_points(points: int) -> None:
         ({"scheme": "wflw"}, "Did you mean 'wflw98'"),
     ],
 )
-def test_refuses_what_cannot_work(options: dict[str, Any], message: str) -> None:
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         HeatmapCodec(**{"scheme": "ibug68"} | options)
 
 
-@pytest.mark.parametrize("options", [{"center": "round"}, {"decoder": "softmax"}])
-def test_refuses_an_unknown_choice(options: dict[str, Any], unchecked: None) -> None:
-    with pytest.raises(
-        ConfigError, match=r"center is one of subpixel, floor|decoder is one of argmax, quarter, refined"
-    ):
-        HeatmapCodec("ibug68", **options)
+def test_unknown_choices_and_other_shapes_are_refused(unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"codec.decoder is one of argmax, quarter, refined; found 'softmax'"):
+        HeatmapCodec("ibug68", decoder="softmax")  # type: ignore[arg-type]
+    codec = HeatmapCodec("aflw19", 128, 32)
+    with pytest.raises(ValueError, match="expected the 19 points of scheme aflw19, found 68"):
+        codec.encode(torch.zeros(1, 68, 2), torch.ones(1, 68, dtype=torch.bool))
+    for shape in ((2, 18, 32, 32), (2, 21, 32, 32), (2, 19, 32, 64)):
+        with pytest.raises(ValueError, match=r"expected maps \(B, 19 or 20, 32, 32\), found"):
+            codec.decode(torch.zeros(shape))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_gives_the_same() -> None:
+def test_gpu_gives_the_same() -> None:
     codec = HeatmapCodec("wflw98", decoder="refined")
     points = uniform(codec, 4)
-    maps = codec.encode(points.cuda(), everything(points).cuda())
-    torch.testing.assert_close(maps.cpu(), codec.encode(points, everything(points)), atol=1e-4, rtol=0)
+    maps = codec.encode(points.cuda(), all_labelled(points).cuda())
+    torch.testing.assert_close(maps.cpu(), codec.encode(points, all_labelled(points)), atol=1e-4, rtol=0)
     for found, expected in zip(codec.decode(maps), codec.decode(maps.cpu()), strict=True):
         torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
-def test_mirrored_maps_are_those_of_the_mirrored_points(codec: HeatmapCodec) -> None:
+def test_flip_heatmaps_undoes_a_flip_of_the_points(codec: HeatmapCodec) -> None:
     points = uniform(codec, 3)
     mirrored = points[:, codec.scheme.flip_permutation].clone()
     mirrored[..., 0] = codec.input_size - 1 - mirrored[..., 0]
-    maps = codec.encode(points, everything(points))
-    back = codec.flip_heatmaps(codec.encode(mirrored, everything(points)))
+    maps = codec.encode(points, all_labelled(points))
+    back = codec.flip_heatmaps(codec.encode(mirrored, all_labelled(points)))
     torch.testing.assert_close(back, maps, atol=2e-4, rtol=0)
     torch.testing.assert_close(
         codec.flip_heatmaps(maps[:, :-1] if codec.boundary else maps),
@@ -281,10 +253,10 @@ def test_mirrored_maps_are_those_of_the_mirrored_points(codec: HeatmapCodec) -> 
     assert (back.flip(-1) - maps).abs().max() > 0.5
 
 
-def test_floored_maps_are_not_mirrored() -> None:
+def test_flip_heatmaps_refuses_floored_centres() -> None:
     """127.9 and 255 - 127.9 both lie in the cell of 124 to 128: the mirrored cell is another."""
     codec = HeatmapCodec("ibug68", center="floor")
     maps = single(codec, 127.9, 100.0), single(codec, 255 - 127.9, 100.0)
-    assert maps[0].argmax() % 64 == 31 and maps[1].flip(-1).argmax() % 64 == 32
+    assert (maps[0].argmax() % 64, maps[1].flip(-1).argmax() % 64) == (31, 32)
     with pytest.raises(ConfigError, match="leave flip_test=false"):
         codec.flip_heatmaps(torch.zeros(1, 69, 64, 64))
