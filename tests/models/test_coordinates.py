@@ -5,20 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from awing.models import append_coordinates, boundary_coordinates, coordinate_channels
 
 
-def test_three_by_three_by_hand() -> None:
-    half = 0.5**0.5
-    x, y, r = coordinate_channels(3, 3)
-    assert x.tolist() == [[-1, 0, 1]] * 3
-    assert y.tolist() == [[-1] * 3, [0] * 3, [1] * 3]
-    torch.testing.assert_close(r, torch.tensor([[1, half, 1], [half, 0, half], [1, half, 1]]))
-
-
-def test_four_rows_by_five_columns_by_hand() -> None:
+def test_coordinate_channels_by_hand() -> None:
     x, y, r = coordinate_channels(4, 5)
     torch.testing.assert_close(x, torch.tensor([[-1, -0.5, 0, 0.5, 1]]).expand(4, 5))
     torch.testing.assert_close(y, torch.tensor([[-1.0], [-1 / 3], [1 / 3], [1.0]]).expand(4, 5))
@@ -27,8 +18,8 @@ def test_four_rows_by_five_columns_by_hand() -> None:
 
 
 @given(height=st.integers(2, 70), width=st.integers(2, 70))
-@settings(max_examples=30, deadline=None)
-def test_formula_and_symmetries(height: int, width: int) -> None:
+@settings(max_examples=20, deadline=None)
+def test_coordinate_channels_are_the_formula(height: int, width: int) -> None:
     x, y, r = coordinate_channels(height, width)
     columns = np.array([2 * i / (width - 1) - 1 for i in range(width)])
     rows = np.array([2 * j / (height - 1) - 1 for j in range(height)])
@@ -40,14 +31,14 @@ def test_formula_and_symmetries(height: int, width: int) -> None:
     torch.testing.assert_close(torch.stack([y.T, x.T, r.T]), turned, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 4), (4, 1), (0, 2)])
-def test_a_side_of_one_pixel_is_refused(height: int, width: int) -> None:
+@pytest.mark.parametrize(("height", "width"), [(1, 4), (4, 1)])
+def test_coordinate_channels_refuse_one_pixel(height: int, width: int) -> None:
     with pytest.raises(ValueError, match=f"2x2 pixels, found {height}x{width}"):
         coordinate_channels(height, width)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_gate_by_hand(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_boundary_coordinates_by_hand(dtype: torch.dtype) -> None:
     coordinates = torch.tensor([[[-1.0, -0.5, 0.5, 1.0]], [[-0.25, -0.25, 0.75, 0.75]]])
     faces = torch.tensor([[0.05, 0.0495, 0.0505, -3.0], [0.0, 1.0, 7.0, 0.05]], dtype=dtype)
     gated = boundary_coordinates(coordinates, faces[:, None, None])
@@ -55,7 +46,7 @@ def test_gate_by_hand(dtype: torch.dtype) -> None:
     assert gated[:, 1, 0].tolist() == [[-0.25, 0.0, 0.75, 0.0], [0.0, -0.25, 0.75, 0.75]]
 
 
-def test_no_gradient_through_the_gate() -> None:
+def test_boundary_coordinates_pass_no_gradient() -> None:
     features = torch.rand(2, 4, 3, 5, requires_grad=True)
     boundary = torch.rand(2, 1, 3, 5, requires_grad=True)
     assert not boundary_coordinates(coordinate_channels(3, 5)[:2], boundary).requires_grad
@@ -64,7 +55,7 @@ def test_no_gradient_through_the_gate() -> None:
     torch.testing.assert_close(features.grad, 2 * features.detach())
 
 
-def test_appended_channels_are_features_x_y_r_bx_by() -> None:
+def test_append_coordinates_order_of_channels() -> None:
     features = torch.rand(2, 4, 3, 5)
     boundary = torch.rand(2, 1, 3, 5) - 0.45
     x, y, r = coordinate_channels(3, 5)
@@ -78,20 +69,9 @@ def test_appended_channels_are_features_x_y_r_bx_by() -> None:
         assert torch.equal(appended[face, 8], y * on_line)
 
 
-def test_the_first_two_channels_are_the_position_of_a_pixel() -> None:
-    """With coordinates a 1x1 convolution can tell where a blob is."""
-    heat = torch.zeros(1, 1, 5, 9)
-    heat[0, 0, 1, 6] = 1.0
-    reader = nn.Conv2d(4, 2, 1, bias=False)
-    with torch.no_grad():
-        reader.weight.copy_(torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 0]])[:, :, None, None])
-    position = (reader(append_coordinates(heat)) * heat).sum(dim=(0, 2, 3))
-    assert position.tolist() == [0.5, -0.5]
-
-
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_memory_format_and_data_type_are_kept(layout: torch.memory_format, dtype: torch.dtype) -> None:
+def test_append_coordinates_keeps_layout_and_dtype(layout: torch.memory_format, dtype: torch.dtype) -> None:
     features = torch.rand(2, 8, 4, 6).to(dtype).contiguous(memory_format=layout)
     maps = torch.rand(2, 3, 4, 6).to(dtype).contiguous(memory_format=layout)
     for appended in (append_coordinates(features), append_coordinates(features, maps[:, -1:])):

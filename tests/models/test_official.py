@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from awing.errors import CheckpointError
-from awing.models import load_official
+from awing.models import StackedHourglass, load_official, to_official
 
 StateDict = dict[str, Tensor]
 
@@ -117,8 +118,8 @@ def official_forward(state: StateDict, image: Tensor, stacks: int, depth: int = 
     return outputs
 
 
-@pytest.mark.parametrize(("stacks", "channels", "depth"), [(1, 16, 4), (2, 16, 4), (4, 16, 4), (2, 256, 4), (2, 24, 2)])
-def test_the_converted_network_is_the_authors_function(stacks: int, channels: int, depth: int) -> None:
+@pytest.mark.parametrize(("stacks", "channels", "depth"), [(1, 16, 4), (4, 16, 4), (2, 24, 2)])
+def test_load_official_is_the_authors_function(stacks: int, channels: int, depth: int) -> None:
     state = official_state_dict(stacks, channels=channels, depth=depth)
     image = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     for i in range(stacks):  # shift each boundary map so that about half of it opens the gate
@@ -132,7 +133,7 @@ def test_the_converted_network_is_the_authors_function(stacks: int, channels: in
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_the_published_size() -> None:
+def test_load_official_of_the_published_size() -> None:
     state = official_state_dict(4, maps=99, channels=256)
     learnt = [v for k, v in state.items() if not re.search("running|tracked", k)]
     assert sum(v.numel() for v in learnt) == 24_153_036
@@ -142,7 +143,7 @@ def test_the_published_size() -> None:
     assert all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
 
 
-def test_only_columns_of_coordinates_move() -> None:
+def test_load_official_exchanges_only_coordinates() -> None:
     """Every tensor arrives exactly; those with coordinate inputs have exactly these columns exchanged."""
     state = official_state_dict(2)
     ours = load_official(state).state_dict()
@@ -159,7 +160,7 @@ def test_only_columns_of_coordinates_move() -> None:
     assert sorted(map(fingerprint, ours.values())) == sorted(map(fingerprint, arranged))
 
 
-def test_every_way_of_holding_a_state_dict(tmp_path: Path) -> None:
+def test_load_official_takes_every_kind_of_file(tmp_path: Path) -> None:
     state = official_state_dict(1)
     expected = load_official(state).state_dict()
     parallel = {f"module.{key}": value for key, value in state.items()}
@@ -171,7 +172,7 @@ def test_every_way_of_holding_a_state_dict(tmp_path: Path) -> None:
             assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
-def test_step_counts_may_be_absent() -> None:
+def test_load_official_without_step_counts() -> None:
     state = official_state_dict(1)
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     found, expected = load_official(old).state_dict(), load_official(state).state_dict()
@@ -179,7 +180,7 @@ def test_step_counts_may_be_absent() -> None:
         assert torch.equal(tensor, torch.tensor(0) if "num_batches" in key else expected[key])
 
 
-def test_the_network_owns_its_tensors_and_leaves_the_random_state() -> None:
+def test_load_official_copies_and_draws_nothing() -> None:
     state = official_state_dict(1)
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -193,50 +194,36 @@ def test_the_network_owns_its_tensors_and_leaves_the_random_state() -> None:
     assert all(torch.equal(state[key], before[key]) for key in state)
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["conv1.conv.bias", "conv4.downsample.2.weight", "m1.b2_plus_1.bn2.running_var", "al0.weight", "l1.bias"],
-)
-def test_missing_unknown_and_misshapen_tensors_are_named(key: str) -> None:
+@pytest.mark.parametrize("key", ["conv1.conv.bias", "m1.b2_plus_1.bn2.running_var", "l1.bias"])
+def test_load_official_names_wrong_tensors(key: str) -> None:
     state = official_state_dict(2)
-    with pytest.raises(CheckpointError, match=f"missing: {re.escape(key)}$"):
+    with pytest.raises(CheckpointError, match=f"1 are missing, unknown or of another shape: {re.escape(key)}$"):
         load_official({k: v for k, v in state.items() if k != key})
-    with pytest.raises(CheckpointError, match=f"missing: {re.escape(key)}; unknown: other.{re.escape(key)}$"):
+    with pytest.raises(CheckpointError, match=f"2 are missing.* {re.escape(key)}, other.{re.escape(key)}$"):
         load_official({"other." + k if k == key else k: v for k, v in state.items()})
-    wrong = torch.zeros(3, 1)
-    expected = re.escape(f"of another shape: {key} (3, 1) for {tuple(state[key].shape)}")
-    with pytest.raises(CheckpointError, match=expected):
-        load_official(state | {key: wrong})
-
-
-def test_many_missing_tensors_are_counted() -> None:
-    state = {key: value for key, value in official_state_dict(2).items() if not key.startswith("m1.b3")}
-    # 4 levels of 3 convolutions and 3 norms of 4 tensors (step counts may be absent).
-    with pytest.raises(CheckpointError, match=f"m1.b3_1.bn1.weight, .* and {4 * (3 + 3 * 4) - 10} more"):
-        load_official(state)
+    with pytest.raises(CheckpointError, match=f"1 are missing.* {re.escape(key)}$"):
+        load_official(state | {key: torch.zeros(3, 1)})
+    # 4 levels of 3 convolutions and 3 norms of 4 tensors (step counts may be absent)
+    with pytest.raises(CheckpointError, match=rf"{4 * (3 + 3 * 4)} are .* m1.b3_1.bn1.weight, .*, \.\.\.$"):
+        load_official({k: v for k, v in state.items() if not k.startswith("m1.b3")})
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        ({}, "not the authors' layout"),
-        ({"weight": torch.zeros(2)}, "not the authors' layout.* found 1 keys: weight"),
-        (official_state_dict(1) | {"l0.weight": torch.zeros(6, 16)}, "4-dimensional l0.weight"),
-        (
-            official_state_dict(1) | {"l0.weight": torch.zeros(1, 16, 1, 1)},
-            r"impossible shape \(1, 16, 1, 1\)",
-        ),
-        (
-            official_state_dict(1) | {"l0.weight": torch.zeros(6, 12, 1, 1)},
-            r"impossible shape \(6, 12, 1, 1\)",
-        ),
-        (official_state_dict(1) | {"epoch": 7}, "found others: epoch"),
-        ({"state_dict": [1, 2]}, "found list"),
+        {},
+        {"weight": torch.zeros(2)},
+        official_state_dict(1) | {"l0.weight": torch.zeros(6, 16)},
+        official_state_dict(1) | {"l0.weight": torch.zeros(6, 12, 1, 1)},
+        {"state_dict": [1, 2]},
+        {1: torch.zeros(2)},
+        [torch.zeros(2)],
     ],
 )
-def test_state_dicts_of_something_else(content: dict[object, object], message: str) -> None:
-    with pytest.raises(CheckpointError, match=f"^state dict: .*{message}"):
-        load_official(content)
+def test_load_official_refuses_other_contents(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: expected a state dict of the authors' network"):
+        load_official(tmp_path / "other.pth")
 
 
 class Intruder:
@@ -249,36 +236,40 @@ class Intruder:
         return Path.touch, (self.trace,)
 
 
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+def test_load_official_runs_no_code(tmp_path: Path) -> None:
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save(official_state_dict(1) | {"extra": Intruder(trace)}, path)
-    with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as a checkpoint .* could run code"):
+    with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as a checkpoint \(UnpicklingError\)"):
         load_official(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists(), "the file would have run code"
 
 
-def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
+def test_load_official_refuses_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     torch.save(official_state_dict(1), tmp_path / "whole.pth")
     whole = (tmp_path / "whole.pth").read_bytes()
-    contents = {
-        "empty": b"",
-        "text": b"<html>404</html>",
-        "cut": whole[: len(whole) // 2],
-        "zip": b"PK\x03\x04" + b"0" * 99,
-    }
-    for name, content in contents.items():
+    for name, content in {"empty": b"", "text": b"<html>404</html>", "cut": whole[: len(whole) // 2]}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=f"{name} cannot be read as a checkpoint"):
             load_official(tmp_path / name)
     with pytest.raises(CheckpointError, match="absent cannot be read: No such file"):
         load_official(tmp_path / "absent")
-    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
-        load_official(tmp_path)
-    torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match=r"list\.pth: expected a state dict .* found list"):
-        load_official(tmp_path / "list.pth")
-    torch.save({1: torch.zeros(2)}, tmp_path / "number.pth")
-    with pytest.raises(CheckpointError, match=r"number\.pth: .* found others: 1"):
-        load_official(tmp_path / "number.pth")
+
+
+def test_to_official_is_the_inverse() -> None:
+    for stacks in (1, 3):
+        network = StackedHourglass(98, stacks=stacks, channels=16, boundary_coords=stacks > 1)
+        state = to_official(network)
+        assert {key: value.shape for key, value in state.items()} == {
+            key: value.shape for key, value in official_state_dict(stacks, maps=99).items()
+        }
+        back = load_official(state).state_dict()
+        assert all(torch.equal(back[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("without", ["boundary", "coord_conv", "boundary_coords"])
+def test_to_official_refuses_other_networks(without: str) -> None:
+    network = StackedHourglass(5, stacks=2, channels=16, **{"boundary_coords": False, without: False})
+    with pytest.raises(CheckpointError, match="authors' layout holds networks with"):
+        to_official(network)
