@@ -1,4 +1,4 @@
-"""One process of the distributed test: `python processes.py rank world init_file data_file result_file`."""
+"""One process of the distributed test: `python processes.py rank init_file data_file result_file`."""
 
 import json
 import sys
@@ -6,21 +6,18 @@ import sys
 import torch
 from torch import distributed
 
-from awing.data.loading import EpochSampler
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
 
 
-def main(rank: int, world: int, init_file: str, data_file: str, result_file: str) -> None:
+def main(rank: int, init_file: str, data_file: str, result_file: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+    distributed.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=2)
     data = torch.load(data_file, weights_only=True)
     results = []
-    share = [index for _, index in EpochSampler(len(data["faces"]["index"]), shuffle=False)]
-    of_sampler = [share[first : first + 2] for first in range(0, len(share), 2)]
-    for case in [*(shares[rank] for shares in data["shares"]), of_sampler]:  # which images it gets, batch by batch
+    for shares in data["shares"]:  # which images each process gets, batch by batch
         landmarks = LandmarkNME(**data["landmarks"])
         joints = PercentCorrectKeypoints(**data["joints"])
-        for batch in case:
+        for batch in shares[rank]:
             faces = {name: value[batch] for name, value in data["faces"].items()}
             landmarks.update(**faces)
             torso = faces["norms"][:, 0].contiguous()
@@ -33,4 +30,4 @@ def main(rank: int, world: int, init_file: str, data_file: str, result_file: str
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -1,6 +1,5 @@
 """The built-in schemes against the data sets' documents, drawn faces and real annotations."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ LINES = {
     ("name", "landmarks", "pairs"),
     [("wflw98", 98, 44), ("ibug68", 68, 29), ("cofw29", 29, 11), ("aflw19", 19, 8), ("lsp14", 14, 6)],
 )
-def test_counts(name: str, landmarks: int, pairs: int) -> None:
+def test_scheme_counts(name: str, landmarks: int, pairs: int) -> None:
     scheme = get_scheme(name)
     assert scheme.name == name
     assert scheme.num_landmarks == len(scheme.names) == len(set(scheme.names)) == landmarks
@@ -52,12 +51,12 @@ def test_counts(name: str, landmarks: int, pairs: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_lines_are_the_authors(name: str) -> None:
+def test_scheme_lines_are_the_authors(name: str) -> None:
     assert sorted(get_scheme(name).lines) == sorted(LINES[name])
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_a_flip_is_an_involution_that_exchanges_left_and_right(name: str) -> None:
+def test_flip_is_an_involution_of_left_and_right(name: str) -> None:
     scheme = get_scheme(name)
     flip = scheme.flip_permutation
     assert flip.shape == (scheme.num_landmarks,)
@@ -69,22 +68,8 @@ def test_a_flip_is_an_involution_that_exchanges_left_and_right(name: str) -> Non
         assert parts == [part for part in scheme.names[flip[i]].split("_") if not part.isdigit()]
 
 
-def test_the_rows_of_aflw_run_backwards_in_the_mirror() -> None:
-    flip = get_scheme("aflw19").flip_permutation
-    for row in (span(0, 5), span(6, 11), span(12, 14), span(15, 17), (18,)):  # brows, eyes, nose, mouth, chin
-        assert tuple(flip[list(row)]) == row[::-1]
-
-
-@pytest.mark.parametrize("name", SCHEMES)
-def test_lines_stay_lines_under_a_flip(name: str) -> None:
-    scheme = get_scheme(name)
-    flip = scheme.flip_permutation
-    directions = {line for line in scheme.lines} | {line[::-1] for line in scheme.lines}
-    assert {tuple(int(flip[i]) for i in line) for line in directions} == directions
-
-
 @pytest.mark.parametrize("name", ["wflw98", "ibug68"])
-def test_a_symmetric_face_is_its_own_mirror_image(name: str) -> None:
+def test_flip_of_a_symmetric_face_is_the_face(name: str) -> None:
     points = face(name)
     mirrored = np.stack([1 - points[:, 0], points[:, 1]], -1)
     np.testing.assert_allclose(mirrored[get_scheme(name).flip_permutation], points, atol=1e-12)
@@ -117,22 +102,12 @@ def mean_shape(shapes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["ibug68", "wflw98", "lsp14"])
-def test_flip_pairs_are_nearest_in_the_mirrored_mean_of_real_annotations(name: str, real_data: Path) -> None:
+def test_flip_pairs_match_real_annotations(name: str, real_data: Path) -> None:
     mean, scheme = mean_shape(annotations(name, real_data)), get_scheme(name)
     mirrored = align((mean * [-1, 1])[scheme.flip_permutation], mean)[scheme.flip_permutation]
     distance = np.linalg.norm(mirrored[:, None] - mean, axis=-1)
     assert distance.argmin(1).tolist() == scheme.flip_permutation.tolist()
     assert distance.argmin(0).tolist() == scheme.flip_permutation.tolist()
-
-
-@pytest.mark.parametrize("name", ["ibug68", "wflw98"])
-def test_a_flipped_real_annotation_is_a_face(name: str, real_data: Path) -> None:
-    shapes, flip = annotations(name, real_data), get_scheme(name).flip_permutation
-    mean = mean_shape(shapes)
-    for shape in shapes:
-        mirrored = shape * [-1, 1]
-        permuted, plain = (np.linalg.norm(align(p, mean) - mean) for p in (mirrored[flip], mirrored))
-        assert permuted < 0.7 * plain
 
 
 def test_normalisers_by_hand() -> None:
@@ -155,17 +130,12 @@ def test_normalisers_by_hand() -> None:
     assert not get_scheme("aflw19").normalisers
 
 
-def test_a_normaliser_is_nan_without_its_landmarks() -> None:
+def test_normaliser_without_its_landmarks_is_nan() -> None:
     scheme, points = get_scheme("ibug68"), face("ibug68")
     for i in range(68):
         labelled = np.arange(68) != i
         assert np.isnan(scheme.normaliser("inter_ocular", points, labelled)) == (i in (36, 45))
         assert np.isnan(scheme.normaliser("inter_pupil", points, labelled)) == (36 <= i <= 47)
-
-
-def test_a_normaliser_that_does_not_exist_is_a_key_error() -> None:
-    with pytest.raises(KeyError, match="inter_pupil"):
-        get_scheme("lsp14").normaliser("inter_pupil", np.zeros((14, 2)), np.ones(14, dtype=bool))
 
 
 VALID: dict[str, Any] = {
@@ -181,47 +151,38 @@ VALID: dict[str, Any] = {
     ("change", "message"),
     [
         ({"flip_pairs": ((0, 4),)}, r"indices \[4\] are outside 0\.\.3"),
-        ({"flip_pairs": ((-1, 2),)}, r"indices \[-1\] are outside 0\.\.3"),
         ({"lines": ((0, 1, 2), (1, 9), (7, 8))}, r"indices \[7, 8, 9\] are outside 0\.\.3"),
         ({"normalisers": {"width": ((0,), (5,))}}, r"indices \[5\] are outside 0\.\.3"),
         ({"names": ("left", "middle", "right", "left")}, "landmark names must be unique"),
         ({"flip_pairs": ((0, 2), (2, 3))}, "a landmark stands in two flip pairs"),
-        ({"flip_pairs": ((0, 2), (3, 3))}, "a landmark stands in two flip pairs"),
+        ({"flip_pairs": ((0, 2, 3),)}, "a flip pair needs two landmarks"),
         ({"lines": ((0, 1, 2), (3,))}, "a boundary line needs at least two landmarks"),
-        ({"lines": ((),)}, "a boundary line needs at least two landmarks"),
-        ({"normalisers": {"width": ((0,), ())}}, "a normaliser needs landmarks at both ends"),
+        ({"normalisers": {"width": ((0,), ())}}, "a normaliser needs two ends"),
+        ({"groups": {"mean": (0,)}}, 'a group needs landmarks, "mean" is taken'),
         ({"lines": ((0, 1),)}, r"line \(0, 1\) becomes \(2, 1\) under a flip"),
         ({"lines": ((0, 1, 3), (2, 3, 1))}, r"line \(0, 1, 3\) becomes \(2, 1, 3\) under a flip"),
     ],
 )
-def test_invalid_schemes_are_refused(change: dict[str, Any], message: str) -> None:
+def test_inconsistent_schemes_are_refused(change: dict[str, Any], message: str, unchecked: None) -> None:
     assert Scheme(**VALID).num_landmarks == 4
     with pytest.raises(ValueError, match=f"scheme toy: .*{message}"):
         Scheme(**VALID | change)
 
 
-@pytest.mark.parametrize("lines", [((0, 1), (2, 1)), ((0, 1), (1, 2)), ((2, 1, 0),), ((1, 3),), ()])
+@pytest.mark.parametrize("lines", [((0, 1), (2, 1)), ((0, 1), (1, 2)), ((2, 1, 0),)])
 def test_lines_have_no_direction(lines: tuple[tuple[int, ...], ...]) -> None:
     assert Scheme(**VALID | {"lines": lines}).lines == lines
-
-
-def test_a_scheme_does_not_change() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        get_scheme("ibug68").name = "other"  # type: ignore[misc]
-    get_scheme("ibug68").flip_permutation[:] = 0
-    assert get_scheme("ibug68").flip_permutation[0] == 16
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("wflw", "one of wflw98, ibug68, cofw29, aflw19, lsp14, FILE.yaml; found 'wflw'. Did you mean 'wflw98'?"),
-        ("ibug86", "found 'ibug86'. Did you mean 'ibug68'?"),
         ("AFLW19", "found 'AFLW19'. Did you mean 'aflw19'?"),
         ("mediapipe", "found 'mediapipe'."),
     ],
 )
-def test_the_nearest_name_is_suggested(name: str, hint: str) -> None:
+def test_get_scheme_suggests_the_nearest_name(name: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         get_scheme(name)
     assert str(caught.value).endswith(hint)
