@@ -127,8 +127,8 @@ def test_an_incomplete_set_with_a_broken_file_is_both_and_what_reads_is_looked_a
     words = "dataset=300w", f"paths.data_dir={tmp_path}", "action=verify"
     assert not engine.prepare(config("prepare", *words), tmp_path / "report")
     report = json.loads((tmp_path / "report" / "verify.json").read_text())
-    train, broken, _ = report["problems"]["annotations"]
-    assert "afw: expected 337 .pts files, found 1" in train and "a.pts: expected 'version: 1'" in broken
+    broken, incomplete = report["problems"]["annotations"]
+    assert "a.pts: expected 'version: 1'" in broken and "ibug: expected 135 .pts files, found 1" in incomplete
     assert report["images"] == 1 and report["splits"]["test"]["found"] == 1
 
 

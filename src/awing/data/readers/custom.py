@@ -1,8 +1,6 @@
 """Your own data: a table or COCO keypoints, and a landmark scheme."""
 
 import csv
-import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,15 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from awing.arrays import Box
-from awing.data.records import Annotations, Record, Source, check_complete, inside, parse_numbers
-from awing.errors import ConfigError, DataError, did_you_mean
-from awing.reading import lines, parse_json
+from awing.data.readers.coco import read_coco
+from awing.data.records import Annotations, Record, Source, check_box, check_complete, image_path, parse_numbers
+from awing.errors import ConfigError, DataError
 from awing.schemes import Scheme, get_scheme
 
-MOST = 10_000  # columns
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
-log = logging.getLogger(__name__)
 
 
 def read_custom(
@@ -59,21 +54,18 @@ def read_custom(
     name = {"train": train, "test": test}[split]
     if name is None:
         return Annotations([], 0)
-    read_faces = {".csv": _read_table, ".json": _read_coco}.get(Path(name).suffix.lower())
+    read_faces = {".csv": _read_table, ".json": read_coco}.get(Path(name).suffix.lower())
     if read_faces is None:
         raise ConfigError(f"dataset.reader.{split}: expected the name of a .csv or .json file, found {name!r}")
     source = Source("The data set", "", f"{name}, and in {root / images} the images that it names")
     if not (root / name).is_file():
-        check_complete(source, root, [f"{name} is missing"], allow_partial)
-        return Annotations([], 0)
+        return check_complete(source, root, [], 0, allow_partial, [f"{name} is missing"])
     records = read_faces(root / name, root / images, get_scheme(scheme))
     if not records:
         raise DataError(f"{root / name}: expected a face, found none")
-    missing = {path for path in {record.path for record in records} if not os.path.isfile(path)}
-    check_complete(source, root, [f"{path} is missing" for path in sorted(missing)], allow_partial)
     if Path(images).is_absolute() or ".." in Path(images).parts:
         records = [replace(record, root=root / images) for record in records]
-    return Annotations([record for record in records if record.path not in missing], len(records))
+    return check_complete(source, root, records, len(records), allow_partial)
 
 
 def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
@@ -81,117 +73,36 @@ def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
     records = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.reader(lines(stream), strict=True)
+            rows = csv.reader(stream, strict=True)
             header = [column.strip() for column in next(rows, [])]
             _check_header(header, points, f"{file}:1")
-            for row in rows:
+            for row in filter(None, rows):
                 where = f"{file}:{rows.line_num}"
-                if row and len(row) != len(header):
+                if len(row) != len(header):
                     raise DataError(f"{where}: expected {len(header)} columns, found {len(row)}")
-                if row:
-                    cells = dict(zip(header, map(str.strip, row), strict=True))
-                    records.append(_from_row(cells, points, images, where))
-    except (OSError, ValueError, csv.Error) as error:
+                cells = dict(zip(header, map(str.strip, row), strict=True))
+                records.append(_record(cells, points, images, where))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: expected comma-separated values in UTF-8, found: {error}") from None
     return records
 
 
 def _check_header(header: list[str], points: list[str], where: str) -> None:
     """Refuse a table without the columns that it needs, or with more points than the scheme."""
-    if len(header) > MOST:
-        raise DataError(f"{where}: expected at most {MOST} columns, found {len(header)}")
-    wanted = ["image", *points, *(BOX if set(BOX) & set(header) else ())]
-    for column in wanted:
+    for column in ("image", *points, *(BOX if set(BOX) & set(header) else ())):
         if header.count(column) != 1:
-            near = did_you_mean(column, [found for found in header if found not in wanted])
-            raise DataError(f"{where}: expected one column {column!r}, found {header.count(column)}.{near}")
+            raise DataError(f"{where}: expected one column {column!r}, found {header.count(column)} in {header!s:.400}")
     if more := [column for column in header if re.fullmatch(r"[xy]\d+", column) and column not in points]:
         raise DataError(f"{where}: the scheme has {len(points) // 2} landmarks, but there is a column {more[0]!r}")
 
 
-def _from_row(cells: Mapping[str, str], columns: list[str], images: Path, where: str) -> Record:
+def _record(cells: Mapping[str, str], columns: list[str], images: Path, where: str) -> Record:
     words = np.array([cells[column] for column in columns]).reshape(-1, 2)
     labelled = (words != "").any(1)
-    points = np.zeros(words.shape)
-    points[labelled] = parse_numbers(words[labelled].ravel().tolist(), where).reshape(-1, 2)
-    box = [cells.get(column, "") for column in BOX]
-    path = inside(images, cells["image"], where)
-    return _record(path, points, labelled, parse_numbers(box, where) if any(box) else None, None, where)
-
-
-def _read_coco(file: Path, images: Path, scheme: Scheme) -> list[Record]:
-    try:
-        content = parse_json(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: expected JSON, found: {error}") from None
-    names: dict[Any, str] = {}
-    for i, image in enumerate(_objects(content, "images", file)):
-        key, name = image.get("id"), image.get("file_name")
-        if not isinstance(key, int | str) or not isinstance(name, str) or key in names:
-            raise DataError(f"{file}: images[{i}]: expected an id of its own and a file_name, found {key!r}, {name!r}")
-        names[key] = name
-    category, records, left_out = _category(content, scheme, file), [], 0
-    for i, entry in enumerate(_objects(content, "annotations", file)):
-        where = f"{file}: annotations[{i}]"
-        if entry.get("category_id") != category:
-            continue
-        keypoints = _numbers(entry, "keypoints", 3 * scheme.num_landmarks, where).reshape(-1, 3)
-        if entry.get("iscrowd") or not keypoints[:, 2].any():
-            left_out += 1
-            continue
-        if not isinstance(entry.get("image_id"), int | str) or entry["image_id"] not in names:
-            raise DataError(f"{where}: no image has the id {entry.get('image_id')!r}")
-        path = inside(images, names[entry["image_id"]], where)
-        records.append(_from_keypoints(entry, keypoints, path, where))
-    if left_out:
-        log.info("%s: %d crowds and annotations without a labelled keypoint are no faces", file, left_out)
-    return records
-
-
-def _from_keypoints(entry: Mapping[str, Any], keypoints: np.ndarray, path: Path, where: str) -> Record:
-    points, flags, box = keypoints[:, :2], keypoints[:, 2], None
-    if not np.isin(flags, (0, 1, 2)).all():
-        raise DataError(f"{where}: expected 0, 1 or 2 as the third number of a keypoint")
-    if entry.get("bbox") is not None:
-        x, y, width, height = _numbers(entry, "bbox", 4, where)
-        box = np.array([x, y, x + width, y + height])
-    return _record(path, points, flags > 0, box, flags == 1, where)
-
-
-def _objects(content: Any, key: str, file: Path) -> list[dict[str, Any]]:
-    objects = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
-        raise DataError(f"{file}: expected COCO keypoints, with a list of objects called {key!r}")
-    return objects
-
-
-def _category(content: Any, scheme: Scheme, file: Path) -> Any:
-    """The id of the category that has the scheme's keypoints, or of the only one if it does not name any."""
-    categories = _objects(content, "categories", file)
-    names = [category.get("keypoints") for category in categories]
-    if list(scheme.names) in names:
-        return categories[names.index(list(scheme.names))].get("id")
-    if len(names) == 1 and not names[0]:
-        return categories[0].get("id")
-    raise DataError(
-        f"{file}: expected a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}, "
-        f"found {str([found for found in names if found])[:2000]}"
-    )
-
-
-def _numbers(entry: Mapping[str, Any], key: str, count: int, where: str) -> np.ndarray:
-    values = entry.get(key)
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(v, int | float) for v in values):
-        found = f"{len(values)} entries" if isinstance(values, list) else repr(values)[:40]
-        raise DataError(f"{where}: expected {count} numbers in {key}, found {found}")
-    return parse_numbers([str(value) for value in values], f"{where}: {key}")
-
-
-def _record(
-    path: Path, points: np.ndarray, labelled: np.ndarray, box: Box | None, occluded: np.ndarray | None, where: str
-) -> Record:
     if not labelled.any():
         raise DataError(f"{where}: no landmark of this face is labelled; leave the face out")
-    if box is not None and not (box[2] > box[0] and box[3] > box[1]):
-        raise DataError(f"{where}: expected a box of positive width and height, found x0 y0 x1 y1 = {box.tolist()}")
-    return Record(path, points, labelled, box, occluded=occluded)
+    points = np.zeros(words.shape)
+    points[labelled] = parse_numbers(words[labelled].ravel().tolist(), where).reshape(-1, 2)
+    corners = [cells.get(column, "") for column in BOX]
+    box = check_box(parse_numbers(corners, where), where) if any(corners) else None
+    return Record(image_path(images, cells["image"], where), points, labelled, box)
