@@ -11,14 +11,14 @@ MAX_SRC := 10703
 MAX_TESTS := 11085
 MAX_FILE := 323
 
-.PHONY: help setup train test test-all lint format typecheck size notebooks clean
+.PHONY: help setup train test test-all lint format typecheck size notebooks docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,detect,export,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,detect,export,dev,docs]'
 	@touch $@
 
 setup: $(STAMP) ## make .venv with the pinned versions
@@ -57,5 +57,8 @@ notebooks: $(STAMP) ## run the notebooks in place, about 2 minutes of CPU time
 	$(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False \
 		$(NOTEBOOKS_GO) notebooks/*.ipynb
 
-clean: ## remove .venv and caches; runs and data stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+docs: $(STAMP) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean: ## remove .venv, site and caches; runs and data stay
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
