@@ -23,7 +23,7 @@ from awing.data.crops import landmark_box
 from awing.data.images import read_image
 from awing.data.records import Record
 from awing.inference.aligner import Aligner
-from awing.inference.detector import TO_LANDMARKS, FaceDetector, to_landmarks
+from awing.inference.detector import THRESHOLD, TO_LANDMARKS, FaceDetector, to_landmarks
 from awing.metrics import nme
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -39,7 +39,7 @@ def main() -> None:
     data = instantiate(cfg.dataset)
     data.setup()
     detector = FaceDetector()
-    print(f"threshold {detector.threshold}")
+    print(f"threshold {THRESHOLD}")
     print("\ntraining faces: filter, faces, median and standard deviation of shift x, shift y, size")
     found = [pair for pair in match(detector, data.annotations["train"].records)[0] if pair is not None]
     rows = np.array([offsets(raw, box) for raw, _, box in found])
@@ -98,7 +98,7 @@ def paste(detector: FaceDetector, records: list[Record], width: int, height: int
         picture, x, y = np.full((height, width, 3), 128, np.uint8), width // 3, height // 3
         picture[y : y + small.shape[0], x : x + small.shape[1]] = small
         start = time.perf_counter()
-        boxes, _, _ = detector.raw(picture)
+        boxes, _ = detector.raw(picture)
         seconds += time.perf_counter() - start
         hits += any(overlap(box, zoom * truth + [x, y, x, y]) >= 0.3 for box in boxes)
     return hits, seconds / len(records)
@@ -110,7 +110,7 @@ def match(
     """For each face dlib's box with the largest overlap, at least 0.3, its filter, and the landmark box's square."""
     result, others, start = [], 0, time.perf_counter()
     for record in track(records, "detecting"):
-        boxes, _, filters = detector.raw(read_image(record.path))
+        boxes, filters = detector.raw(read_image(record.path))
         truth = square(landmark_box(record))
         overlaps = np.array([overlap(box, truth) for box in boxes])
         others += int((overlaps < 0.1).sum())
