@@ -62,7 +62,7 @@ def test_aflw_arrays_become_fields(root):
 
 
 def test_aflw_may_hold_a_single_face(tmp_path):
-    """scipy drops axes of length 1."""
+    """Of which scipy drops axes."""
     points = np.random.default_rng(0).uniform(10, 50, (1, 19, 2))
     write_aflw(tmp_path, ["0/a.jpg"], [[10, 70, 5, 55]], points, np.ones((1, 19)), [1])
     save_image(tmp_path / "data/flickr/0/a.jpg", texture(60, 80))

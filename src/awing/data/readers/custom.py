@@ -27,8 +27,9 @@ def read_custom(
     test: str | None = None,
     images: str = ".",
 ) -> Annotations:
-    """Read a ``.csv`` table or a ``.json`` file of COCO keypoints. Coordinates are source px, 0-based, and taken as
-    they stand: the centre of the first pixel is at (0, 0).
+    """Read a ``.csv`` table or a ``.json`` file of COCO keypoints.
+
+    Coordinates are source px, 0-based, and taken as they stand: the centre of the first pixel is at (0, 0).
 
     A table has a face a row. Its first row names the columns, in any order: ``image``; ``x0, y0`` to the scheme's last
     landmark, the two cells empty where it is unlabelled; and ``box_x0, box_y0, box_x1, box_y1``, which may be empty or
