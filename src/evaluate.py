@@ -2,20 +2,18 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from awing.training.launch import command
 
 
-@hydra.main(config_path=str(CONF), config_name="evaluate", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    from awing.training import engine, launch  # here: worker processes read this file too, and do without
+@command("evaluate")
+def main(cfg: DictConfig, output: Path) -> None:
+    """Evaluate one split of one data set."""
+    from awing.training.engine import evaluate  # here: loading processes read this file too, and do without
 
-    launch.job(engine.evaluate, cfg)
+    evaluate(cfg, output)
 
 
 if __name__ == "__main__":
-    from awing.training import launch
-
-    launch.run(main, CONF, "evaluate")
+    main()

@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from awing.training.launch import command
 
 
-@hydra.main(config_path=str(CONF), config_name="figures", version_base="1.3")
-def main(cfg: DictConfig) -> None:
+@command("figures")
+def main(cfg: DictConfig, output: Path) -> None:
+    """Print the files, and what was left out."""
     from awing.report.redrawing import redraw
-    from awing.training import launch
 
-    print(*launch.job(redraw, cfg), sep="\n")
+    print(*redraw(cfg, output), sep="\n")
     if not cfg.checkpoint:
         print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
     if not cfg.checkpoint_mse:
@@ -21,6 +20,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from awing.training import launch
-
-    launch.run(main, CONF, "figures")
+    main()

@@ -3,21 +3,19 @@
 import sys
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from awing.training.launch import command
 
 
-@hydra.main(config_path=str(CONF), config_name="prepare", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    from awing.training import engine, launch
+@command("prepare")
+def main(cfg: DictConfig, output: Path) -> None:
+    """Exit with 1 where "verify" finds a problem."""
+    from awing.training.engine import prepare
 
-    if not launch.job(engine.prepare, cfg):
+    if not prepare(cfg, output):
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    from awing.training import launch
-
-    launch.run(main, CONF, "prepare")
+    main()

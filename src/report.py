@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from awing.training.launch import command
 
 
-@hydra.main(config_path=str(CONF), config_name="report", version_base="1.3")
-def main(cfg: DictConfig) -> None:
+@command("report")
+def main(cfg: DictConfig, output: Path) -> None:
+    """Write the report."""
     from awing.report import write_report
-    from awing.training import launch
 
-    launch.job(write_report, cfg)
+    write_report(cfg, output)
 
 
 if __name__ == "__main__":
-    from awing.training import launch
-
-    launch.run(main, CONF, "report")
+    main()

@@ -2,20 +2,18 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+from awing.training.launch import command
 
 
-@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> None:
-    from awing.training import engine, launch  # here: worker processes read this file too, and do without
+@command("train")
+def main(cfg: DictConfig, output: Path) -> float | None:
+    """Train, then test; the validation NME is what a Hydra sweeper minimises."""
+    from awing.training.engine import fit  # here: loading processes read this file too, and do without
 
-    launch.job(engine.fit, cfg)
+    return fit(cfg, output).get("val_nme_best")
 
 
 if __name__ == "__main__":
-    from awing.training import launch
-
-    launch.run(main, CONF, "train")
+    main()

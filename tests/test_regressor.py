@@ -76,7 +76,9 @@ def test_averaged_with_the_mirrored_crop_a_face_and_its_mirror_image_get_mirrore
     image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     points = {}
     for flip in (False, True):
-        model = LandmarkRegressor(network, codec, MSELoss(), torch.ones_like, ["inter_ocular"], [], flip=flip).eval()
+        model = LandmarkRegressor(
+            network, codec, MSELoss(), torch.ones_like, ["inter_ocular"], [], flip_test=flip
+        ).eval()
         with torch.no_grad():
             plain, mirrored = (codec.decode(model.predict_maps(x))[0] for x in (image, image.flip(-1)))
         mirrored = mirrored[:, codec.scheme.flip_permutation]

@@ -9,20 +9,17 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from awing.arrays import Batch
-from awing.checkpoint import FORMAT
 from awing.codec import HeatmapCodec
-from awing.errors import ConfigError
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
-from awing.reading import alike
 
 
 class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
 
     The loss is the sum over stacks of ``mean(loss(pred, target) * weight_map(target) * labelled)``; the mean divides by
-    the number of map elements, a constant. A test of joints also gives their PCK, where
-    the scheme has groups of them and "torso" is a normaliser.
+    the number of map elements, a constant. Where the scheme has groups of joints and "torso" is a normaliser, a test
+    also gives their PCK.
 
     Args:
         network: Image in [0, 1] -> one stack of maps per hourglass.
@@ -36,7 +33,6 @@ class LandmarkRegressor(pl.LightningModule):
         interval: Whether the schedule advances each "epoch" or each "step".
         stack_weights: Factor of each stack's loss; None is 1 for all.
         boundary_weight: Factor of the boundary channel's loss.
-        config: Composed configuration, kept in every checkpoint.
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
     """
 
@@ -53,7 +49,6 @@ class LandmarkRegressor(pl.LightningModule):
         interval: str = "epoch",
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
-        config: dict[str, Any] | None = None,
         flip_test: bool = False,
     ) -> None:
         super().__init__()
@@ -61,14 +56,12 @@ class LandmarkRegressor(pl.LightningModule):
         self.codec, self.loss, self.weight_map = codec, loss, weight_map
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.stack_weights, self.boundary_weight = stack_weights, boundary_weight
-        self.config, self.flip_test = config or {}, flip_test
+        self.flip_test = flip_test
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
         self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
-        self.sums = torch.zeros(3)  # of the epoch's batches so far, of this process: squared_errors
-        self._resumed: dict[str, Any] = {}  # what a checkpoint holds of loops and schedule
-        self.validated: float | None = None  # the last validation NME
+        self.sums = torch.zeros(3)  # squared_errors of the epoch's batches so far, of this process
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
@@ -127,7 +120,6 @@ class LandmarkRegressor(pl.LightningModule):
         full = self.val_nme.compute()["full"]
         name = self.val_nme.normalisers[0]
         self.log("val/nme", full["nme"][name], prog_bar=True)
-        self.validated = full["nme"][name]
         for other in self.val_nme.normalisers[1:]:
             self.log(f"val/nme_{other}", full["nme"][other])
         self.log("val/fr_10", full["fr"][name]["0.10"])
@@ -150,40 +142,12 @@ class LandmarkRegressor(pl.LightningModule):
             self.log(f"test/nme_{name}", nme)
 
     def configure_optimizers(self) -> Any:
-        if self.optimizer is None:
-            raise RuntimeError("this regressor was built without an optimizer: it evaluates, it does not train")
+        if self.optimizer is None or self.scheduler is None:
+            return None  # it is evaluated only
         optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        try:
-            scheduler = self.scheduler(optimizer, **({"total_steps": total} if self.interval == "step" else {}))
-        except ZeroDivisionError:  # a warm-up of exactly one step
-            raise ConfigError(
-                f"the schedule cannot be laid over {total} steps: set another trainer.max_epochs"
-            ) from None
+        length = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}
+        scheduler = self.scheduler(optimizer, **length)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = self.trainer.strategy.all_gather(self.sums.to(self.device)).view(-1, 3)  # a row for each process
-        about = {"format": FORMAT, "config": self.config, "sums": sums, "validated": self.validated}
-        checkpoint["awing"] = about
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        about, world, rank = checkpoint["awing"], self.trainer.world_size, self.trainer.global_rank
-        sums, self.validated = about["sums"].view(-1, 3), about["validated"]
-        if len(sums) != world:  # of another number of processes
-            sums = torch.cat([sums.sum(0, keepdim=True), sums.new_zeros(world - 1, 3)])
-        self.sums = sums[rank]
-        self._resumed = {key: checkpoint[key] for key in ("loops", "lr_schedulers")}
-
-    def on_fit_start(self) -> None:
-        """Look at what a resumed training will count and schedule with: Lightning does not."""
-        schedules = [config.scheduler.state_dict() for config in self.trainer.lr_scheduler_configs]
-        fresh = {"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}, "lr_schedulers": schedules}
-        if not alike(self._resumed, fresh):
-            raise ValueError("its loops or schedule hold values of other kinds than a training's")
-        self._resumed = {}
 
     def _score(
         self,
@@ -221,13 +185,7 @@ def squared_errors(
     squares = (maps[:, : labelled.shape[1]][labelled].float() - chosen).square()
     foreground = chosen > 0
     every = squares.sum() / max(squares.numel(), 1)
-    return torch.stack(
-        [
-            every,
-            (squares * foreground).sum() / foreground.sum().clamp(min=1),
-            torch.ones_like(every),
-        ]
-    )
+    return torch.stack([every, (squares * foreground).sum() / foreground.sum().clamp(min=1), torch.ones_like(every)])
 
 
 def to_source(inverse: Float[Tensor, "b 3 3"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:

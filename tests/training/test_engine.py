@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def finished(config, rendered, tmp_path_factory) -> Path:
     return output
 
 
-def test_a_run_leaves_what_it_promises(finished):
+def test_fit_writes_the_runs_files(finished):
     for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "metrics.csv"):
         assert (finished / name).stat().st_size > 0, name
     for name in ("metrics.json", "per_image.csv", "ced.png", "worst.png", "overlay.png", "heatmaps.png"):
@@ -41,7 +40,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert len([row for row in rows if row["val/nme"]]) == 2
 
 
-def test_evaluation_gives_the_numbers_of_the_end_of_training(finished, rendered, config, tmp_path):
+def test_evaluate_repeats_the_test_of_training(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
         f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0",
@@ -58,7 +57,7 @@ def test_evaluation_gives_the_numbers_of_the_end_of_training(finished, rendered,
     assert mean == pytest.approx(evaluated["subsets"]["full"]["nme"]["inter_ocular"], rel=1e-9)
 
 
-def test_the_error_grows_as_the_boxes_move(finished, rendered, config, tmp_path):
+def test_evaluate_with_box_jitter(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
         f"paths.data_dir={rendered}", "data.num_workers=0", "box_jitter={shift: [0, 0.5], scale: [1, 8]}",
@@ -70,7 +69,7 @@ def test_the_error_grows_as_the_boxes_move(finished, rendered, config, tmp_path)
     assert (tmp_path / "box_jitter.png").stat().st_size > 0
 
 
-def test_the_validation_metric_is_that_of_an_evaluation(finished, rendered, config, tmp_path):
+def test_evaluate_repeats_the_validation(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/last.ckpt", "dataset=synthetic", "dataset.split=val", *COUNTS,
         "trainer=cpu", f"paths.data_dir={rendered}", "data.num_workers=0",
@@ -80,62 +79,20 @@ def test_the_validation_metric_is_that_of_an_evaluation(finished, rendered, conf
     assert float(rows[-1]["val/nme"]) == pytest.approx(evaluated, rel=1e-4)
 
 
-@pytest.mark.parametrize("average", ["callbacks=default", "callbacks=ema"])
-def test_a_resumed_run_ends_where_the_uninterrupted_one_does(config, rendered, tmp_path, average):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run(config, rendered, whole, "test=false", average)
-    run(config, rendered, parts, "test=false", average, "trainer.max_epochs=1")
-    with pytest.raises(ConfigError, match="resume=auto"):
-        run(config, rendered, parts, average)
-    run(config, rendered, parts, "test=false", average, "resume=auto")
-    states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in (whole, parts)]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
-    rows = [[row["step"] for row in table(f / "metrics.csv")] for f in (whole, parts)]
-    assert rows[0] == rows[1]
-
-
-def test_a_finished_run_is_tested_once(finished, config, rendered, caplog):
+def test_fit_does_not_repeat_a_finished_run(finished, config, rendered, caplog):
     file = finished / "test" / "metrics.json"
     before, at = file.read_bytes(), file.stat().st_mtime_ns
-    with pytest.raises(ConfigError, match="tested once"):
+    with pytest.raises(ConfigError, match="holds a run already"):
         run(config, rendered, finished)
     with caplog.at_level("INFO"):
         assert run(config, rendered, finished, "resume=auto") == json.loads(before)
     assert f"finished before, not run again: {file}" in caplog.text
-    for words, message in (
-        ("loss.omega=12", r"loss\.omega: 14\.0 before, 12 now"),
-        ("trainer.max_epochs=3", "trainer.max_epochs: 2 before, 3 now"),
-        ("dataset.val_fraction=0.2", r"dataset\.val_fraction: 0\.1 before, 0\.2 now"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            run(config, rendered, finished, "resume=auto", words)
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs: 2 before, 3 now"):
+        run(config, rendered, finished, "resume=auto", "trainer.max_epochs=3")
     assert (file.read_bytes(), file.stat().st_mtime_ns) == (before, at)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (["trainer.max_epochs=3"], "trainer.max_epochs: 2 before, 3 now"),  # the one-cycle schedule is of two
-        (["trainer.max_epochs=2", "loss.omega=12"], r"loss\.omega: 14\.0 before, 12 now"),
-        (["trainer.max_epochs=2", "callbacks=default"], r"callbacks\.average\.decay: 0\.999 before, nothing now"),
-    ],
-)
-def test_a_run_is_not_continued_as_another(config, rendered, tmp_path, changes, message):
-    run(config, rendered, tmp_path, "optim=adamw", "callbacks=ema", "test=false")
-    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
-    with pytest.raises(ConfigError, match=message):
-        run(config, rendered, tmp_path, "optim=adamw", "callbacks=ema", "resume=auto", *changes)
-    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
-
-
-def test_a_warm_up_of_one_step_is_refused_in_a_sentence(config, rendered, tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot be laid over 20 steps: set another trainer\.max_epochs"):
-        run(config, rendered, tmp_path, "optim=adamw", "trainer.max_epochs=10", "trainer.limit_train_batches=2")
-
-
-def test_pictures_show_the_weights_that_were_validated(config, rendered, tmp_path):
+def test_pictures_show_the_averaged_weights(config, rendered, tmp_path):
     settings = "callbacks=ema", "callbacks.average.decay=0.5", "optim=adamw", "test=false", "trainer.max_epochs=1"
     run(config, rendered, tmp_path, *settings)
     checkpoint = Checkpoint.read(tmp_path / "checkpoints" / "last.ckpt")  # holds the average
@@ -147,12 +104,12 @@ def test_pictures_show_the_weights_that_were_validated(config, rendered, tmp_pat
 
 
 @pytest.mark.parametrize("logger", ["~logger", "logger.csv=null", "logger=tensorboard"])
-def test_a_run_needs_no_logger(config, rendered, tmp_path, logger):
+def test_fit_without_a_csv_logger(config, rendered, tmp_path, logger):
     run(config, rendered, tmp_path, "test=false", "trainer.max_epochs=1", logger)
     assert (tmp_path / "metrics.csv").is_file() == (logger == "logger=tensorboard")
 
 
-def test_numbers_carry_what_they_depend_on(finished):
+def test_metrics_json_says_what_it_depends_on(finished):
     about = json.loads((finished / "test" / "metrics.json").read_text())
     expected = {
         "dataset": "synthetic", "split": "test", "faces": "official test faces", "seed": 0, "decoder": "quarter",
@@ -164,7 +121,7 @@ def test_numbers_carry_what_they_depend_on(finished):
     assert about["val_nme_last"] == pytest.approx(scores[-1], rel=1e-5)
 
 
-def test_a_face_that_was_trained_on_is_never_scored_as_held_out(finished, rendered, config, tmp_path):
+def test_evaluate_refuses_faces_that_were_trained_on(finished, rendered, config, tmp_path):
     """The run had official test faces and trained on all others; they are gone when it is evaluated."""
     shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
     next(tmp_path.rglob("list_98pt_rect_attr_test.txt")).unlink()
@@ -177,16 +134,6 @@ def test_a_face_that_was_trained_on_is_never_scored_as_held_out(finished, render
     for cut in ("dataset.test_fraction=0.3", "dataset.split_seed=1", "dataset.val_fraction=0.5"):
         with pytest.raises(ConfigError, match="trained on would count as held out"):
             engine.evaluate(config("evaluate", *words, cut), tmp_path / "out")
-
-
-def test_a_run_is_not_continued_where_the_cut_changed(config, rendered, tmp_path):
-    shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
-    official = next(tmp_path.rglob("list_98pt_rect_attr_test.txt"))
-    words = ("dataset.allow_partial=true", f"paths.data_dir={tmp_path}", "test=false")
-    run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=1")
-    official.rename(tmp_path / "hidden.txt")
-    with pytest.raises(ConfigError, match=r"test_fraction': 0\.0.*test_fraction': 0\.1"):
-        run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=2", "resume=auto")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -205,7 +152,7 @@ def test_every_experiment_runs_a_batch(config, rendered, tmp_path, name):
     assert (results.get("fps", 0) > 0) == (name == "table12")
 
 
-def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
+def test_fit_learns_eight_faces_by_heart(config, rendered, tmp_path):
     name = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
     (tmp_path / "faces" / name).parent.mkdir(parents=True)
     (tmp_path / "faces" / "WFLW_images").symlink_to(rendered / "synthetic" / "WFLW_images")
@@ -215,7 +162,7 @@ def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
         config, rendered, tmp_path / "run", "model.channels=32", "optim=adamw",
         "optim.optimizer.lr=5e-3", "codec.decoder=refined", "augment=none", "data.batch_size=8",
         "dataset=wflw", f"dataset.root={tmp_path / 'faces'}", "dataset.allow_partial=true", "dataset.split=train",
-        "dataset.val_fraction=0", "dataset.test_fraction=0", "dataset.crop=landmarks", "trainer.max_epochs=45",
+        "dataset.val_fraction=0", "dataset.test_fraction=0", "dataset.crop=landmarks", "trainer.max_epochs=25",
     )  # fmt: skip
     assert results["found"] == 80
     assert results["subsets"]["full"]["nme"]["inter_ocular"] < 0.03
@@ -224,7 +171,7 @@ def test_eight_faces_are_learnt_by_heart(config, rendered, tmp_path):
 LSP = ["dataset=lsp", "+dataset.reader.expected={lsp_dataset:8,lspet_dataset:16}", "dataset.val_fraction=0.4"]
 
 
-def test_joints_are_scored_by_pck_too(config, tmp_path, capsys):
+def test_joints_are_scored_by_pck(config, tmp_path, capsys):
     write_people(tmp_path / "lsp", 8, 16)
     results = run(config, tmp_path, tmp_path / "run", *LSP, "trainer.max_epochs=1")
     assert json.loads((tmp_path / "run" / "test" / "metrics.json").read_text()) == results
@@ -255,113 +202,12 @@ def test_joints_are_scored_by_pck_too(config, tmp_path, capsys):
     assert evaluated["subsets"]["full"]["count"] == len(scored) < len(rows) == evaluated["found"]
 
 
-def test_a_checkpoint_of_another_scheme_is_refused(finished, rendered, config, tmp_path):
+def test_evaluate_refuses_another_scheme(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=300w", f"paths.data_dir={rendered}"
     )
     with pytest.raises(CheckpointError, match=r"wflw98.*ibug68"):
         engine.evaluate(cfg, tmp_path)
-
-
-def test_what_is_no_checkpoint_is_refused_by_name(config, tmp_path):
-    class Stranger:
-        def __reduce__(self):
-            return print, ("code from a stranger ran",)
-
-    files = {
-        "missing.ckpt": None,
-        "garbage.ckpt": b"garbage",
-        "other.ckpt": {"weights": 1},
-        "stranger.ckpt": Stranger(),
-    }
-    for name, content in files.items():
-        if isinstance(content, bytes):
-            (tmp_path / name).write_bytes(content)
-        elif content is not None:
-            torch.save(content, tmp_path / name)
-        with pytest.raises(CheckpointError, match=name):
-            engine.evaluate(config("evaluate", f"checkpoint={tmp_path / name}"), tmp_path / "out")
-
-
-def test_a_checkpoint_does_not_choose_what_code_runs(finished, rendered, config, tmp_path):
-    for section in ("codec", "model", "dataset", "loss", "optim", "trainer"):
-        state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-        state["awing"]["config"][section] |= {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
-        torch.save(state, tmp_path / "stranger.ckpt")
-        cfg = config(
-            "evaluate", f"checkpoint={tmp_path}/stranger.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
-            f"paths.data_dir={rendered}", "data.num_workers=0",
-        )  # fmt: skip
-        if section in ("codec", "model"):
-            with pytest.raises(CheckpointError, match=f"as its {section}, found 'os.mkdir'"):
-                engine.evaluate(cfg, tmp_path / section)
-        else:
-            engine.evaluate(cfg, tmp_path / section)
-        assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize(
-    ("section", "key"),
-    [("dataset", "crop"), ("dataset", "crop_scale"), ("dataset", "scheme"), ("codec", "scheme"),
-     ("codec", "input_size"), ("trainer", "precision"), ("cut", "val_fraction"), ("cut", "split_seed")],
-)  # fmt: skip
-def test_no_value_of_a_checkpoint_does_either(finished, rendered, config, tmp_path, section, key):
-    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    values = state["LandmarkDataModule"] if section == "cut" else state["awing"]["config"][section]
-    for i, value in enumerate([{"_target_": "os.mkdir", "path": str(tmp_path / "made")}, "${oc.env:HOME}"]):
-        values[key] = value
-        torch.save(state, tmp_path / "stranger.ckpt")
-        cfg = config(
-            "evaluate", f"checkpoint={tmp_path}/stranger.ckpt", "dataset=custom", f"dataset.root={rendered}/wflw",
-            "trainer=cpu",
-        )  # fmt: skip
-        with pytest.raises((CheckpointError, DataError)):  # none of these faces is there
-            engine.evaluate(cfg, tmp_path / str(i))
-        assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize("key", ["awing", "LandmarkDataModule", "state_dict", "global_step"])
-def test_a_checkpoint_without_a_part_is_refused(finished, config, tmp_path, key):
-    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    del state[key]
-    torch.save(state, tmp_path / "part.ckpt")
-    with pytest.raises(CheckpointError, match=r"part\.ckpt"):
-        engine.evaluate(config("evaluate", f"checkpoint={tmp_path / 'part.ckpt'}"), tmp_path / "out")
-
-
-PLACES = (
-    "awing.format",
-    "awing.config",
-    "awing.config.dataset",
-    "awing.config.model",
-    "LandmarkDataModule",
-    "state_dict",
-)
-
-
-@pytest.mark.parametrize(("place", "value"), [
-    *((place, torch.ones(2)) for place in PLACES),
-    ("awing.config.dataset", reduce(lambda inner, _: [inner], range(300), [])),
-    ("awing.config.dataset.name", ["x" * 10**6]),
-    ("global_step", 10**30),
-])  # fmt: skip
-def test_what_is_no_plain_value_is_refused(finished, tmp_path, place, value):
-    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    *path, key = place.split(".")
-    reduce(dict.__getitem__, path, state)[key] = value
-    torch.save(state, tmp_path / "odd.ckpt")
-    with pytest.raises(CheckpointError, match=r"odd\.ckpt") as caught:
-        Checkpoint.read(tmp_path / "odd.ckpt").network()
-    assert len(str(caught.value)) < 1000
-
-
-@pytest.mark.parametrize("value", [torch.ones(3, device="meta"), torch.ones(3).to_sparse()])
-def test_a_tensor_without_numbers_of_its_own_is_refused(finished, tmp_path, value):
-    state = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    state["awing"]["sums"] = value
-    torch.save(state, tmp_path / "odd.ckpt")
-    with pytest.raises(CheckpointError, match=r"odd\.ckpt"):
-        Checkpoint.read(tmp_path / "odd.ckpt")
 
 
 def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):

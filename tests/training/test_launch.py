@@ -1,123 +1,127 @@
-"""The entry points through a shell, as a user calls them."""
+"""Command lines through a shell, as a user calls them: sweeps, processes, folders, mistakes."""
 
-import csv
 import json
+import os
+import re
+import time
+from pathlib import Path
 
 import pytest
 import yaml
-from tiny import SMALL, call
+from filelock import FileLock
+from joblib import Parallel, delayed
+from tiny import SMALL, call, table
 
+from awing.errors import ConfigError
+from awing.training import launch
 from awing.training.resume import flat
 
 
-def test_a_sweep_runs_each_value_in_its_own_folder(rendered, tmp_path):
-    done = call(
-        "train.py", "-m", "loss.omega=10,12", *SMALL, f"paths.data_dir={rendered}", f"paths.runs_dir={tmp_path}"
-    )
+@pytest.mark.parametrize("launcher", [[], pytest.param(
+    ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], marks=pytest.mark.slow
+)])  # fmt: skip
+def test_sweep_goes_on_after_a_failed_job(rendered, tmp_path, launcher):
+    sweep = tmp_path / "sweep"
+    words = [*SMALL, f"paths.data_dir={rendered}", f"output={sweep}", *launcher]
+    first = call("train.py", "-m", "loss.omega=nan,10", *words)
+    assert first.returncode == 1 and "Traceback" not in first.stderr
+    assert "1 of the jobs" in first.stderr and "loss.omega-nan: awing.losses.AdaptiveWingLoss: omega" in first.stderr
+    assert "omega must be positive" in (sweep / "loss.omega-nan" / "error.txt").read_text()
+    results = sweep / "loss.omega-10" / "test" / "metrics.json"
+    nme = json.loads(results.read_text())["subsets"]["full"]["nme"]["inter_ocular"]
+    lines = [" ".join(line.split()) for line in first.stdout.splitlines()]
+    assert any(re.match(rf"loss\.omega-10 finished .* test {100 * nme:.2f} by inter_ocular", line) for line in lines)
+
+    (sweep / "loss.omega-10" / "error.txt").write_text("of an earlier try\n")
+    second = call("train.py", "-m", "loss.omega=10,12", *words, "resume=auto")
+    assert second.returncode == 0, second.stderr
+    assert f"finished before, not run again: {results}" in second.stdout + second.stderr
+    assert not (sweep / "loss.omega-10" / "error.txt").exists()
+    assert yaml.safe_load((sweep / "loss.omega-12" / "config.yaml").read_text())["loss"]["omega"] == 12
+    assert (sweep / "loss.omega-12" / "test" / "metrics.json").is_file()
+
+
+def test_sweep_of_an_evaluation(rendered, tmp_path):
+    data = ["dataset=300w", f"paths.data_dir={rendered}", "dataset.allow_partial=true", "dataset.val_fraction=0.1"]
+    words = ["checkpoint=300w-small", *data, "dataset.test_fraction=0.1", "trainer=cpu", "data.num_workers=0"]
+    done = call("evaluate.py", "-m", "dataset.split=train,val", *words, f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
-    configs = sorted(tmp_path.glob("synthetic/*/*/config.yaml"))
-    assert [yaml.safe_load(file.read_text())["loss"]["omega"] for file in configs] == [10, 12]
-    for file in configs:
-        assert json.loads((file.parent / "test" / "metrics.json").read_text())["subsets"]["full"]["count"] == 8
-        assert (file.parent / "checkpoints" / "best.ckpt").is_file()
+    folders = [tmp_path / f"dataset.split-{split}" for split in ("train", "val")]
+    found = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    assert [result["faces"].split(",")[0] for result in found] == ["training faces", "cut from the training faces"]
 
 
-def test_processes_train_and_give_the_numbers_of_one(rendered, tmp_path):
-    """Eight test faces: three processes, in batches of two each, score the first face twice."""
+def test_two_processes_give_the_numbers_of_one(rendered, tmp_path):
+    """Seven test faces: two processes, in batches of three each, score the first face twice."""
+    data = [f"paths.data_dir={rendered}", *SMALL[-3:], "dataset.allow_partial=true"]
     two = ["trainer.devices=2", "trainer.strategy=ddp"]
-    data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
-    trained = call("train.py", *SMALL[:-3], *data, *two, f"output={tmp_path / 'run'}", "trainer.max_epochs=2")
+    trained = call("train.py", *SMALL[:-3], *data, *two, f"output={tmp_path / 'two'}", "trainer.max_epochs=2")
     assert trained.returncode == 0, trained.stderr[-3000:]
-    checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
-    common = [checkpoint, *data, "trainer=cpu", "data.num_workers=0", "data.batch_size=6"]
-    for name, extra in (("one", []), ("two", two), ("three", ["trainer.devices=3", "trainer.strategy=ddp"])):
-        done = call("evaluate.py", *common, *extra, f"output={tmp_path / name}")
-        assert done.returncode == 0, done.stderr[-3000:]
-    folders = [tmp_path / name for name in ("one", "two", "three", "run/test")]
-    one, *others = (json.loads((folder / "metrics.json").read_text())["subsets"] for folder in folders)
-    rows, *other_rows = (
-        list(csv.DictReader((folder / "per_image.csv").read_text().splitlines())) for folder in folders
-    )
-    assert one["full"]["count"] == len(rows) == 8
+    checkpoint = f"checkpoint={tmp_path / 'two' / 'checkpoints' / 'best.ckpt'}"
+    words = [checkpoint, *data, "trainer=cpu", "data.num_workers=0", "data.batch_size=6"]
+    done = call("evaluate.py", *words, f"output={tmp_path / 'one'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, other = (json.loads((tmp_path / f / "metrics.json").read_text())["subsets"] for f in ("one", "two/test"))
     for subset, values in one.items():
-        for other in others:
-            assert other[subset]["count"] == values["count"]
-            for metric in ("nme", "fr", "auc"):
-                assert flat(other[subset][metric]) == pytest.approx(flat(values[metric]), rel=0, abs=1e-6)
-    for row, *same in zip(rows, *other_rows, strict=True):
-        for other in same:
-            assert (other["index"], other["image"], other["subsets"]) == (row["index"], row["image"], row["subsets"])
-            assert float(other["nme_inter_ocular"]) == pytest.approx(float(row["nme_inter_ocular"]), rel=0, abs=1e-6)
-    with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
-        assert sum(bool(row["val/nme"]) for row in csv.DictReader(stream)) == 2  # one process writes
+        assert other[subset]["count"] == values["count"]
+        for metric in ("nme", "fr", "auc"):
+            assert flat(other[subset][metric]) == pytest.approx(flat(values[metric]), rel=0, abs=1e-6)
+    rows, others = (table(tmp_path / folder / "per_image.csv") for folder in ("one", "two/test"))
+    assert len(rows) == 8
+    for row, same in zip(rows, others, strict=True):
+        assert (same["index"], same["image"], same["subsets"]) == (row["index"], row["image"], row["subsets"])
+        assert float(same["nme_inter_ocular"]) == pytest.approx(float(row["nme_inter_ocular"]), rel=0, abs=1e-6)
+    assert sum(bool(row["val/nme"]) for row in table(tmp_path / "two" / "metrics.csv")) == 2  # one process writes
 
 
-def test_an_evaluation_of_several_splits_is_a_sweep_too(rendered, tmp_path):
-    data = [f"paths.data_dir={rendered}", *SMALL[-3:]]
-    done = call("train.py", *SMALL[:-3], *data, f"output={tmp_path / 'run'}", "test=false")
-    assert done.returncode == 0, done.stderr
-    checkpoint = f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}"
-    splits = "dataset.split=train,val,test"
-    done = call("evaluate.py", "-m", checkpoint, splits, *data, "trainer=cpu", f"output={tmp_path / 'results'}")
-    assert done.returncode == 0, done.stderr
-    order = ("train", "val", "test")
-    found = [
-        json.loads((tmp_path / "results" / f"dataset.split-{split}" / "metrics.json").read_text()) for split in order
-    ]
-    assert [result["split"] for result in found] == ["train", "val", "test"]
-    assert [result["faces"].split(",")[0] for result in found] == [
-        "training faces", "cut from the training faces", "official test faces",
-    ]  # fmt: skip
-    assert sum(result["found"] for result in found) == 32
-
-
-@pytest.mark.parametrize(
-    ("words", "variables", "message"),
-    [
-        (["-m", "loss.omega=10,12", "trainer.devices=2"], {}, "one process with one device"),
-        (["-m", "loss.omega=10,12", "trainer.num_nodes=2"], {}, "one process with one device"),
-        ([], {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, "output=DIR"),
-        ([], {"WORLD_SIZE": "2"}, "output=DIR"),
-        ([], {"SLURM_RESTART_COUNT": "1"}, "output=DIR"),
-    ],
-)
-def test_processes_that_would_not_share_a_folder_are_refused(tmp_path, words, variables, message):
-    done = call("train.py", *words, *SMALL, f"paths.runs_dir={tmp_path}", "paths.data_dir=/nowhere", **variables)
+@pytest.mark.parametrize(("words", "variables", "message"), [
+    (["loss.omgea=10"], {}, "omgea"),
+    (["dataset=wflv"], {}, "wflw"),  # Hydra lists the choices
+    (["dataset=wflw"], {}, "wywu.github.io"),
+    (["resume=auto"], {}, "output=DIR"),
+    ([], {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, "output=DIR"),
+    (["-m", "loss.omega=10,12", "trainer.devices=2"], {}, "one process with one device"),
+])  # fmt: skip
+def test_a_mistake_is_answered_in_a_sentence(tmp_path, words, variables, message):
+    done = call("train.py", *words, f"paths.runs_dir={tmp_path}", f"paths.data_dir={tmp_path}", **variables)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_unknown_key_is_answered_with_the_nearest_one():
-    done = call("train.py", "loss.omgea=10")
-    assert done.returncode == 1
-    assert "Did you mean 'loss.omega'?" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_lock_run_dir_keeps_a_second_command_out(tmp_path):
+    refused = pytest.raises(ConfigError, match="another process runs in")
+    with launch.lock_run_dir(tmp_path), refused, launch.lock_run_dir(tmp_path):
+        pass
+    with FileLock(tmp_path / ".lock", timeout=0):
+        pass  # it is free again
 
 
-@pytest.mark.parametrize("words", [["losss=awing"], ["losss=awing", "dataset=300w"]])
-def test_an_unknown_group_is_answered_with_the_nearest_one(words):
-    done = call("train.py", *words)
-    assert done.returncode == 1
-    assert "Did you mean 'loss'?" in done.stderr
-    assert "Traceback" not in done.stderr
+def occupy_gpu(job: int, folder: Path) -> tuple[int, str, float, float]:
+    """Reserve a GPU and keep it busy: the first job until all others have begun."""
+    launch.reserve_gpu(workers=2)
+    begin = time.monotonic()
+    (folder / f"{job}.begun").touch()
+    others = 6 if job == 0 else 2 if job == 1 else 0
+    while len(list(folder.glob("*.begun"))) < others and time.monotonic() < begin + 100:
+        time.sleep(0.01)
+    return os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], begin, time.monotonic()
 
 
-def test_a_group_that_an_entry_point_lacks_is_refused_in_a_sentence():
-    done = call("evaluate.py", "experiment=quickstart", "checkpoint=x")
-    assert done.returncode == 1
-    assert "experiment" in done.stderr and "Traceback" not in done.stderr
+def test_reserve_gpu_gives_each_worker_one_for_its_life(monkeypatch, tmp_path):
+    """Devices named as a user may name them; jobs so uneven that job number modulo two would share one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-7a")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    jobs = Parallel(n_jobs=2, backend="loky", batch_size=1)(delayed(occupy_gpu)(job, tmp_path) for job in range(6))
+    of_worker = {pid: device for pid, device, _, _ in jobs}
+    assert sorted(of_worker.values()) == ["2", "GPU-7a"]
+    assert all(of_worker[pid] == device for pid, device, _, _ in jobs)
+    assert sum(device == of_worker[jobs[0][0]] for _, device, _, _ in jobs) == 1, "the long job has its GPU alone"
 
 
-def test_an_unknown_choice_is_answered_with_the_nearest_one():
-    done = call("train.py", "dataset=wflv")
-    assert done.returncode == 1
-    assert "Did you mean 'wflw'?" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_missing_data_set_is_answered_with_where_to_get_it(tmp_path):
-    done = call("train.py", "dataset=wflw", *SMALL[:10], f"paths.data_dir={tmp_path}", f"output={tmp_path / 'run'}")
-    assert done.returncode == 1
-    assert "wywu.github.io" in done.stderr and "WFLW_annotations" in done.stderr
-    assert "Error executing job" not in done.stderr, "Hydra's words"
-    assert "Traceback" not in done.stderr
+def test_reserve_gpu_refuses_more_workers_than_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(ConfigError, match="n_jobs=3 for 2 GPUs"):
+        launch.reserve_gpu(3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    launch.reserve_gpu(16)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""

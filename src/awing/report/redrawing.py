@@ -11,7 +11,8 @@ from awing.data.images import save_picture
 from awing.errors import CheckpointError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.report import figures
-from awing.training.engine import apply_checkpoint_defaults, build
+from awing.training.builders import build
+from awing.training.engine import apply_checkpoint_defaults
 from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 
 IN_FIGURE_9 = ("aflw", "cofw", "300w")  # Figure 10 has the others

@@ -1,22 +1,57 @@
-"""Confidence: from the height of a map's peak to the probability that its point is right.
+"""Confidence: the probability that a point is right, from the height of its map's peak (Platt scaling).
 
 A point is right if it lies within ``radius`` times the normaliser of where it was annotated. The probability is a
-logistic function of the peak's height, fitted to all labelled points of the validation faces by maximum likelihood
-(Platt scaling), and judged on faces that it was not fitted to.
+logistic function of the peak's height, fitted by maximum likelihood to all labelled points of the validation faces.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.special import expit
+from torch import Tensor
 
+from awing.checkpoint import Checkpoint
 from awing.errors import DataError
 from awing.visualization.plots import save_reliability
+
+
+def judge(
+    points: Sequence[tuple[Tensor, Tensor]],
+    normaliser: str,
+    checkpoint: Checkpoint,
+    radius: float | None,
+    output: Path,
+    title: str,
+) -> None:
+    """Write the reliability of a confidence: ``confidence.json`` and ``reliability.png``.
+
+    Args:
+        points: Peak heights and errors, in parts of the normaliser, of the tested batches.
+        normaliser: Its name.
+        checkpoint: Its confidence is judged, where it has one of this normaliser.
+        radius: Of a confidence that is fitted to the points instead.
+        output: The folder.
+        title: What data the points are of.
+    """
+    known = checkpoint.confidence
+    if radius is None and (known is None or known["normaliser"] != normaliser):
+        return
+    peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*points, strict=True))
+    peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
+    confidence = fit(peaks, errors, radius, normaliser) if radius is not None else dict(known or {})
+    right = errors < confidence["radius"]
+    curve = reliability(expit(confidence["offset"] + confidence["slope"] * peaks), right)
+    found = {**confidence, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
+    (output / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
+    caption = f"{title}, {normaliser}: within {100 * confidence['radius']:g} %"
+    save_reliability(output / "reliability.png", curve, caption)
+    print(f"confidence: calibration error {100 * curve['error']:.2f} %, {output / 'reliability.png'}")
 
 
 def fit(
@@ -61,7 +96,7 @@ def fit(
 
 
 def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = 10) -> dict[str, Any]:
-    """How far confidences keep their word.
+    """Reliability curve, and expected calibration error.
 
     Args:
         confidence: In [0, 1].
@@ -81,27 +116,3 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
     sizes = [len(group) / len(right) for group in groups]
     error = sum(size * abs(a - b) for size, a, b in zip(sizes, means, shares, strict=True))
     return {"confidence": means, "right": shares, "error": round(error, 6)}
-
-
-def write(
-    output: Path,
-    peaks: Float[np.ndarray, " n"],
-    errors: Float[np.ndarray, " n"],
-    confidence: Mapping[str, Any],
-    title: str,
-) -> None:
-    """Judge a confidence; write ``confidence.json``, the confidence and :func:`reliability`, and ``reliability.png``.
-
-    Args:
-        output: The folder.
-        peaks: Heights of peaks.
-        errors: Of the points, in parts of the confidence's normaliser.
-        confidence: What :func:`fit` found, for these points or others.
-        title: What data they are of.
-    """
-    right = errors < confidence["radius"]
-    curve = reliability(expit(confidence["offset"] + confidence["slope"] * peaks), right)
-    found = {**confidence, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
-    (output / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
-    save_reliability(output / "reliability.png", curve, f"{title}: within {100 * confidence['radius']:g} %")
-    print(f"confidence: calibration error {100 * curve['error']:.2f} %, {output / 'reliability.png'}")

@@ -1,27 +1,30 @@
-"""Callbacks that Lightning does not bring: pictures of validation faces, and a stop on a broken loss."""
+"""Callbacks and the logger of metrics that Lightning does not bring."""
 
-import io
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from awing.data.images import save_picture
 from awing.errors import AwingError
 from awing.regressor import LandmarkRegressor
-from awing.training.evaluation import draw_faces
-from awing.training.loggers import log_picture
+from awing.training.evaluation import draw_faces, log_picture
+from awing.training.resume import write_rows
 
 
 class ValidationPictures(pl.Callback):
     """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that show images.
 
-    They show the weights that are validated: it stands before a weight averaging callback, which puts the others back.
+    Place it before a weight averaging callback, which puts the raw weights back when a validation ends.
 
     Args:
         folder: Where the PNG files go.
-        every_n_epochs: How often; epoch ``max_epochs`` is always drawn.
+        every_n_epochs: How often; the last epoch is always drawn.
         count: Number of faces.
     """
 
@@ -40,24 +43,15 @@ class ValidationPictures(pl.Callback):
 
 
 class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Lightning's, of one file in a run's folder, which may be moved before the run goes on, or be another one.
-
-    Lightning's forgets the best score then and replaces the best checkpoint by a worse one; and it deletes whatever
-    file or folder a checkpoint names as the one before.
-    """
+    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
         if not file.is_file():
-            return  # in a folder without that file nothing is the best so far
-        scores = list(state_dict["best_k_models"].values())[:1]
-        paths = {key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
-        here = {
-            "dirpath": self.dirpath,
-            "last_model_path": "",
-            "best_k_models": {str(file): s for s in scores},
-            **paths,
-        }
+            return  # in another folder nothing is the best so far
+        here = {key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
+        best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
+        here |= {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
         super().load_state_dict(state_dict | here)
         self.current_score = state_dict["current_score"]
 
@@ -65,67 +59,71 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
 class TerminateOnNaN(pl.Callback):
     """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
 
-    With float16, gradients overflow now and then: the scaler leaves such steps out and halves its scale. Only where
-    they are not finite at a scale of 1 or less is it not the scale's doing.
+    Gradients of float16 overflow now and then: the scaler leaves such steps out and halves its scale. Only gradients
+    that are not finite at a scale of 1 stop the training.
 
     Args:
-        folder: Where ``nonfinite_rank0.pt`` goes: epoch, step, the loss as it went backward, the batches of the step,
-            and the norms of the network's weights and of their gradients by name.
+        folder: Where ``nonfinite_rank0.pt`` goes: epoch, step, loss, the batches of the step, and the norms of weights
+            and gradients by name.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._batches: list[Any] = []
-        self._loss = torch.zeros(())
+        self.batches: list[Any] = []
+        self.loss = torch.zeros(())
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
-        self._batches.append(batch)
+        self.batches.append(batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
-        self._loss = loss.detach()
+        self.loss = loss.detach()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        batches, self._batches = self._batches, []
+        batches, self.batches = self.batches, []
         gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
-        if torch.isfinite(self._loss + norm):  # waits for the device once
-            return
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        if scaler is not None and scaler.get_scale() > 1:
+        if torch.isfinite(self.loss + norm) or (scaler is not None and scaler.get_scale() > 1):
             return
         file = self.folder / f"nonfinite_rank{trainer.global_rank}.pt"
-        where = {"epoch": trainer.current_epoch, "step": trainer.global_step, "loss": self._loss.item()}
-        norms = {
-            "weights": {name: p.detach().norm().item() for name, p in pl_module.named_parameters()},
-            "gradients": {name: gradient.norm().item() for name, gradient in gradients.items()},
-        }
-        content = io.BytesIO()
-        torch.save(where | {"batches": batches, "norms": norms}, content)
-        kept = f"The batch and all norms are in {file}"
-        try:
-            file.write_bytes(content.getbuffer())
-        except OSError as error:
-            kept = f"{file}, for the batch and all norms, cannot be written: {error.strerror}"
+        where = {"epoch": trainer.current_epoch, "step": trainer.global_step, "loss": self.loss.item()}
+        weights = {name: p.detach().norm().item() for name, p in pl_module.named_parameters()}
+        norms = {"weights": weights, "gradients": {name: g.norm().item() for name, g in gradients.items()}}
+        torch.save(where | {"batches": batches, "norms": norms}, file)
         raise AwingError(
             f"the norm of the gradients became {norm.item()}, the loss {where['loss']}, in epoch {where['epoch']}, "
-            f"step {where['step']}; no step was made with them. {kept}. Lower optim.optimizer.lr, set "
-            "trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
+            f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
+            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
         )
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Refuse to save what a last step made infinite.
 
-        Raises:
-            AwingError: a weight is not finite.
-        """
-        values = checkpoint["state_dict"].items()
-        if spoiled := [name for name, value in values if not torch.isfinite(value).all()]:
-            raise AwingError(
-                f"after step {trainer.global_step}, {len(spoiled)} of the network's tensors are not finite, "
-                f"{spoiled[0]} among them, and are not saved; the checkpoints that are there are good. Lower "
-                "optim.optimizer.lr or set trainer.gradient_clip_val"
-            )
+class MetricsLogger(CSVLogger):
+    """Lightning's CSV logger that goes on with the table of a resumed run; ``config.yaml`` beside it has the rest."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = _Writer(log_dir=self.log_dir)
+        return self._experiment
+
+
+class _Writer(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        """Take over the columns of the table that is there, where Lightning deletes it."""
+        file = Path(self.metrics_file_path)
+        if file.is_file():
+            with file.open(newline="") as stream:
+                self.metrics_keys = next(csv.reader(stream))
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """As Lightning does, which empties the file first; a kill would leave it so."""
+        file = Path(self.metrics_file_path)
+        with file.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        write_rows(file, fieldnames, rows)
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        """Nothing: the run's ``config.yaml`` has them."""

@@ -1,4 +1,4 @@
-"""Test a checkpoint, and what that leaves behind: metrics.json, per_image.csv, pictures, and a table for people."""
+"""Test a checkpoint on one split, and write what that gives: numbers, curves and pictures."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -23,11 +23,9 @@ from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
-from awing.errors import ConfigError, check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training import calibration
-from awing.training.loggers import log_picture
 from awing.visualization.overlays import grid, heatmaps, overlay
 from awing.visualization.plots import save_box_jitter, save_ced
 
@@ -39,27 +37,29 @@ def run_test(
     datamodule: LandmarkDataModule,
     checkpoint: Checkpoint,
     output: Path,
+    *,
     decoder: str | None = None,
     flip_test: bool = False,
     fps: bool = False,
     calibrate: float | None = None,
+    validation: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Test on the split that the data set names, and write and print the results.
+    """Test on the split that the data module names; write and print the results.
 
     Args:
-        trainer: What it reached in a training that it has just ended goes into the results.
+        trainer: Runs the test.
         datamodule: The faces.
-        checkpoint: The network, and its codec.
+        checkpoint: The network and its codec.
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
-        flip_test: Average with the mirrored crop.
+        flip_test: Average the maps with those of the mirrored crop.
         fps: Whether frames a second are measured.
-        calibrate: Radius of a confidence that is fitted to these faces; otherwise the checkpoint's own is judged.
+        calibrate: Radius of a confidence to fit to these faces; None judges the checkpoint's own.
+        validation: Scores of the training that has just ended, for the results.
 
     Returns:
         What ``metrics.json`` holds.
     """
-    validation = _validation_nme(trainer)
     regressor = regressor_from_checkpoint(checkpoint, datamodule, decoder, flip_test)
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
@@ -67,59 +67,40 @@ def run_test(
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
         "decoder": regressor.codec.decoder, "flip_test": flip_test, "precision": trainer.precision,
-        **({} if datamodule.visible_only is None else {"visible_only": datamodule.visible_only}),
-        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.held_out, **validation,
-        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
-        **({"fps": frames_per_second(regressor, trainer.strategy.root_device)} if fps else {}),
+        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.held_out,
+        **(validation or {}), "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
-    if trainer.world_size == 1:
-        output.mkdir(parents=True, exist_ok=True)
-        _judge_confidence(regressor, checkpoint.confidence, calibrate, output, f"{datamodule.name} {datamodule.split}")
+    if datamodule.visible_only is not None:
+        about["visible_only"] = datamodule.visible_only
+    if fps:
+        about["fps"] = frames_per_second(regressor, trainer.strategy.root_device)
     if trainer.is_global_zero:
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
+    if trainer.world_size == 1:
+        title = f"{datamodule.name} {datamodule.split}"
+        calibration.judge(regressor.points, regressor.test_nme.normalisers[0], checkpoint, calibrate, output, title)
     return {**about, "subsets": regressor.results}
 
 
-def _judge_confidence(
-    regressor: LandmarkRegressor, known: Mapping[str, Any] | None, radius: float | None, output: Path, faces: str
-) -> None:
-    """Fit a confidence to the points of a test, or judge the known one where it is of their normaliser."""
-    normaliser = regressor.test_nme.normalisers[0]
-    if radius is None and (known is None or known["normaliser"] != normaliser):
-        return
-    peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*regressor.points, strict=True))
-    peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
-    confidence = calibration.fit(peaks, errors, radius, normaliser) if radius is not None else known
-    if confidence:
-        calibration.write(output, peaks, errors, confidence, f"{faces}, {normaliser}")
-
-
-def read_jitters(amounts: Mapping[Any, Any]) -> list[tuple[str, float, BoxJitter]]:
-    """``box_jitter`` of ``conf/evaluate.yaml``: kind, amount and jitter of each test that it asks for.
-
-    Raises:
-        ConfigError: an unknown kind, or an amount that is none.
-    """
-    for kind in amounts:
-        check_choice("box_jitter", str(kind), ("shift", "scale"))
-    try:
-        return [(str(kind), a, BoxJitter(**{str(kind): a})) for kind, values in amounts.items() for a in values]
-    except TypeError:
-        raise ConfigError(f"box_jitter: expected lists of numbers, found {amounts}") from None
-
-
 def run_jittered(
-    jitters: list[tuple[str, float, BoxJitter]],
+    amounts: Mapping[str, Sequence[float]],
     regressor: LandmarkRegressor,
     trainer: pl.Trainer,
     datamodule: LandmarkDataModule,
     output: Path,
 ) -> None:
-    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
+    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``.
+
+    Args:
+        amounts: Of "shift" and "scale"; see :class:`awing.data.crops.BoxJitter`.
+        regressor, trainer, datamodule: As they were tested.
+        output: The folder.
+    """
     rows = []
-    for kind, amount, datamodule.jitter in jitters:
+    for kind, amount in [(kind, amount) for kind, values in amounts.items() for amount in values]:
+        datamodule.jitter = BoxJitter(**{kind: amount})  # type: ignore[arg-type]  # seed is not one of them
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     datamodule.jitter = None
@@ -128,16 +109,15 @@ def run_jittered(
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        save_box_jitter(
-            output / "box_jitter.png", rows, f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
-        )
+        title = f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
+        save_box_jitter(output / "box_jitter.png", rows, title)
         print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
 
 
 def regressor_from_checkpoint(
     checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip_test: bool = False
 ) -> LandmarkRegressor:
-    """The checkpoint's network with the metrics of a data set; without ``decoder``, it decodes as it was trained."""
+    """The checkpoint's network with the metrics of a data set; it decodes as it was trained if no decoder is named."""
     return LandmarkRegressor(
         checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
         datamodule.normalisers, datamodule.subsets, flip_test=flip_test,
@@ -172,9 +152,9 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
     for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
         save_picture(output / f"{name}.png", picture)
-    unfinished = output / "metrics.json.part"  # last and at once: with it, a run is finished
-    unfinished.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
-    unfinished.replace(output / "metrics.json")
+    part = output / "metrics.json.part"  # last and at once: with it, a run is finished
+    part.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
+    part.replace(output / "metrics.json")
 
 
 @torch.no_grad()
@@ -191,22 +171,27 @@ def draw_faces(
     predicted = regressor.codec.decode(maps)[0].cpu().numpy()
     annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
     crops = [np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy()) for sample in samples]
-    captions = captions or [""] * len(crops)
     overlays = [
         overlay(crop, p, a, dataset.scheme.lines, caption=text)
-        for crop, p, a, text in zip(crops, predicted, annotated, captions, strict=True)
+        for crop, p, a, text in zip(crops, predicted, annotated, captions or [""] * len(crops), strict=True)
     ]
     rows = [heatmaps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
 
 
+def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
+    """Give a picture to the loggers that show pictures."""
+    step = trainer.global_step - 1  # the last one that was made, as for metrics
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, step, dataformats="HWC")
+
+
 @torch.no_grad()
 def frames_per_second(regressor: LandmarkRegressor, device: torch.device) -> float:
     """Crops a second, one at a time, from pixels on the device to points (paper 10.4.3, Table 12).
-
-    Args:
-        regressor: Its network and codec; left on ``device``.
-        device: Where it runs.
 
     Returns:
         The inverse of the median time, over at least two seconds after a warm-up.
@@ -246,19 +231,11 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
     reached = {name: about[f"val_nme_{name}"] for name in ("best", "last") if f"val_nme_{name}" in about}
     if reached:
         print("validation NME: " + ", ".join(f"{name} {100 * value:.3f} %" for name, value in reached.items()))
-    if about.get("fps"):
+    if "fps" in about:
         print(f"frames a second at batch 1: {about['fps']:.1f}")
     print(f"checkpoint: {about['checkpoint']}")
     for name in ("metrics.json", "overlay.png", "heatmaps.png"):
         print(f"{name.split('.')[0]:>10}: {output / name}")
-
-
-def _validation_nme(trainer: pl.Trainer) -> dict[str, float]:
-    """What a training that has just ended reached on the validation faces; nothing without one."""
-    savers = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
-    best = next((saver.best_model_score for saver in savers if saver.monitor), None)
-    found = {"val_nme_best": best, "val_nme_last": getattr(trainer.lightning_module, "validated", None)}
-    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _commit() -> str | None:

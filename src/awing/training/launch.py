@@ -1,264 +1,189 @@
-"""Run an entry point so that a mistake ends in a sentence, not in a traceback."""
+"""Command lines: Hydra composes, one process works in a run's folder, a user's mistake ends in one sentence."""
 
-import hashlib
 import logging
 import multiprocessing
 import os
-import re
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import hydra
 from filelock import FileLock, Timeout
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from awing.errors import AwingError, ConfigError, FolderInUse, JobError, did_you_mean, exit_on_user_error
+from awing.errors import AwingError, ConfigError, exit_on_user_error
 
 log = logging.getLogger(__name__)
+NOISE = ("`isinstance.treespec", "Checkpoint directory .* exists", "The `srun` command is available")
+CONF = Path(__file__).resolve().parents[3] / "conf"
+_gpu_lock: FileLock | None = None  # of this process, held until it ends
 
 
-def run(main: Callable[[], None], config_dir: Path, config_name: str) -> None:
-    """Call a ``hydra.main`` function; print known errors with the nearest valid name and exit with 1.
+def command(config_name: str) -> Callable[[Callable[[DictConfig, Path], Any]], Callable[[], None]]:
+    """Make a function of (configuration, output folder) the command of a root config in ``conf/``.
 
-    Set HYDRA_FULL_ERROR=1 for tracebacks.
+    The folder is locked meanwhile. A user's mistake is printed as one sentence and exits with 1; HYDRA_FULL_ERROR=1
+    shows its traceback. A job of a sweep that fails leaves ``error.txt`` in its folder, and the others go on.
     """
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        from awing import faults
 
-        faults.end_with_parent()
-    for message in (
-        "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own affair
-        "Experiment logs directory",  # a run's folder holds config.yaml before the CSV logger starts
-        "Checkpoint directory .* exists and is not empty",  # a resumed run goes on in its folder
-        "The `srun` command is available",  # on a cluster's login node, say
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    # processes that a launcher starts find this package and these resolvers, installed or not
-    folders = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(folders)
-    OmegaConf.register_new_resolver("folder_name", partial(folder_name, given=sys.argv[1:]))
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences():
-        main()
-        return
-    start = time.time()
-    with exit_on_user_error():
-        # Hydra then raises its errors instead of printing them; processes that this one starts are told who asked
-        os.environ |= {"HYDRA_FULL_ERROR": "1", "AWING_IN_SENTENCES": "1"}
-        try:
+    def decorate(work: Callable[[DictConfig, Path], Any]) -> Callable[[], None]:
+        @wraps(work)
+        def job(cfg: DictConfig) -> Any:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return _sweep_job(work, cfg)
+            with exit_on_user_error(), lock_run_dir(output := output_dir(cfg)):
+                return work(cfg, output)
+
+        main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(job)
+
+        @wraps(work)
+        def run() -> None:
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            if constant := _constant_keys(sys.argv[1:]):
+                sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(constant)}]")
             main()
-        except JobError as error:
-            _print_jobs(error.folder.parent)
-            sys.exit(f"error: {_failures(error.folder.parent, start)}")
-        except (HydraException, OmegaConfBaseException) as error:
-            sys.exit(f"error: {error}\n{_nearest(error, config_dir, config_name).strip()}".rstrip())
 
+        return run
 
-def job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
-    """Do a job's work in its folder; where a sweep's job fails, leave the reason there as ``error.txt``.
-
-    Raises:
-        SystemExit: a known error outside a sweep, said before Hydra can put words of its own before it.
-        JobError: a job of a sweep failed. The others go on.
-    """
-    from awing import faults
-    from awing.training import devices  # here: a mistake on the command line is answered without loading torch
-
-    multiprocessing.set_start_method(None, force=True)  # joblib's workers would start every process its own way
-    hydra = HydraConfig.get()
-    folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
-    try:
-        output = output_folder(cfg)
-        on_gpu = OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu"
-        if in_sweep and on_gpu and "JoblibLauncher" in hydra.launcher._target_:
-            devices.claim_gpu(hydra.launcher.n_jobs)
-        of_loss = any(word.startswith("loss.") for word in hydra.overrides.task)
-        if in_sweep and of_loss and OmegaConf.select(cfg, "report.table", default="none") is None:
-            log.warning(
-                "%s is not of the protocol of the paper's Tables 5 and 6 (crop=%s; theirs is landmarks), and a report "
-                "puts it into no table: for these use experiment=table5 or table6", folder, cfg.dataset.crop,
-            )  # fmt: skip
-        with lock_run_dir(output):
-            (folder / "error.txt").unlink(missing_ok=True)  # of an earlier try
-            return work(cfg, output)
-    except Exception as caught:
-        error = faults.explain(caught)
-        if not in_sweep:
-            if _in_sentences() and isinstance(error, AwingError):
-                sys.exit(f"error: {_rank()}{error}")
-            if error is caught:
-                raise
-            raise error from caught
-        _write_error(folder, error, cfg)
-        log.error("%s failed: %s", folder, error)
-        raise JobError(folder) from None  # of plain parts, since it travels between processes
+    return decorate
 
 
 class SweepTable(Callback):
-    """Ends a sweep with a table of its jobs; ``conf/hydra/default.yaml`` names it."""
+    """Hydra callback that ends a sweep with a table of its jobs, and with status 1 where one of them failed."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.start = time.time()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        _print_jobs(Path(config.hydra.sweep.dir))
+        from rich import box, console, table
+
+        from awing.report.runs import load_runs, lookup
+
+        sweep = Path(config.hydra.sweep.dir)
+        jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        runs, evaluations, _problems = load_runs(sweep)
+        for run in [*runs, *evaluations]:
+            best, split = lookup(run.results, ["val_nme_best"]), lookup(run.results, ["split"])
+            nmes = lookup(run.results, ["subsets", "full", "nme"]) or {}
+            tested = [f"{split} {100 * nme:.2f} by {name}" for name, nme in nmes.items()]
+            state = run.status if run.config else "evaluated"
+            jobs.add_row(run.folder, state, "" if best is None else f"{100 * best:.2f}", *tested[:1])
+        console.Console().print(jobs)
+        failed = [file for file in sorted(sweep.rglob("error.txt")) if file.stat().st_mtime >= self.start]
+        print(f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
+        if failed:
+            lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in failed]
+            sys.exit("\n".join([f"error: {len(failed)} of the jobs failed (error.txt in their folders):", *lines]))
 
 
-def folder_name(overrides: Sequence[str], given: Sequence[str]) -> str:
-    """The folder of a sweep's job: what varies among its overrides, or "0" where nothing does.
-
-    Args:
-        overrides: The job's.
-        given: The command line; what has one value there does not vary.
-
-    >>> folder_name(["loss.omega=10", "seed=1", "output=runs/a"], ["loss.omega=10,12", "seed=0,1", "output=runs/a"])
-    'loss.omega-10_seed-1'
-    """
-    words = OverridesParser.create().parse_overrides([word for word in given if re.match(r"[\w+~@][\w+~@/.-]*=", word)])
-    constant = {word.key_or_group for word in words if not word.is_sweep_override()}
-    varied = "_".join(w.lstrip("+").replace("=", "-") for w in overrides if w.lstrip("+").split("=")[0] not in constant)
-    name = re.sub(r"[^\w.+-]", "_", varied)[:160]  # paths and lists, say
-    if name != varied:
-        name += f"-{hashlib.sha256(varied.encode()).hexdigest()[:8]}"
-    return name or "0"
-
-
-def output_folder(cfg: DictConfig) -> Path:
-    """The folder of this job, the same for every process of it.
+def output_dir(cfg: DictConfig) -> Path:
+    """The run's folder, the same for all processes of the run.
 
     Raises:
-        ConfigError: a sweep job of several devices; a folder of the moment for several tasks, or to resume in.
+        ConfigError: it is named by the moment, but must be found again.
     """
-    from awing.training import slurm
-
-    hydra = HydraConfig.get()
-    one_each = all(OmegaConf.select(cfg, f"trainer.{key}", default=1) == 1 for key in ("devices", "num_nodes"))
-    if hydra.mode == RunMode.MULTIRUN and not one_each:
-        raise ConfigError(
-            "a sweep job is one process with one device: leave trainer.devices and trainer.num_nodes at 1, or train "
-            "value by value without -m"
-        )
-    of_now = "${now:" in str(OmegaConf.to_container(cfg)["output"]) and hydra.run.dir == cfg.output  # type: ignore[index, call-overload]
-    # a sweep's job that SLURM starts again was given its folder with its configuration
-    if of_now and (cfg.get("resume") == "auto" or (hydra.mode == RunMode.RUN and slurm.restarted())):
+    of_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
+    if of_now and cfg.get("resume") == "auto":
         raise ConfigError("resume=auto needs the folder of the run: output=DIR")
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
-    if tasks > 1 and of_now:
+    if of_now and tasks > 1:
         raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
-    return Path(hydra.runtime.output_dir)
+    return Path(HydraConfig.get().runtime.output_dir)
 
 
 @contextmanager
 def lock_run_dir(output: Path) -> Iterator[None]:
-    """Keep other commands out of the folder; the processes of one job enter it together."""
+    """Keep other commands out of a folder; the processes of one run enter it together.
+
+    Raises:
+        ConfigError: another command works in it.
+    """
     from pytorch_lightning.utilities import rank_zero_only
 
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        yield
+        return
     lock = FileLock(output / ".lock")
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"another process runs in {output}: wait for it, end it, or choose another output") from None
+    with lock:
+        yield
+
+
+def reserve_gpu(workers: int) -> None:
+    """Reserve one free GPU for this worker process of a sweep, for its life; before CUDA starts.
+
+    The lock of a GPU is a file in the temporary folder, which the system releases if the worker dies. The number of a
+    job cannot choose its GPU: jobs of different length would share one.
+
+    Raises:
+        ConfigError: more workers than GPUs, or other sweeps hold them.
+    """
+    import torch
+
+    global _gpu_lock
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = named.split(",") if named is not None else [str(i) for i in range(torch.cuda.device_count())]
+    gpus = [gpu.strip() for gpu in gpus if gpu.strip() not in ("", "-1")]
+    if _gpu_lock or not gpus:
+        return
+    if not 1 <= workers <= len(gpus):
+        raise ConfigError(
+            f"hydra.launcher.n_jobs={workers} for {len(gpus)} GPUs: each worker holds one; set it to less"
+        )
+    for gpu in gpus:
+        lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-gpu-{gpu}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise FolderInUse(
-                f"another process runs in {output}: wait for it, end it, or choose another output"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _in_sentences() -> bool:
-    """Whether errors end in a sentence, in this process and those that it starts."""
-    return "AWING_IN_SENTENCES" in os.environ
-
-
-def _rank() -> str:
-    """Whose message it is, where a run has several processes."""
-    from pytorch_lightning.utilities import rank_zero_only
-
-    several = {"LOCAL_RANK", "SLURM_PROCID"} & os.environ.keys()
-    return f"rank {rank_zero_only.rank}: " if several else ""  # type: ignore[attr-defined]
-
-
-def _write_error(output: Path, error: Exception, cfg: DictConfig) -> None:
-    """Leave ``error.txt``: the message of an error that this package raised, type and traceback of any other.
-
-    A run that another process trains, or that is finished, has not failed. ``config.yaml`` says what was asked for.
-    """
-    if isinstance(error, FolderInUse) or (output / "test" / "metrics.json").exists():
+            continue
+        os.environ["CUDA_VISIBLE_DEVICES"], _gpu_lock = gpu, lock
         return
-    text = str(error) if isinstance(error, AwingError) else f"{type(error).__name__}: {error}"
-    if not isinstance(error, AwingError):
-        text += f"\n\n{''.join(traceback.format_exception(error))}"
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "error.txt").write_text(f"{text}\n")
-    if not (output / "config.yaml").exists():
-        with suppress(OmegaConfBaseException):
-            OmegaConf.save(cfg, output / "config.yaml", resolve=True)
+    raise ConfigError(f"none of the GPUs {', '.join(gpus)} is free: other sweeps hold them")
 
 
-def _print_jobs(sweep: Path) -> None:
-    """A line for each run and evaluation in a sweep's folder, those of earlier commands included."""
-    from rich import box, console, table
-
-    from awing.report.runs import load_runs, lookup
-
-    runs, evaluations, _ = load_runs(sweep)
-    jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE)
-    for run in runs + evaluations:
-        split, best, errors = (
-            lookup(run.results, key) for key in (["split"], ["val_nme_best"], ["subsets", "full", "nme"])
-        )
-        tested = [f"{split} {100 * nme:.2f} by {name}" for name, nme in (errors or {}).items()]
-        state = run.status if run.config else "evaluated"
-        jobs.add_row(run.folder, state, "" if best is None else f"{100 * best:.2f}", *tested[:1])
-    if jobs.rows:
-        console.Console().print(jobs)
-        print(f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
-
-
-def _failures(sweep: Path, start: float) -> str:
-    """The jobs of a sweep that failed since ``start``, a line each: name and reason."""
-    files = [file for file in sorted(sweep.glob("*/error.txt")) if file.stat().st_mtime >= start]
-    lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in files]
-    if not lines:
-        return f"jobs in {sweep} were refused, see above"
-    return "\n".join([f"{len(files)} of the jobs in {sweep} failed (error.txt in each one's folder):", *lines])
+def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
+    settings = HydraConfig.get()
+    output = Path(settings.runtime.output_dir)
+    try:
+        if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
+            raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
+        if "JoblibLauncher" in settings.launcher._target_:
+            multiprocessing.set_start_method(None, force=True)  # loky's workers would start loading processes its way
+            if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
+                reserve_gpu(settings.launcher.n_jobs)
+        output_dir(cfg)
+        with lock_run_dir(output):
+            (output / "error.txt").unlink(missing_ok=True)  # of an earlier try
+            return work(cfg, output)
+    except Exception as error:
+        log.error("%s failed: %s", output, error)
+        known = isinstance(error, AwingError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "error.txt").write_text(f"{reason}\n")
+        if not (output / "config.yaml").exists():
+            OmegaConf.save(cfg, output / "config.yaml")
+        return None  # Hydra goes on; SweepTable ends with status 1
 
 
-def _nearest(error: Exception, config_dir: Path, config_name: str) -> str:
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        return did_you_mean(Path(str(error.missing_cfg_file)).name, error.options)
-    if match := re.search(r"Could not override '([^']+)'", str(error)):
-        return did_you_mean(match[1], _keys(config_dir, config_name))
-    return ""
-
-
-def _keys(config_dir: Path, config_name: str) -> Iterator[str]:
-    """Every dotted key of the configuration as it is with the group choices of the command line."""
-    groups = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w/]+", word)]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir), version_base="1.3"):
-        try:
-            cfg = compose(config_name, groups)
-        except HydraException:  # one of them is what is wrong
-            cfg = compose(config_name)
-
-    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
-        for key in map(str, node):
-            yield f"{prefix}{key}"
-            child = node._get_node(key)
-            if isinstance(child, DictConfig) and not child._is_none():
-                yield from walk(child, f"{prefix}{key}.")
-
-    yield from walk(cfg, "")
+def _constant_keys(words: list[str]) -> list[str]:
+    """What has one value in a sweep's command line: folders are named by the rest."""
+    if not {"-m", "--multirun"} & set(words):
+        return []
+    overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word and word[0] != "-"])
+    return [override.key_or_group for override in overrides if not override.is_sweep_override()]

@@ -1,0 +1,108 @@
+"""From nodes of the configuration to objects."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+from awing.codec import HeatmapCodec
+from awing.errors import AwingError, ConfigError, check_choice
+from awing.regressor import LandmarkRegressor
+from awing.training.resume import AtomicCheckpointIO
+
+
+def build(node: DictConfig | None, **kwargs: Any) -> Any:
+    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError.
+
+    Raises:
+        AwingError: what the target said.
+    """
+    try:
+        return instantiate(node, **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, AwingError):
+            raise cause from None
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(f"{node and node.get('_target_')}: {cause}") from None
+        raise
+
+
+def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
+    """The LightningModule of a configuration.
+
+    Raises:
+        ConfigError: its parts do not fit together.
+    """
+    codec: HeatmapCodec = build(cfg.codec)
+    _check_fit(cfg, codec)
+    weights = cfg.training.stack_weights
+    return LandmarkRegressor(
+        network=build(cfg.model, num_landmarks=codec.scheme.num_landmarks),
+        codec=codec,
+        loss=build(cfg.loss),
+        weight_map=build(cfg.weight_map),
+        normalisers=list(cfg.dataset.normalisers),
+        subsets=list(cfg.dataset.subsets),
+        optimizer=build(cfg.optim.optimizer),
+        scheduler=build(cfg.optim.scheduler),
+        interval=cfg.optim.interval,
+        stack_weights=None if weights is None else list(weights),
+        boundary_weight=cfg.training.boundary_weight,
+    )
+
+
+def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
+    """The trainer of a configuration, with callbacks and loggers."""
+    callbacks = {name: node for name, node in (cfg.get("callbacks") or {}).items() if node}
+    loggers = [build(node) for node in (cfg.get("logger") or {}).values() if node]
+    validation = {}
+    if not cfg.dataset.val_fraction:  # nothing to rank by: the last checkpoint is the result
+        callbacks = {name: node for name, node in callbacks.items() if name not in ("best", "pictures")}
+        validation = {"limit_val_batches": 0}
+    if not loggers:  # it refuses to run without one
+        callbacks.pop("learning_rate", None)
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        callbacks=[build(node) for node in callbacks.values()],
+        logger=loggers,
+        enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
+        default_root_dir=str(output),
+        plugins=[AtomicCheckpointIO(), *slurm_plugins()],
+        **validation,
+    )
+    return trainer
+
+
+def slurm_plugins() -> list[SLURMEnvironment]:
+    """Ranks from SLURM where it started us; requeueing is SLURM's or submitit's, since Lightning's saves mid-step."""
+    ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job ranks its own way
+    return [SLURMEnvironment(auto_requeue=False)] if ours else []
+
+
+def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
+    """Refuse parts that do not fit together.
+
+    Raises:
+        ConfigError: which parts, and what would fit.
+    """
+    if codec.stride != 4:
+        raise ConfigError(
+            f"codec.heatmap_size {codec.heatmap_size} does not fit codec.input_size {codec.input_size}: the network's "
+            f"maps are a quarter of its input; set codec.heatmap_size={codec.input_size // 4}"
+        )
+    smallest = 4 * 2**cfg.model.depth
+    if codec.input_size % smallest:
+        raise ConfigError(
+            f"codec.input_size {codec.input_size} must be a multiple of {smallest} for model.depth={cfg.model.depth}"
+        )
+    if codec.boundary != cfg.model.boundary:
+        raise ConfigError("codec.boundary and model.boundary must be the same: set model.boundary alone")
+    weights = cfg.training.stack_weights
+    if weights is not None and len(weights) != cfg.model.stacks:
+        raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
+    check_choice("optim.interval", cfg.optim.interval, ("epoch", "step"))
