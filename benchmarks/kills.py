@@ -100,7 +100,7 @@ def state(output: Path, whole: Path) -> object:
         return value.replace(str(output), str(whole)) if isinstance(value, str) else value
 
     found = torch.load(output / "checkpoints" / "last.ckpt", weights_only=True)
-    found["awing"]["config"]["resume"] = None
+    found["hyper_parameters"]["resume"] = None
     return renamed(found)
 
 

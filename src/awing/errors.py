@@ -29,18 +29,6 @@ class DamagedCheckpoint(CheckpointError):
     """A checkpoint's file is not what was written: cut short, or changed."""
 
 
-class FolderInUse(ConfigError):
-    """Another process works in the folder."""
-
-
-class JobError(AwingError):
-    """A job of a sweep failed; its folder holds ``error.txt``."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.folder = folder
-
-
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Print an :class:`AwingError` as one sentence and exit with 1; ``HYDRA_FULL_ERROR=1`` shows its traceback."""
