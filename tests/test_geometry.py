@@ -126,13 +126,6 @@ def test_warp_averages_neighbours() -> None:
     assert half[1, 1].tolist() == half[1, 2].tolist() == [50, 100, 20]
 
 
-def test_warp_into_another_size() -> None:
-    image = np.full((30, 50, 3), 200, dtype=np.uint8)
-    crop = warp(image, crop_matrix(box(10, 5, 30, 25), 64), 64)
-    assert crop.shape == (64, 64, 3)
-    assert (crop == 200).all()
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

@@ -51,7 +51,7 @@ def error(found, expected):
 
 
 def curve(n, size, rng):
-    """n points on an arc of up to 230 degrees, unevenly spaced, at most a quarter of the map apart."""
+    """Points on an arc of up to 230 degrees, unevenly spaced, at most a quarter of the map apart."""
     middle, radius = rng.uniform(0.4, 0.6, 2) * size, rng.uniform(0.3, 0.45) * size
     steps = np.cumsum(rng.uniform(0.7, 1.3, n))
     angle = rng.uniform(0, 2 * np.pi) + min(4.0 / n, 0.4) * steps

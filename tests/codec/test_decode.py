@@ -121,9 +121,6 @@ def test_shift_without_a_clear_maximum_is_zero(shift):
     saddle = one([[0.2, 0.9, 0.2], [0.1, 0.5, 0.1], [0.2, 0.9, 0.2]])
     for maps in (spike, ridge, saddle):
         assert shift(maps, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
-
-
-def test_refine_dark_refuses_a_slanted_saddle():
     slanted = one([[0.99, 0.9, 0.1], [0.95, 1, 0.8], [0.1, 0.9, 0.99]])  # a ridge from corner to corner
     assert refine_dark(slanted, MIDDLE)[0, 0].tolist() == [0.0, 0.0]
 

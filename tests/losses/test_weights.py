@@ -62,15 +62,6 @@ def test_dilated_map_includes_the_threshold():
     assert int((dilated_weight_map(target, threshold=0.26) == 11).sum()) == 0
 
 
-def test_dilated_map_keeps_channels_apart(landmark):
-    target = torch.zeros(2, 3, 64, 64)
-    target[1, 2] = torch.from_numpy(landmark)
-    found = dilated_weight_map(target)
-    assert (found[0] == 1).all()
-    assert (found[1, :2] == 1).all()
-    assert int((found[1, 2] == 11).sum()) == 61
-
-
 def test_base_map_is_the_formula(landmark):
     maps = torch.from_numpy(landmark)[None, None]
     np.testing.assert_allclose(base_weight_map(maps, weight=7.0)[0, 0], 7.0 * landmark + 1.0, rtol=1e-15)

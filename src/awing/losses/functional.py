@@ -34,8 +34,7 @@ def adaptive_wing(
     :math:`\theta`. On the background (y = 0) it acts like a squared error, on a peak (y = 1) like the
     Wing loss.
 
-    The gradient at d = 0 is exactly 0 for every y in [0, 1]. At alpha = 2 and y = 1, where the slope tends to
-    omega / epsilon from either side, that is the choice the symmetry in the error asks for.
+    The gradient at d = 0 is exactly 0 for every y in [0, 1], also at alpha = 2 and y = 1, where the slope jumps.
 
     Args:
         pred: predicted heatmap values, any real number. Half precision is computed, and returned, in float32.

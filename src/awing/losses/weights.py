@@ -1,4 +1,4 @@
-"""Weight maps: how much each pixel's loss counts, from the ground-truth heatmap alone."""
+"""Weight maps of the loss, computed from the ground-truth heatmap."""
 
 import math
 
@@ -17,7 +17,7 @@ def dilated_weight_map(
 
     Args:
         target: ground-truth heatmaps in [0, 1].
-        weight: W, what a pixel of the mask counts beyond 1; at least 0.
+        weight: W, at least 0.
         threshold: smallest dilated value inside the mask, above 0 and at most 1.
 
     Returns:
@@ -47,7 +47,7 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
 
     Args:
         target: ground-truth heatmaps H in [0, 1].
-        weight: W, what a peak counts beyond 1; at least 0.
+        weight: W, at least 0.
 
     Returns:
         A map between 1 and W + 1, in the dtype of `target`.
@@ -65,7 +65,7 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
 
 
 def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """H^d of equation 4: the maximum over each pixel and its eight neighbours.
+    """3x3 grey dilation, H^d of equation 4: the maximum over each pixel and its eight neighbours.
 
     Example:
         >>> import torch

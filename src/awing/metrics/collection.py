@@ -53,14 +53,14 @@ class LandmarkNME(PerImageMetric):
         subsets: Sequence[str] = (),
         thresholds: Sequence[float] = (0.08, 0.10),
     ) -> None:
-        super().__init__("nmes", "membership")
+        empty = torch.zeros(0, len(normalisers), dtype=torch.float64)
+        super().__init__(nmes=empty, membership=torch.zeros(0, len(subsets), dtype=torch.bool))
         for threshold in thresholds:
             if not (threshold > 0 and round(threshold, 2) == threshold):
                 raise ValueError(f"expected positive thresholds of at most two decimals, found {threshold}")
         self.normalisers = tuple(normalisers)
         self.subsets = tuple(subsets)
         self.thresholds = {f"{threshold:.2f}": threshold for threshold in thresholds}
-        self.reset()
 
     def update(
         self,
@@ -130,12 +130,6 @@ class LandmarkNME(PerImageMetric):
             result["auc"][name] = {key: auc(errors, value) for key, value in self.thresholds.items()}
         return result
 
-    def _update_with_no_image(self) -> None:
-        points = torch.zeros(0, 1, 2, device=self.device)
-        norms = torch.zeros(0, len(self.normalisers), device=self.device)
-        subsets = torch.zeros(0, len(self.subsets), device=self.device).bool()
-        self.update(points, points, points[..., 0].bool(), norms, points[:, 0, 0].long(), subsets)
-
 
 class PercentCorrectKeypoints(PerImageMetric):
     """PCK of groups of joints, the share of a group's labelled joints that are correct; see :func:`awing.metrics.pck`.
@@ -161,10 +155,10 @@ class PercentCorrectKeypoints(PerImageMetric):
     counted: list[Tensor]
 
     def __init__(self, groups: Mapping[str, Sequence[int]], threshold: float = 0.2) -> None:
-        super().__init__("correct", "counted")
+        empty = torch.zeros(0, len(groups), dtype=torch.long)
+        super().__init__(correct=empty, counted=empty)
         self.groups = {name: list(joints) for name, joints in groups.items()}
         self.threshold = threshold
-        self.reset()
 
     def update(
         self,
@@ -209,8 +203,3 @@ class PercentCorrectKeypoints(PerImageMetric):
     def _count(self, flags: Bool[Tensor, "b k"]) -> Int[Tensor, "b g"]:
         """Number of flags set in each group."""
         return torch.stack([flags[:, joints].sum(1) for joints in self.groups.values()], dim=1)
-
-    def _update_with_no_image(self) -> None:
-        joints = 1 + max(max(joints) for joints in self.groups.values())
-        points = torch.zeros(0, joints, 2, device=self.device)
-        self.update(points, points, points[:, 0, 0], points[..., 0].bool(), points[:, 0, 0].long())

@@ -14,28 +14,26 @@ class PerImageMetric(Metric):
     batch size, order and number of processes.
 
     Args:
-        columns: names of the states, beside "index", that hold one row an image.
+        columns: states beside "index" that hold one row an image, each an empty tensor of its dtype and width. States
+            start with it, so that a process that gets no image can take part in the exchange between processes.
     """
 
     full_state_update = False
     is_differentiable = False
     index: list[Tensor]
 
-    def __init__(self, *columns: str) -> None:
+    def __init__(self, **columns: Tensor) -> None:
         super().__init__()
-        self.columns = ("index", *columns)
+        self.columns = {"index": torch.zeros(0, dtype=torch.long), **columns}
         for name in self.columns:
             self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
-        # A batch of no image gives the states their dtypes and widths: a process that gets no image can then
-        # take part in the exchange between processes.
-        self._update_with_no_image()
-
-    def _update_with_no_image(self) -> None:
-        raise NotImplementedError
+        for name, empty in self.columns.items():
+            setattr(self, name, [empty.to(self.device)])
 
     def _unique_rows(self) -> list[Tensor]:
         """Columns of values, the index first: each image once, sorted by index."""
