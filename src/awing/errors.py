@@ -1,7 +1,6 @@
 """Errors that a user can act on: each says what was expected, what was found and what to do next."""
 
 import os
-import reprlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:
-    """Refuse a name that is not known, with the nearest one that is.
+    """Refuse a name that is not known; the message lists the known ones and suggests the nearest.
 
     Raises:
         ConfigError: ``found`` is not among ``known``.
@@ -50,31 +49,13 @@ def check_choice(what: str, found: str, known: Iterable[str]) -> None:
     Traceback (most recent call last):
     awing.errors.ConfigError: codec.decoder is one of argmax, quarter; found 'quater'. Did you mean 'quarter'?
     """
-    known = list(known)
-    if found not in known:
-        raise ConfigError(f"{what} is one of {', '.join(known)}; found {found!r}.{did_you_mean(str(found), known)}")
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """A question that ends a message, or nothing where no name is near.
-
-    >>> did_you_mean("quater", ["argmax", "quarter"])
-    " Did you mean 'quarter'?"
-    """
-    by_lower_case = {name.lower(): name for name in known if len(name) <= 100}  # its time grows with the square
-    near = get_close_matches(wrong[:100].lower(), by_lower_case, n=1)
-    return f" Did you mean {by_lower_case[near[0]]!r}?" if near else ""
+    by_lower_case = {name.lower(): name for name in known}
+    if found not in by_lower_case.values():
+        near = get_close_matches(str(found).lower(), by_lower_case, n=1)
+        hint = f" Did you mean {by_lower_case[near[0]]!r}?" if near else ""
+        raise ConfigError(f"{what} is one of {', '.join(by_lower_case.values())}; found {found!r}.{hint}")
 
 
 def short(value: object) -> str:
-    """A value of unknown origin in a message, however long or nested it is.
-
-    >>> short("x" * 1000), short(None)
-    ("'xxxxxxxxxxxx...xxxxxxxxxxxxx'", 'nothing')
-    """
-    return "nothing" if value is None else _shortener.repr(value)
-
-
-_shortener = reprlib.Repr()
-_shortener.maxstring = _shortener.maxother = 80
-_shortener.maxlevel, _shortener.maxlist, _shortener.maxdict, _shortener.maxtuple = 2, 4, 4, 4
+    """A value in a message, cut to 80 characters."""
+    return f"{value!r:.80}"

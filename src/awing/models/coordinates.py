@@ -1,4 +1,4 @@
-"""Coordinate channels that let a convolution know where it is (paper section 6, CoordConv)."""
+"""Coordinate channels of CoordConv, and of the boundary (paper section 6)."""
 
 import torch
 from jaxtyping import Float
@@ -79,12 +79,6 @@ def append_coordinates(
 
     Returns:
         Channels + 3 channels, or channels + 5 with a boundary map.
-
-    Example:
-        >>> append_coordinates(torch.zeros(1, 8, 4, 4)).shape
-        torch.Size([1, 11, 4, 4])
-        >>> append_coordinates(torch.zeros(1, 8, 4, 4), boundary=torch.zeros(1, 1, 4, 4)).shape
-        torch.Size([1, 13, 4, 4])
     """
     batch, _, height, width = features.shape
     coordinates = coordinate_channels(height, width, features.device)

@@ -118,10 +118,6 @@ class Hourglass(nn.Module):
     Args:
         channels: width, a multiple of 4.
         depth: number of levels; height and width are multiples of 2**depth.
-
-    Example:
-        >>> Hourglass(channels=8, depth=2)(torch.rand(1, 8, 4, 8)).shape
-        torch.Size([1, 8, 4, 8])
     """
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -147,10 +143,6 @@ class Block(nn.Module):
     Args:
         in_channels: width of the input.
         out_channels: width of the output, a multiple of 4.
-
-    Example:
-        >>> Block(8, 16)(torch.rand(1, 8, 5, 5)).shape
-        torch.Size([1, 16, 5, 5])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -99,12 +99,6 @@ class Scheme:
 
         Raises:
             KeyError: the scheme has no such normaliser.
-
-        >>> from awing.schemes import get_scheme
-        >>> points = np.zeros((14, 2))
-        >>> points[9], points[2] = (3.0, 0.0), (0.0, 4.0)  # left shoulder, right hip
-        >>> get_scheme("lsp14").normaliser("torso", points, np.ones(14, dtype=bool))
-        5.0
         """
         first, second = (list(group) for group in self.normalisers[name])
         if not (labelled[first].all() and labelled[second].all()):
