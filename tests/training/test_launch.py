@@ -120,7 +120,7 @@ def test_reserve_gpu_gives_each_worker_one_for_its_life(monkeypatch, tmp_path):
 
 def test_reserve_gpu_refuses_more_workers_than_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(ConfigError, match="n_jobs=3 for 2 GPUs"):
+    with pytest.raises(ConfigError, match="3 workers for the GPUs 0,1"):
         launch.reserve_gpu(3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     launch.reserve_gpu(16)

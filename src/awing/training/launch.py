@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,11 @@ def output_dir(cfg: DictConfig) -> Path:
     Raises:
         ConfigError: it is named by the moment, but must be found again.
     """
-    of_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
-    if of_now and cfg.get("resume") == "auto":
-        raise ConfigError("resume=auto needs the folder of the run: output=DIR")
+    named_by_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
-    if of_now and tasks > 1:
-        raise ConfigError(f"{tasks} tasks start at different seconds: name one folder for all of them with output=DIR")
+    if named_by_now and (tasks > 1 or cfg.get("resume") == "auto"):
+        why = f"{tasks} tasks start at different seconds" if tasks > 1 else "resume=auto must find the run again"
+        raise ConfigError(f"{why}: name its folder with output=DIR")
     return Path(HydraConfig.get().runtime.output_dir)
 
 
@@ -127,33 +126,26 @@ def lock_run_dir(output: Path) -> Iterator[None]:
 def reserve_gpu(workers: int) -> None:
     """Reserve one free GPU for this worker process of a sweep, for its life; before CUDA starts.
 
-    The lock of a GPU is a file in the temporary folder, which the system releases if the worker dies. The number of a
-    job cannot choose its GPU: jobs of different length would share one.
+    A GPU's lock is a file, which the system releases if the worker dies. The number of a job cannot choose its GPU:
+    jobs of different length would share one.
 
     Raises:
-        ConfigError: more workers than GPUs, or other sweeps hold them.
+        ConfigError: there are more workers than free GPUs.
     """
     import torch
 
     global _gpu_lock
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = named.split(",") if named is not None else [str(i) for i in range(torch.cuda.device_count())]
-    gpus = [gpu.strip() for gpu in gpus if gpu.strip() not in ("", "-1")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count()))))
+    gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     if _gpu_lock or not gpus:
         return
-    if not 1 <= workers <= len(gpus):
-        raise ConfigError(
-            f"hydra.launcher.n_jobs={workers} for {len(gpus)} GPUs: each worker holds one; set it to less"
-        )
-    for gpu in gpus:
+    for gpu in gpus if workers <= len(gpus) else []:
         lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-gpu-{gpu}.lock"))
-        try:
+        with suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        os.environ["CUDA_VISIBLE_DEVICES"], _gpu_lock = gpu, lock
-        return
-    raise ConfigError(f"none of the GPUs {', '.join(gpus)} is free: other sweeps hold them")
+            os.environ["CUDA_VISIBLE_DEVICES"], _gpu_lock = gpu, lock
+            return
+    raise ConfigError(f"{workers} workers for the GPUs {visible}: set hydra.launcher.n_jobs to the number of free ones")
 
 
 def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
