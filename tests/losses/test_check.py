@@ -1,8 +1,7 @@
 """The check of loss implementations: right ones pass, known slips are named, the docs' example is true."""
 
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -85,24 +84,19 @@ def test_check_finds_wrong_gradients(loss, problem):
     assert [text for text in check(loss) if text.startswith(problem)]
 
 
-def run(folder, *arguments):
-    """Python as a user starts it in a folder; the package is found whether or not it is installed."""
-    path = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", *arguments]
-    return subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, timeout=300)
-
-
-def test_main_reports_as_the_docs_print(tmp_path):
+def test_docs_example_trains_and_is_checked_as_printed(tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```(?:python|text)\n(.*?)```", (ROOT / "docs" / "loss.md").read_text(), re.DOTALL)
     training, slip, printed = blocks
-    (tmp_path / "mylosses.py").write_text(slip)
-    found = run(tmp_path, "-m", "awing.losses.check", "mylosses:awing")
-    assert (found.returncode, found.stdout, found.stderr) == (1, printed, "")
     (tmp_path / "train.py").write_text(training)
-    found = run(tmp_path, "train.py")
-    first, *_, last = map(float, re.findall(r"loss (\S+)", found.stdout))
+    runpy.run_path(str(tmp_path / "train.py"))
+    output = capsys.readouterr().out
+    first, *_, last = map(float, re.findall(r"loss (\S+)", output))
     assert last < first / 5
-    assert float(re.search(r"peaks (\S+) px", found.stdout)[1]) < 0.5
+    assert float(re.search(r"peaks (\S+) px", output)[1]) < 0.5
+    (tmp_path / "mylosses.py").write_text(slip)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["mylosses:awing"]) == 1
+    assert capsys.readouterr().out == printed
 
 
 def test_main_exit_codes(capsys):

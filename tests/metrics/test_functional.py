@@ -95,13 +95,6 @@ def test_nan_predictions_are_failures():
     assert pck(pred, target, 1e6 * norm, labelled)[0] == 0.8
 
 
-def test_nme_is_computed_in_float64():
-    pred = torch.tensor([[[1 / 3, 0.0], [0.0, 0.0]]], dtype=torch.float32)
-    found = nme(pred, torch.zeros(1, 2, 2, dtype=torch.float16), torch.tensor([3.0]))
-    assert found.dtype == torch.float64
-    assert found.item() == float(np.float32(1 / 3)) / 2 / 3
-
-
 @pytest.mark.parametrize(("size", "k"), [(1, 98), (3, 68), (8, 5)])
 def test_nme_is_the_same_bits_in_every_batch(size, k):
     pred, target, norm, labelled = tensors(*faces(1, b=40, k=k))

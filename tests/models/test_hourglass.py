@@ -38,10 +38,9 @@ def test_number_of_parameters_is_the_published_one(landmarks: int, stacks: int, 
 
 
 def test_number_of_multiplications_is_the_published_one() -> None:
-    for stacks, gmac in ((1, 8.73), (4, 26.71)):
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            StackedHourglass(98, stacks)(torch.empty(1, 3, 256, 256))
-        assert round(counter.get_total_flops() / 2e9, 2) == gmac
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        StackedHourglass(98)(torch.empty(1, 3, 256, 256))
+    assert round(counter.get_total_flops() / 2e9, 2) == 26.71
 
 
 def test_number_of_parameters_of_each_module_of_table_7() -> None:
