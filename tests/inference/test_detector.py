@@ -38,14 +38,14 @@ def test_detector_finds_real_faces(real_faces):
 def test_detector_finds_small_faces(real_faces, width, height, face):
     """80 px; above 3000 px a picture is reduced first."""
     detector, hits = FaceDetector(), 0
-    for record in real_faces[:3]:
+    for record in real_faces[:2]:
         image, box = read_image(record.path), landmark_box(record)
         zoom, corner = face / (box[2:] - box[:2]).max(), np.array([width // 3, height // 3])
         small = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
         picture = np.full((height, width, 3), 128, np.uint8)
         picture[corner[1] :, corner[0] :][: small.shape[0], : small.shape[1]] = small
         hits += finds(detector(picture), (box[:2] + box[2:]) / 2 * zoom + corner, face)
-    assert hits >= 2
+    assert hits == 2
 
 
 def test_detector_returns_the_largest_face_first(real_faces):
@@ -57,9 +57,9 @@ def test_detector_returns_the_largest_face_first(real_faces):
     assert len(sizes) >= 3 and sizes[0] > 1.4 * sizes[-1] and (np.diff(sizes) <= 0).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (9000, 1, 3)])
-def test_detector_finds_nothing_on_grey(shape):
-    assert FaceDetector()(np.full(shape, 120, np.uint8)).shape == (0, 4)
+def test_detector_finds_nothing_on_grey():
+    for shape in ((1, 1, 3), (9000, 1, 3)):
+        assert FaceDetector()(np.full(shape, 120, np.uint8)).shape == (0, 4)
 
 
 def test_to_landmarks_depends_on_the_filter():

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from awing.data.images import read_image
 from awing.data.readers.w300 import read_pts
 from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Aligner
-from awing.inference.predict import predict
+from awing.inference.predict import main, predict
 
 ROOT = Path(__file__).parents[2]
 BOX = "60,60,190,190"
@@ -217,19 +216,14 @@ def test_memory_does_not_grow_with_the_frames(file, tmp_path):
     assert peaks[1000] - peaks[100] < 30, f"MiB: {peaks}; 900 frames more are 800 MiB"
 
 
-def test_predict_command_exits_with_a_sentence(file, picture, tmp_path):
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        command = [sys.executable, "src/predict.py", *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-
+def test_predict_command_exits_with_a_sentence(file, picture, tmp_path, monkeypatch):
     save(tmp_path / "in" / "a.png", picture)
     (tmp_path / "in" / "b.png").write_bytes(b"")
     words = f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}", f"checkpoint={file}", f"boxes={BOX}"
-    done = call(*words)
+    done = subprocess.run([sys.executable, "src/predict.py", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "b.png" in done.stderr and "2 images, 1 faces, 1 errors" in done.stdout
-    again = call(*words)
-    assert again.returncode == 1 and again.stderr.startswith("error: ") and len(again.stderr.splitlines()) == 1
-    usage = call()
-    assert usage.returncode == 0 and "awing-predict input=PATH" in usage.stdout
+    monkeypatch.setattr(sys, "argv", ["awing-predict", *words])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit, match=r"^error: .*overwrite=true$"):
+        main()

@@ -82,12 +82,7 @@ class Aligner:
 
     @classmethod
     def load(cls, name_or_path: str | Path = "300w-small", device: str | None = None, **options: Any) -> "Aligner":
-        """Load a checkpoint: its path, ``official:PATH``, or the name of one that the package brings.
-
-        Raises:
-            CheckpointError: there is none, or it is broken.
-            ConfigError: as the class, whose ``batch_size``, ``flip_test`` and ``min_confidence`` are options.
-        """
+        """Load a checkpoint by its path, ``official:PATH`` or a shipped name, with options and errors of the class."""
         return cls(Checkpoint.read(name_or_path), device, **options)
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Landmarks:

@@ -41,9 +41,6 @@ def export(
         half: half=true, of .safetensors: store float16.
         confidence: Of .onnx and .safetensors: the confidence.json that src/evaluate.py calibrate=0.05 wrote.
         overwrite: overwrite=true replaces the file.
-
-    Returns:
-        What was written, for people.
     """
     file = Path(output)
     check_choice("the suffix of output", file.suffix, TAKES)

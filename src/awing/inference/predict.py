@@ -33,7 +33,7 @@ def predict(
 ) -> int:
     """Find landmarks on images and videos: awing-predict input=PATH [key=value ...].
 
-    An image that cannot be read is named in the results and on the screen, and the others go on.
+    What cannot be read is named in the results and on the screen, and the others go on; the number of errors returns.
 
     Args:
         input: An image, a video, a folder (with the folders in it), or a pattern: 'input=photos/*.jpg'.
@@ -48,9 +48,6 @@ def predict(
         batch_size: Faces of an image at a time (default: 16).
         device: cpu or cuda (default: a GPU where there is one).
         overwrite: overwrite=true replaces an earlier prediction in output.
-
-    Returns:
-        Number of images, videos and frames with an error.
     """
     folder = Path(output)
     if (folder / "predictions.json").exists() and not overwrite:

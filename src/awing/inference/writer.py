@@ -37,7 +37,7 @@ class Writer:
             columns = [f"{value}{i}" for i in landmarks for value in ("x", "y", "confidence")]
             rows.writerow(["image", "frame", "face", *BOX, *columns])
             for frame in frames:
-                faces = _faces(frame.landmarks) if frame.landmarks else []
+                faces = _to_json(frame.landmarks) if frame.landmarks else []
                 entry = {"image": frame.name, "frame": frame.number, "faces": faces, "error": frame.error}
                 text = json.dumps({key: value for key, value in entry.items() if value is not None})
                 stream.write(f"{separator}\n{text}")
@@ -75,7 +75,7 @@ class Writer:
         self.videos[frame.name].write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
 
 
-def _faces(found: Landmarks) -> list[dict[str, list[Any]]]:
+def _to_json(found: Landmarks) -> list[dict[str, list[Any]]]:
     return [
         {"box": box.round(2).tolist(), "points": points.round(2).tolist(), "confidence": confidence.round(3).tolist()}
         for box, points, confidence in zip(found.boxes, found.points, found.confidence, strict=True)
