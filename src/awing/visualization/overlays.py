@@ -1,4 +1,4 @@
-"""Pictures of faces: arrays of RGB pixels, by OpenCV."""
+"""Pictures of faces: arrays of RGB pixels in, arrays of RGB pixels out."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,24 +23,19 @@ def draw_landmarks(
 
     Args:
         canvas: Is changed.
-        points: (K, 2) px of the picture; those that are not finite, or far outside, are left out, and their lines.
+        points: (K, 2) px of the picture; those that are not finite are left out, and their lines.
         lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
         color: RGB.
         radius: Of a point, px; a line is half as wide.
     """
-
-    def pixel(point: np.ndarray) -> tuple[int, int]:
-        x, y = point * 16  # four fractional bits
-        return round(float(x)), round(float(y))
-
-    drawn = (np.abs(points) < 1e6).all(1)  # false for NaN; OpenCV's integers end at 2^31
+    drawn = np.isfinite(points).all(1)
+    pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
     for line in lines:
         for a, b in pairwise(line):
             if drawn[a] and drawn[b]:
-                width = max(1, round(radius / 2))
-                cv2.line(canvas, pixel(points[a]), pixel(points[b]), color, width, cv2.LINE_AA, shift=4)
-    for point in points[drawn]:
-        cv2.circle(canvas, pixel(point), round(radius * 16), color, -1, cv2.LINE_AA, shift=4)
+                cv2.line(canvas, pixels[a], pixels[b], color, max(1, round(radius / 2)), cv2.LINE_AA, shift=4)
+    for k in np.flatnonzero(drawn):
+        cv2.circle(canvas, pixels[k], round(16 * radius), color, -1, cv2.LINE_AA, shift=4)
 
 
 def overlay(
@@ -70,7 +65,10 @@ def overlay(
     if annotated is not None:
         draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED)
     draw_landmarks(canvas, (predicted + 0.5) * zoom - 0.5, lines)
-    return _captioned(canvas, caption)
+    if caption:
+        cv2.rectangle(canvas, (0, 0), (side, 18), (0, 0, 0), -1)
+        cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
 
 
 def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
@@ -85,10 +83,11 @@ def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side
     >>> heatmaps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
     (320, 960, 3)
     """
-    landmark_maps = maps[:-1] if boundary else maps
-    panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), _heat(landmark_maps.max(0), side)]
-    if boundary:
-        panels.append(_heat(maps[-1], side))
+    panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)]
+    for values in [maps[:-1].max(0), maps[-1]] if boundary else [maps.max(0)]:
+        levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
+        color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+        panels.append(cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST))
     return np.concatenate(panels, 1)
 
 
@@ -99,20 +98,6 @@ def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
     (20, 80, 3)
     """
     columns = min(columns, len(pictures))
-    blank = np.zeros_like(pictures[0])
-    cells = [*pictures, *[blank] * (-len(pictures) % columns)]
+    cells = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
     return np.concatenate(rows, 0)
-
-
-def _heat(values: Float[np.ndarray, "h w"], side: int) -> Image:
-    levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
-    color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
-    return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST))
-
-
-def _captioned(canvas: Image, caption: str) -> Image:
-    if caption:
-        cv2.rectangle(canvas, (0, 0), (canvas.shape[1], 18), (0, 0, 0), -1)
-        cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return canvas

@@ -1,4 +1,4 @@
-"""Every curve and bar, by matplotlib."""
+"""Plots of numbers, by matplotlib: curves and bars."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from awing.metrics import ced
 
+CED_LIMIT = 0.10  # NME at which the axis of a cumulative error distribution ends
 STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
 
 
@@ -64,12 +65,12 @@ def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float
     _save(figure, path)
 
 
-def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]], ylabel: str) -> None:
+def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float | None]]], ylabel: str) -> None:
     """Groups of bars with an error bar each.
 
     Args:
         path: Where the picture goes.
-        values: Label -> group -> height, half length of the error bar (NaN: none). A group that a label lacks is empty.
+        values: Label -> group -> height, half length of the error bar or None. A group that a label lacks is empty.
         ylabel: What the heights are.
     """
     groups = list(dict.fromkeys(group for bars in values.values() for group in bars))
@@ -79,7 +80,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
     for i, ((label, bars), style) in enumerate(zip(values.items(), cycle(STYLES), strict=False)):
         places = [groups.index(group) + (i + 0.5) * width - 0.4 for group in bars]
         heights, halves = zip(*bars.values(), strict=True)
-        axes.bar(places, heights, width, yerr=halves, label=label, color=style["color"], capsize=2)
+        axes.bar(places, heights, width, yerr=np.array(halves, float), label=label, color=style["color"], capsize=2)
     axes.set_xticks(range(len(groups)), groups, rotation=20)
     axes.set(ylabel=ylabel)
     axes.grid(alpha=0.3, axis="y")
@@ -87,30 +88,29 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float]]
 
 
 def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """NME as boxes move and grow: a panel each, a curve a normaliser.
+    """NME over the shift and the scale of the boxes: a panel each, a curve a normaliser.
 
     Args:
         path: Where the picture goes.
         rows: ``{"kind": "shift" or "scale", "amount": number, normaliser: NME as a fraction, ...}``.
         title: What was evaluated.
     """
+    labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     figure = Figure(figsize=(5 * len(kinds), 4), layout="constrained")
-    panels = figure.subplots(1, len(kinds), squeeze=False)
-    labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
-    for axes, kind in zip(panels[0], kinds, strict=True):
+    figure.suptitle(title)
+    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         chosen = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["amount"])
         for name in [key for key in chosen[0] if key not in ("kind", "amount")]:
             axes.plot([r["amount"] for r in chosen], [100 * r[name] for r in chosen], marker="o", label=name)
         axes.set(xlabel=labels[kind], ylabel="NME (%)", ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.suptitle(title)
     figure.savefig(path, dpi=120)
 
 
 def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
-    """The share of points that were right over the confidence that they were given; on the diagonal, it kept its word.
+    """Reliability diagram: the share of points that were right over their confidence; calibrated on the diagonal.
 
     Args:
         path: Where the picture goes.
@@ -119,7 +119,7 @@ def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
     """
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="as claimed")
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="calibrated")
     axes.plot(curve["confidence"], curve["right"], marker="o", label="found")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of points that were right", title=title)
     axes.grid(alpha=0.3)
