@@ -10,7 +10,7 @@ from awing.training.launch import command
 @command("figures")
 def main(cfg: DictConfig, output: Path) -> None:
     """Print the files, and what was left out."""
-    from awing.report.redrawing import redraw
+    from awing.report.figures import redraw
 
     print(*redraw(cfg, output), sep="\n")
     if not cfg.checkpoint:

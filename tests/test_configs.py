@@ -100,7 +100,7 @@ def test_every_job_of_a_table_differs_and_has_a_cell(config, name):
     jobs = [[f"{k}={v}" for k, v in zip(values, job, strict=True)] for job in product(*values.values())]
     assert len(jobs) == {"table1": 2, "table5": 15, "table6": 5, "table7": 8, "table8": 2, "table10": 2, "table11": 4,
                          "table12": 4, "claims": 4}.get(name, 1)  # fmt: skip
-    table = read_tables(OmegaConf.to_container(config("report")))[name]
+    table = read_tables()[name]
     seen = []
     for job in jobs:
         cfg = config("train", f"experiment={name}", *job)

@@ -6,58 +6,54 @@ import matplotlib.pyplot
 import numpy as np
 import pytest
 import torch
-from tiny import COUNTS, run
+from omegaconf import OmegaConf
+from tiny import COUNTS, TINY
 
+from awing.checkpoint import Checkpoint
 from awing.data.images import read_image
 from awing.errors import CheckpointError, ConfigError
 from awing.losses import AdaptiveWingLoss, L1Loss
 from awing.report import figures
-from awing.report.redrawing import redraw
-
-FREE = [f"figure{i}.png" for i in (1, 3, 4, 5, 6, 8)]  # of any network
+from awing.training.builders import build
 
 
-@pytest.fixture(scope="module")
-def trained(config, rendered, tmp_path_factory):
-    """A checkpoint of each of two losses."""
-    folder = tmp_path_factory.mktemp("runs")
-    for loss in ("awing", "mse"):
-        run(config, rendered, folder / loss, f"loss={loss}", "trainer.max_epochs=1", "test=false")
-    return [folder / loss / "checkpoints" / "best.ckpt" for loss in ("awing", "mse")]
+@pytest.fixture
+def networks(config, tmp_path):
+    """Checkpoints of two losses, and one of another crop."""
+    files = {}
+    for name, words in {"awing": [], "mse": ["loss=mse"], "far": ["loss=mse", "dataset.crop_scale=1.5"]}.items():
+        cfg = config("train", "dataset=synthetic", "dataset.crop_scale=1.25", *TINY, *words)
+        weights = build(cfg.model, num_landmarks=98).state_dict()
+        held_out = {"val_fraction": 0.1, "test_fraction": 0.0, "split_seed": 0}
+        files[name] = tmp_path / f"{name}.safetensors"
+        Checkpoint(files[name], OmegaConf.to_container(cfg, resolve=True), held_out, 0, weights).write(files[name])
+    return files
 
 
-def test_figures_of_no_network_are_drawn_and_never_overwritten(config, tmp_path):
-    files = redraw(config("figures"), tmp_path)
-    assert [file.name for file in files] == FREE
+def test_redraw_draws_all_that_the_checkpoints_allow(config, rendered, networks, tmp_path):
+    words = ["dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"]
+    words += [f"checkpoint={networks['awing']}", f"checkpoint_mse={networks['mse']}"]
+    output = tmp_path / "out"
+    files = figures.redraw(config("figures", *words), output)
+    assert [file.name for file in files] == [f"figure{i}.png" for i in (1, 2, 3, 4, 5, 6, 8, 10)]
     for file in files:
         height, width, _ = read_image(file).shape
-        assert 300 < height < 2500 and 800 < width < 2500
+        assert 300 < height < 2500
+        assert 800 < width < 2500
+    assert read_image(output / "figure10.png").shape == (640, 1280, 3)  # eight test faces of 320 px, in rows of four
     with pytest.raises(ConfigError, match="choose another output"):
-        redraw(config("figures"), tmp_path)
+        figures.redraw(config("figures"), output)
 
 
-def test_two_networks_give_the_heatmaps_and_the_gallery(config, rendered, trained, tmp_path):
-    ours, mse = trained
-    words = f"checkpoint={ours}", "dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"
-    files = redraw(config("figures", *words), tmp_path / "one")
-    assert [file.name for file in files] == [*FREE, "figure10.png"]
-    files = redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path / "two")
-    assert [file.name for file in files] == [*FREE, "figure2.png", "figure10.png"]
-    gallery = read_image(tmp_path / "two" / "figure10.png")
-    assert gallery.shape == (640, 1280, 3)  # eight test faces of 320 px, in rows of four
-    assert np.array_equal(gallery, read_image(tmp_path / "one" / "figure10.png"))
-
-
-def test_checkpoints_that_cannot_be_compared_are_refused(config, rendered, trained, tmp_path):
-    ours, mse = trained
-    words = "dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"
+def test_redraw_refuses_checkpoints_that_do_not_compare(config, networks, tmp_path):
+    words = ["dataset=synthetic", *COUNTS]
     with pytest.raises(ConfigError, match="checkpoint=PATH"):
-        redraw(config("figures", *words, f"checkpoint_mse={mse}"), tmp_path)
-    with pytest.raises(CheckpointError, match="AdaptiveWingLoss and AdaptiveWingLoss"):
-        redraw(config("figures", *words, f"checkpoint={ours}", f"checkpoint_mse={ours}"), tmp_path)
-    with pytest.raises(CheckpointError, match="found none"):
-        redraw(config("figures", *words, f"checkpoint={tmp_path / 'none.ckpt'}"), tmp_path)
-    assert not list(tmp_path.iterdir())
+        figures.redraw(config("figures", *words, f"checkpoint_mse={networks['mse']}"), tmp_path)
+    for pair, found in {("mse", "mse"): "MSELoss and MSELoss", ("awing", "far"): r"1\.25.* and .*1\.5"}.items():
+        both = [f"{key}={networks[name]}" for key, name in zip(("checkpoint", "checkpoint_mse"), pair, strict=True)]
+        with pytest.raises(CheckpointError, match=found):
+            figures.redraw(config("figures", *words, *both), tmp_path)
+    assert not list(tmp_path.glob("figure*"))
 
 
 def test_influence_is_the_derivative_by_the_prediction():
@@ -72,11 +68,11 @@ def test_influence_is_the_derivative_by_the_prediction():
 
 def test_figure_1_counts_the_pixels_of_each_type():
     """A 7 x 7 Gaussian has 49 pixels of foreground, wherever between the pixels its centre is."""
-    (_, _, kinds, *_) = figures.pixel_types().axes
-    labels = [text.get_text() for text in kinds.get_legend().get_texts()]
-    counts = {label.split(":")[0]: int(label.split(":")[1].split()[0].replace(",", "")) for label in labels}
-    assert counts["foreground"] == 49 and sum(counts.values()) == 64 * 64
-    assert 8 <= counts["difficult background"] <= 20
+    axes = figures.pixel_types().axes[3]
+    foreground, difficult = (int(line.split()[-2]) for line in axes.get_xlabel().splitlines())
+    types = np.asarray(axes.images[0].get_array())
+    assert foreground == 49 == (types == 1).sum()
+    assert 8 <= difficult == (types == 0.5).sum() <= 20
 
 
 def test_figure_3_shows_the_shapes_of_the_network():
@@ -88,11 +84,12 @@ def test_figure_3_shows_the_shapes_of_the_network():
 def test_figure_8_gates_the_coordinates_by_the_boundary():
     x, y, mask, bx, by = (axes.images[0].get_array() for axes in figures.coordinates().axes[:5])
     assert set(np.unique(mask)) == {0, 1}
-    assert np.array_equal(bx, x * mask) and np.array_equal(by, y * mask)
+    assert np.array_equal(bx, x * mask)
+    assert np.array_equal(by, y * mask)
     assert (x[0, 0], x[0, -1], y[0, 0], y[-1, 0]) == (-1, 1, -1, 1)
 
 
-def test_drawing_leaves_the_notebooks_own_figures_alone():
+def test_drawing_leaves_the_figures_of_a_notebook_alone():
     matplotlib.pyplot.close("all")
     figures.losses()
     assert not matplotlib.pyplot.get_fignums()

@@ -53,7 +53,7 @@ def check(implementation: Loss) -> list[str]:
     """Compare a class or function with equation 3, at the paper's constants and then at others.
 
     Args:
-        implementation: Gives a loss for (pred, target), tensors of one shape; a class is built first. Keywords omega,
+        implementation: gives a loss for (pred, target), tensors of one shape; a class is built first. Keywords omega,
             theta, epsilon and alpha are given where the signature has them.
 
     Returns:

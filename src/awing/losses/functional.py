@@ -37,13 +37,13 @@ def adaptive_wing(
     The gradient at d = 0 is exactly 0 for every y in [0, 1], also at alpha = 2 and y = 1, where the slope jumps.
 
     Args:
-        pred: Predicted heatmap values, any real number. Half precision is computed, and returned, in float32.
-        target: Ground-truth heatmap values y in [0, 1], of the same shape. Values above alpha - 1 are
+        pred: predicted heatmap values, any real number. Half precision is computed, and returned, in float32.
+        target: ground-truth heatmap values y in [0, 1], of the same shape. Values above alpha - 1 are
             outside the loss's domain: the slope at d = 0 is infinite there.
-        omega: Positive scale of the loss, in which it is linear.
-        theta: Positive error at which the curve becomes a line.
-        epsilon: Positive error at which the logarithm's argument is 2; smaller is steeper near 0.
-        alpha: Exponent at y = 0, at least 2.
+        omega: positive scale of the loss, in which it is linear.
+        theta: positive error at which the curve becomes a line.
+        epsilon: positive error at which the logarithm's argument is 2; smaller is steeper near 0.
+        alpha: exponent at y = 0, at least 2.
 
     Returns:
         The loss of each element, at least 0.
@@ -84,10 +84,10 @@ def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0)
     -omega/epsilon to omega/epsilon at d = 0 (the gradient exactly there is 0).
 
     Args:
-        pred: Predicted values. Half precision is computed, and returned, in float32.
-        target: Ground-truth values of the same shape.
-        omega: Positive error, in the unit of the inputs, at which the logarithm becomes a line.
-        epsilon: Positive curvature of the logarithm.
+        pred: predicted values. Half precision is computed, and returned, in float32.
+        target: ground-truth values of the same shape.
+        omega: positive error, in the unit of the inputs, at which the logarithm becomes a line.
+        epsilon: positive curvature of the logarithm.
 
     Returns:
         The loss of each element, at least 0.

@@ -40,9 +40,9 @@ class HeatmapLoss(nn.Module):
         """Weighted and reduced loss, computed in float32 at least.
 
         Args:
-            pred: Predicted heatmaps.
-            target: Ground-truth heatmaps of the same shape.
-            weight: Factor of each element's loss: a weight map, a labelled mask or their product. It has as
+            pred: predicted heatmaps.
+            target: ground-truth heatmaps of the same shape.
+            weight: factor of each element's loss: a weight map, a labelled mask or their product. It has as
                 many axes as the heatmaps, each of the same length or 1.
 
         Returns:
@@ -68,7 +68,7 @@ class AdaptiveWingLoss(HeatmapLoss):
     """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
 
     Args:
-        omega, theta, epsilon, alpha: The constants.
+        omega, theta, epsilon, alpha: the constants.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -104,7 +104,7 @@ class WingLoss(HeatmapLoss):
     """Wing loss; see :func:`awing.losses.wing`.
 
     Args:
-        omega, epsilon: The constants.
+        omega, epsilon: the constants.
         reduction: "mean", "sum" or "none".
 
     Raises:

@@ -16,9 +16,9 @@ def dilated_weight_map(
     eight neighbours) is at least `threshold`, else 0: the foreground and the difficult background beside it.
 
     Args:
-        target: Ground-truth heatmaps in [0, 1].
+        target: ground-truth heatmaps in [0, 1].
         weight: W, at least 0.
-        threshold: Smallest dilated value inside the mask, above 0 and at most 1.
+        threshold: smallest dilated value inside the mask, above 0 and at most 1.
 
     Returns:
         A map of the values 1 and W + 1, in the dtype of `target`.
@@ -46,7 +46,7 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
     """Baseline weight map W H + 1 with the ground-truth heatmap H itself (Wang et al., ICCV 2019, Table 7).
 
     Args:
-        target: Ground-truth heatmaps H in [0, 1].
+        target: ground-truth heatmaps H in [0, 1].
         weight: W, at least 0.
 
     Returns:

@@ -18,10 +18,10 @@ class LandmarkNME(PerImageMetric):
     not labelled), has no error: it is in no result and no count.
 
     Args:
-        normalisers: Names of the normalisers, in the order of `norms`' columns.
-        subsets: Names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
+        normalisers: names of the normalisers, in the order of `norms`' columns.
+        subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
             first subset of that name holds all images.
-        thresholds: Errors at which failure rate and area are taken: fractions of at most two decimals.
+        thresholds: errors at which failure rate and area are taken: fractions of at most two decimals.
 
     Raises:
         ValueError: a threshold has more decimals, or is not positive.
@@ -74,12 +74,12 @@ class LandmarkNME(PerImageMetric):
         """Add a batch of images.
 
         Args:
-            pred: Predicted landmarks, in the pixels of the same image as `target`.
-            target: Ground-truth landmarks.
-            labelled: Which landmarks count.
-            norms: The normalisers in those pixels; NaN where there is none.
-            index: The images' indices in the data set.
-            subsets: Whether the image belongs to each subset.
+            pred: predicted landmarks, in the pixels of the same image as `target`.
+            target: ground-truth landmarks.
+            labelled: which landmarks count.
+            norms: the normalisers in those pixels; NaN where there is none.
+            index: the images' indices in the data set.
+            subsets: whether the image belongs to each subset.
 
         Raises:
             ValueError: the shapes do not fit, or a normaliser is zero, negative or infinite.
@@ -135,8 +135,8 @@ class PercentCorrectKeypoints(PerImageMetric):
     """PCK of groups of joints, the share of a group's labelled joints that are correct; see :func:`awing.metrics.pck`.
 
     Args:
-        groups: The joints of each group, left and right of a pair together.
-        threshold: Share of the torso within which a joint is correct.
+        groups: the joints of each group, left and right of a pair together.
+        threshold: share of the torso within which a joint is correct.
 
     Example:
         >>> import torch
@@ -171,11 +171,11 @@ class PercentCorrectKeypoints(PerImageMetric):
         """Add a batch of images.
 
         Args:
-            pred: Predicted joints, in the pixels of the same image as `target`.
-            target: Ground-truth joints.
-            torso: Size of each person's torso in those pixels.
-            labelled: Which joints count.
-            index: The images' indices in the data set.
+            pred: predicted joints, in the pixels of the same image as `target`.
+            target: ground-truth joints.
+            torso: size of each person's torso in those pixels.
+            labelled: which joints count.
+            index: the images' indices in the data set.
 
         Raises:
             ValueError: the shapes do not fit, or a torso is not positive and finite.

@@ -22,10 +22,10 @@ def nme(
     result.
 
     Args:
-        pred: Predicted landmarks, in the pixels of the same image as `target`; NaN is infinitely far off.
-        target: Ground-truth landmarks.
+        pred: predicted landmarks, in the pixels of the same image as `target`; NaN is infinitely far off.
+        target: ground-truth landmarks.
         norm: d, each image's normaliser in those pixels: distance of the eyes, or size of the face box.
-        labelled: Which landmarks count; None for all.
+        labelled: which landmarks count; None for all.
 
     Returns:
         One error an image in float64; NaN for an image without a labelled landmark.
@@ -52,8 +52,8 @@ def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
     """Failure rate: share of images whose error is strictly greater than a threshold (paper, section 7.2).
 
     Args:
-        nmes: Errors of the images; NaN (an image without a labelled landmark) is left out.
-        threshold: Largest error that is no failure, usually 0.08 or 0.10.
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        threshold: largest error that is no failure, usually 0.08 or 0.10.
 
     Returns:
         A fraction in [0, 1].
@@ -76,8 +76,8 @@ def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], F
     each point (matplotlib's drawstyle "steps-post").
 
     Args:
-        nmes: Errors of the images; NaN (an image without a labelled landmark) is left out.
-        limit: End of the curve, above 0.
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        limit: end of the curve, above 0.
 
     Returns:
         Errors, strictly rising: 0, every distinct error in between, `limit`. Shares in [0, 1] in float64; the
@@ -105,8 +105,8 @@ def auc(nmes: Float[Tensor, " n"], threshold: float) -> float:
     max(0, 1 - e / threshold).
 
     Args:
-        nmes: Errors of the images; NaN (an image without a labelled landmark) is left out.
-        threshold: End of the curve, usually 0.08 or 0.10.
+        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
+        threshold: end of the curve, usually 0.08 or 0.10.
 
     Returns:
         A fraction in [0, 1]; larger is better.
@@ -134,11 +134,11 @@ def pck(
     A joint is correct where its distance from the truth is at most `threshold` times the torso.
 
     Args:
-        pred: Predicted joints, in the pixels of the same image as `target`; NaN is not correct.
-        target: Ground-truth joints.
-        torso: Size of each person's torso in those pixels: left shoulder to right hip.
-        labelled: Which joints count.
-        threshold: Share of the torso.
+        pred: predicted joints, in the pixels of the same image as `target`; NaN is not correct.
+        target: ground-truth joints.
+        torso: size of each person's torso in those pixels: left shoulder to right hip.
+        labelled: which joints count.
+        threshold: share of the torso.
 
     Returns:
         One fraction a joint in float64; NaN for a joint that is labelled in no image.

@@ -14,7 +14,7 @@ class PerImageMetric(Metric):
     batch size, order and number of processes.
 
     Args:
-        columns: States beside "index" that hold one row an image, each an empty tensor of its dtype and width. States
+        columns: states beside "index" that hold one row an image, each an empty tensor of its dtype and width. States
             start with it, so that a process that gets no image can take part in the exchange between processes.
     """
 

@@ -16,9 +16,9 @@ def coordinate_channels(
     growing downwards; ``r = sqrt(x^2 + y^2) / max``, where the maximum, in the corners, is sqrt(2).
 
     Args:
-        height: Rows of the map, at least 2.
-        width: Columns of the map, at least 2.
-        device: Where to make the channels.
+        height: rows of the map, at least 2.
+        width: columns of the map, at least 2.
+        device: where to make the channels.
 
     Returns:
         float32 channels x, y in [-1, 1] and r in [0, 1].
@@ -52,8 +52,8 @@ def boundary_coordinates(
     authors' code has ``>`` for ``>=``; the two differ only where the prediction is exactly 0.05.
 
     Args:
-        coordinates: Channels x and y.
-        boundary: Boundary map that the previous hourglass predicted, of any range.
+        coordinates: channels x and y.
+        boundary: boundary map that the previous hourglass predicted, of any range.
 
     Returns:
         Channels B_x and B_y in [-1, 1].
@@ -74,8 +74,8 @@ def append_coordinates(
     """Input of a coordinate convolution: features, x, y, r and, where a boundary map is given, B_x, B_y.
 
     Args:
-        features: Feature map or image; its data type, device and memory format are kept.
-        boundary: Boundary map that gates B_x and B_y.
+        features: feature map or image; its data type, device and memory format are kept.
+        boundary: boundary map that gates B_x and B_y.
 
     Returns:
         Channels + 3 channels, or channels + 5 with a boundary map.

@@ -21,13 +21,13 @@ class StackedHourglass(nn.Module):
     paper trains from scratch and names no other way.
 
     Args:
-        num_landmarks: Number of landmark maps, K.
-        stacks: Number of hourglasses.
-        channels: Width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
-        depth: Times that an hourglass halves the resolution.
-        coord_conv: Append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
-        boundary: Predict the boundary as one more map.
-        boundary_coords: Append B_x, B_y; needs ``coord_conv`` and ``boundary``.
+        num_landmarks: number of landmark maps, K.
+        stacks: number of hourglasses.
+        channels: width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
+        depth: times that an hourglass halves the resolution.
+        coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
+        boundary: predict the boundary as one more map.
+        boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
 
     Raises:
         ValueError: an argument is out of range, or ``boundary_coords`` without what it needs.
@@ -116,8 +116,8 @@ class Hourglass(nn.Module):
     hourglass, at the last level a block (paper section 3). Width and size stay as they are.
 
     Args:
-        channels: Width, a multiple of 4.
-        depth: Number of levels; height and width are multiples of 2**depth.
+        channels: width, a multiple of 4.
+        depth: number of levels; height and width are multiples of 2**depth.
     """
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -141,8 +141,8 @@ class Block(nn.Module):
     and added to the input, which passes a 1x1 convolution where the width changes.
 
     Args:
-        in_channels: Width of the input.
-        out_channels: Width of the output, a multiple of 4.
+        in_channels: width of the input.
+        out_channels: width of the output, a multiple of 4.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -22,7 +22,7 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     otherwise the network is the same function. It comes in training mode: call ``eval()`` to predict.
 
     Args:
-        state_dict_or_path: A state dict, or a file that ``torch.save`` wrote of one; either may hold it under
+        state_dict_or_path: a state dict, or a file that ``torch.save`` wrote of one; either may hold it under
             ``state_dict``, and its keys may start with ``module.``.
 
     Returns:

@@ -1,28 +1,72 @@
 """The paper's figures, redrawn: every curve and map is what the functions compute that train a network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Patch, Polygon, Rectangle
-from torch import Tensor, nn
+from matplotlib.patches import Polygon
+from omegaconf import DictConfig
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from awing.arrays import Image
+from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data.dataset import LandmarkDataset
+from awing.data.images import save_picture
 from awing.data.synthetic.dataset import render_face
+from awing.errors import CheckpointError, ConfigError
 from awing.geometry import apply, crop_matrix, warp
 from awing.losses import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, WingLoss, dilated_weight_map, grey_dilation
 from awing.models import StackedHourglass, append_coordinates, boundary_coordinates, coordinate_channels
 from awing.regressor import LandmarkRegressor
+from awing.training.builders import build
+from awing.training.engine import apply_checkpoint_defaults
+from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 
-PURPLE, GREEN, RED, YELLOW, GREY = "#7b3fa0", "#2a9d4e", "#d62728", "#e0a800", "#777777"
+IN_FIGURE_9 = ("aflw", "cofw", "300w")  # Figure 10 has the other data sets
+
+
+def redraw(cfg: DictConfig, output: Path) -> list[Path]:
+    """Redraw the paper's figures: 1, 3 to 6 and 8, with a checkpoint 9 or 10, with two checkpoints 2.
+
+    Args:
+        cfg: Composed from ``conf/figures.yaml``.
+        output: Gets ``figure1.png`` and so on.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read, or the two are of one loss or of two crops.
+        ConfigError: ``output`` holds figures already, or ``checkpoint_mse`` stands alone.
+        DataError: the test faces are missing.
+    """
+    if any(output.glob("figure*.png")):
+        raise ConfigError(f"{output} holds figures already: choose another output")
+    if cfg.checkpoint_mse and not cfg.checkpoint:
+        raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
+    figures: dict[int, Figure] = {}
+    galleries: dict[int, Image] = {}
+    if cfg.checkpoint:
+        networks, faces = _load(cfg)
+        if len(networks) > 1:
+            figures[2] = heatmap_quality(networks, faces)
+        drawn = draw_faces(next(iter(networks.values())), faces, range(min(16, len(faces))))
+        galleries[9 if cfg.dataset.name in IN_FIGURE_9 else 10] = drawn["overlay"]
+    plain = {1: pixel_types, 3: overview, 4: losses, 5: nonlinear_part, 6: weight_mask, 8: coordinates}
+    figures |= {number: draw() for number, draw in plain.items()}
+    output.mkdir(parents=True, exist_ok=True)
+    for number, figure in figures.items():
+        figure.savefig(output / f"figure{number}.png", dpi=150, bbox_inches="tight", facecolor="white")
+    for number, picture in galleries.items():
+        save_picture(output / f"figure{number}.png", picture)
+    return [output / f"figure{number}.png" for number in sorted(figures | galleries)]
 
 
 def rendered_face(index: int = 8, size: int = 256) -> tuple[Image, Float[Tensor, "1 98 2"]]:
@@ -53,149 +97,116 @@ def influence(
 
 def pixel_types(landmark: int = 6) -> Figure:
     """Figure 1: foreground is a positive target, difficult background the rest of the mask M (equation 4)."""
-    codec = HeatmapCodec("wflw98")
     crop, points = rendered_face()
-    maps = _landmark_maps(codec, points)
+    maps = _targets(points)[:, :-1]
     target, mask = maps[0, landmark], dilated_weight_map(maps, weight=1)[0, landmark] > 1
-    types = torch.where(target > 0, 2, mask.int())
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    whole, heat, kinds = figure.subplots(1, 3)
-    _show_face(whole, crop, codec)
-    pooled = maps[0].amax(0).numpy()
-    whole.imshow(pooled, "magma", alpha=np.where(pooled > 0, 0.8, 0.0), vmin=0, vmax=1)
-    x, y = (round(value) for value in ((points[0, landmark] + 0.5) / codec.stride - 0.5).tolist())
-    window = {"xlim": (x - 7.5, x + 7.5), "ylim": (y + 7.5, y - 7.5)}
-    whole.add_patch(Rectangle((x - 7.5, y - 7.5), 15, 15, fill=False, edgecolor="white", linewidth=1.5))
-    shown = heat.imshow(target.numpy(), "magma", vmin=0, vmax=1)
-    figure.colorbar(shown, ax=heat, shrink=0.8)
-    names = ("background", "difficult background", "foreground")
-    colors = ("#d9d9d9", YELLOW, GREEN)
-    kinds.imshow(types.numpy(), ListedColormap(colors), vmin=0, vmax=2)
-    labels = [f"{name}: {int((types == i).sum()):,} of {types.numel():,} px" for i, name in enumerate(names)]
-    handles = [Patch(color=color, label=label) for color, label in zip(colors, labels, strict=True)]
-    kinds.legend(handles=handles[::-1], loc="upper center", bbox_to_anchor=(0.5, -0.02), frameon=False)
-    for axes, title in ((whole, "(a) all landmarks' heatmaps"), (heat, "(b) one heatmap"), (kinds, "(c) pixel types")):
-        axes.set(title=title, xticks=[], yticks=[], **({} if axes is whole else window))
+    foreground, difficult = target > 0, mask & (target == 0)
+    y, x = divmod(int(target.argmax()), target.shape[1])
+    near = slice(y - 7, y + 8), slice(x - 7, x + 8)
+    panels = [crop, maps[0].amax(0), target[near], (foreground + difficult / 2)[near]]
+    figure = _image_grid([panels], ["face", "(a) all landmarks' heatmaps", "(b) one heatmap", "(c) pixel types"])
+    said = f"foreground (1): {int(foreground.sum())} px\ndifficult background (0.5): {int(difficult.sum())} px"
+    figure.axes[3].set_xlabel(said)
     return figure
 
 
+@torch.no_grad()
 def heatmap_quality(networks: Mapping[str, LandmarkRegressor], dataset: LandmarkDataset, count: int = 3) -> Figure:
     """Figure 2: the maximum over the landmarks' maps, true and as each network predicts it, for the first faces."""
     batch = default_collate([dataset[0, i] for i in range(min(count, len(dataset)))])
     codec = next(iter(networks.values())).codec
     columns = {"truth": codec.encode(batch["points"], batch["labelled"])}
-    with torch.no_grad():
-        columns |= {name: network.eval()(batch["image"])[-1] for name, network in networks.items()}
-    faces, panels = len(batch["image"]), len(columns) + 1
-    figure = Figure(figsize=(2.4 * panels + 0.7, 2.45 * faces + 0.3), layout="constrained")
-    grid = figure.subplots(faces, panels, squeeze=False)
-    for row, image in enumerate(batch["image"]):
-        grid[row, 0].imshow(image.permute(1, 2, 0).numpy())
-        for axes, maps in zip(grid[row, 1:], columns.values(), strict=True):
-            pooled = maps[row, : codec.scheme.num_landmarks].amax(0)
-            shown = axes.imshow(pooled.numpy(), "magma", vmin=0, vmax=1)
-    for axes, title in zip(grid[0], ("face", *columns), strict=True):
-        axes.set_title(title)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=grid, shrink=0.6, pad=0.01)
-    return figure
+    columns |= {name: network.eval()(batch["image"])[-1] for name, network in networks.items()}
+    pooled = [maps[:, : codec.scheme.num_landmarks].amax(1) for maps in columns.values()]
+    return _image_grid(list(zip(batch["image"].permute(0, 2, 3, 1), *pooled, strict=True)), ["face", *columns])
 
 
 def overview() -> Figure:
     """Figure 3: the network, with the shapes of what passes through it; targets stand where its maps would be."""
     with torch.device("meta"):  # shapes without arithmetic
-        network, image = StackedHourglass(98), torch.empty(1, 3, 256, 256)
-        features, (first_maps, *_) = network.stem(append_coordinates(image)), network(image)
-    codec = HeatmapCodec("wflw98")
+        network, image = StackedHourglass(98), torch.empty(3, 256, 256)
+        features = network.stem(append_coordinates(image[None]))[0]
     crop, points = rendered_face()
-    maps = codec.encode(points, torch.ones(1, 98, dtype=torch.bool))[0]
+    maps = _targets(points)[0]
     figure = Figure(figsize=(15.2, 4.8))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 15.2), ylim=(0, 4.8), aspect="equal")
-    axes.axis("off")
 
-    def size(tensor: Tensor) -> str:
-        return " x ".join(map(str, tensor.shape[1:]))
+    def named(name: str, tensor: Tensor) -> str:
+        return f"{name}\n{' x '.join(map(str, tensor.shape))}"
 
-    def box(x: float, width: float, height: float, text: str, color: str) -> None:
-        shape = FancyBboxPatch((x, 3.6 - height / 2), width, height, "round,pad=0,rounding_size=0.08")
-        shape.set(facecolor=color, edgecolor="#333333")
-        axes.add_patch(shape)
-        axes.text(x + width / 2, 3.6, text, ha="center", va="center", fontsize=9)
-
-    def picture(image: Any, x: float, y: float, side: float, text: str) -> None:
-        axes.imshow(image, "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side), interpolation="nearest")
+    def picture(pixels: Any, x: float, y: float, side: float, text: str) -> None:
+        axes.imshow(
+            np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side), interpolation="nearest"
+        )
         axes.text(x + side / 2, y - 0.08, text, ha="center", va="top", fontsize=8.5)
 
-    def arrow(start: tuple[float, float], end: tuple[float, float], color: str = "#333333", **style: Any) -> None:
-        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": color, **style})
+    def box(x: float, name: str, layer: Any, color: str, text: str = "") -> None:
+        style = {"boxstyle": "round,pad=1", "facecolor": color}
+        text = f"{name}\n{layer.in_channels} → {layer.out_channels}\n{text}".strip()
+        axes.text(x, 3.6, text, ha="center", va="center", fontsize=9, bbox=style)
 
-    first = cast(nn.Conv2d, network.stem[0])
-    picture(crop, 0.1, 2.85, 1.5, f"crop\n{size(image)}")
-    arrow((1.6, 3.6), (1.9, 3.6))
-    box(1.9, 1.1, 1.5, f"stem\nCoordConv\n{first.in_channels} → {first.out_channels}\nblocks", "#e8eef7")
-    axes.text(2.45, 2.77, size(features), ha="center", va="top", fontsize=8.5)
+    def arrow(start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", **style})
+
+    picture(crop, 0.1, 2.85, 1.5, named("crop", image))
+    arrow((1.6, 3.6), (1.85, 3.6))
+    box(2.42, "stem\nCoordConv", network.stem[0], "#e8eef7", named("blocks\n", features))
     for i, stack in enumerate(network.stacks):
-        x, convolution = 3.35 + 3 * i, cast(nn.Conv2d, stack.coordinates)
-        arrow((x - 0.35 - 0.25 * (i > 0), 3.6), (x, 3.6))
-        box(x, 0.95, 1.2, f"CoordConv\n1 x 1\n{convolution.in_channels} → {convolution.out_channels}", "#fdf0d5")
+        x = 3.35 + 3 * i
+        arrow((x - 0.6 if i else 2.98, 3.6), (x, 3.6))
+        box(x + 0.48, "CoordConv\n1 x 1", stack.coordinates, "#fdf0d5")
         arrow((x + 0.95, 3.6), (x + 1.2, 3.6))
         waist = [(x + 1.2, 4.35), (x + 1.8, 3.8), (x + 2.4, 4.35), (x + 2.4, 2.85), (x + 1.8, 3.4), (x + 1.2, 2.85)]
-        axes.add_patch(Polygon(waist, facecolor="#dcefe0", edgecolor="#333333"))
-        axes.text(x + 1.8, 4.45, f"HG{i + 1}", ha="center", va="bottom", fontsize=11, weight="bold")
-        picture(maps[:-1].amax(0).numpy(), x + 0.72, 0.9, 1.0, f"heatmaps\n{size(first_maps[:, :-1])}")
-        picture(maps[-1].numpy(), x + 1.84, 0.9, 1.0, f"boundary\n{size(first_maps[:, -1:])}")
+        axes.add_patch(Polygon(waist, facecolor="#dcefe0", edgecolor="black"))
+        axes.text(x + 1.8, 4.45, f"HG{i + 1}", ha="center", fontsize=11, weight="bold")
+        picture(maps[:-1].amax(0), x + 0.72, 0.9, 1.0, named("heatmaps", maps[:-1]))
+        picture(maps[-1], x + 1.84, 0.9, 1.0, named("boundary", maps[-1:]))
         arrow((x + 1.8, 3.1), (x + 1.25, 1.95))
         arrow((x + 1.8, 3.1), (x + 2.35, 1.95))
         if i + 1 < len(network.stacks):
-            arrow((x + 2.84, 1.5), (x + 3.3, 3.0), RED, connectionstyle="angle3,angleA=0,angleB=90")
-            axes.text(x + 3.36, 2.3, "$B_x, B_y$", color=RED, ha="left", va="center", fontsize=10)
+            arrow((x + 2.84, 1.5), (x + 3.3, 3.25), color="red", connectionstyle="angle3,angleA=0,angleB=90")
+            axes.text(x + 3.36, 2.3, "$B_x, B_y$", color="red", fontsize=10)
     said = "To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn maps: targets."
-    axes.text(7.6, 0.15, said, ha="center", fontsize=9, color=GREY)
+    axes.text(7.6, 0.15, said, ha="center", fontsize=9, color="grey")
+    axes.set(xlim=(0, 15.2), ylim=(0, 4.8), aspect="equal")
+    axes.axis("off")
     return figure
 
 
 def losses() -> Figure:
     """Figure 4: the losses over the error and their gradients, as they are and divided by the loss of an error of 1."""
-    curves: list[tuple[str, HeatmapLoss, float, dict[str, Any]]] = [
-        ("AWing, y = 0", AdaptiveWingLoss(), 0.0, {"color": PURPLE, "linewidth": 2.5}),
-        ("AWing, y = 1", AdaptiveWingLoss(), 1.0, {"color": GREEN, "linewidth": 2.5}),
-        ("Wing", WingLoss(), 0.0, {"color": YELLOW}),
-        ("MSE", MSELoss(), 0.0, {"color": RED}),
-        ("L1", L1Loss(), 0.0, {"color": GREY, "linestyle": "--"}),
-    ]
+    curves: dict[str, tuple[HeatmapLoss, float, str]] = {
+        "AWing, y = 0": (AdaptiveWingLoss(), 0.0, "tab:purple"),
+        "AWing, y = 1": (AdaptiveWingLoss(), 1.0, "tab:green"),
+        "Wing": (WingLoss(), 0.0, "tab:orange"),
+        "MSE": (MSELoss(), 0.0, "tab:red"),
+        "L1": (L1Loss(), 0.0, "tab:gray"),
+    }
     error = torch.linspace(-1, 1, 2001, dtype=torch.float64)
     figure = Figure(figsize=(10, 7.5), layout="constrained")
-    panels = figure.subplots(2, 2, sharex=True)
-    for name, loss, y, style in curves:
+    panels = list(figure.subplots(2, 2, sharex=True).flat)
+    for name, (loss, y, color) in curves.items():
         values, gradient = influence(loss, error, torch.full_like(error, y))
-        for row, divisor in zip(panels, (1.0, float(values[-1])), strict=True):
-            row[0].plot(error, values / divisor, label=name, **style)
-            row[1].plot(error, gradient / divisor, label=name, **style)
+        for axes, line in zip(panels, (values, gradient, values / values[-1], gradient / values[-1]), strict=True):
+            axes.plot(error, line, color, label=name, linewidth=2.5 if "AWing" in name else 1.5)
     titles = ("(a) loss", "(b) gradient", "(c) loss, 1 at an error of 1", "(d) gradient of (c)")
-    for axes, title in zip(panels.flat, titles, strict=True):
-        axes.set(title=title, xlim=(-1, 1))
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set(title=title, xlim=(-1, 1), xlabel=r"error $\hat{y} - y$")
         axes.grid(alpha=0.3)
-    for axes in panels[1]:
-        axes.set_xlabel(r"error $\hat{y} - y$")
-    panels[0, 0].legend()
+    panels[0].legend()
     return figure
 
 
 def nonlinear_part() -> Figure:
     """Figure 5: the nonlinear part (error below theta) and its gradient, over the error and the target y."""
     loss = AdaptiveWingLoss()
-    error, y = torch.meshgrid(
-        torch.linspace(0, loss.theta, 101, dtype=torch.float64)[:-1],
-        torch.linspace(0, 1, 41, dtype=torch.float64),
-        indexing="ij",
-    )
+    axis = torch.linspace(0, 1, 101, dtype=torch.float64)
+    error, y = torch.meshgrid(loss.theta * axis[:-1], axis[::2], indexing="ij")
     figure = Figure(figsize=(11, 5))
     titles = ("(a) AWing loss", "(b) gradient of AWing")
     for i, (title, values) in enumerate(zip(titles, influence(loss, error, y), strict=True)):
         axes: Any = figure.add_subplot(1, 2, i + 1, projection="3d")
-        axes.plot_surface(y.numpy(), error.numpy(), values.numpy(), cmap="viridis", rcount=50, ccount=41)
+        axes.plot_surface(y.numpy(), error.numpy(), values.numpy(), cmap="viridis", rcount=50, ccount=51)
         axes.set(xlabel="target $y$", ylabel=r"error $|\hat{y} - y|$")
         axes.set_title(title, y=0.95)
         axes.view_init(elev=25, azim=-55)
@@ -205,39 +216,50 @@ def nonlinear_part() -> Figure:
 
 def weight_mask() -> Figure:
     """Figure 6: H, its 3x3 grey dilation H^d and the mask M (equation 4), each the maximum over the landmarks."""
-    maps = _landmark_maps(HeatmapCodec("wflw98"), rendered_face()[1])
-    mask = dilated_weight_map(maps, weight=1) - 1
-    stages = {"(a) $H$": maps, "(b) $H^d$": grey_dilation(maps), "(c) $M$": mask}
-    return _row({title: stage[0].amax(0) for title, stage in stages.items()}, "magma", 0)
+    maps = _targets(rendered_face()[1])[:, :-1]
+    stages = (maps, grey_dilation(maps), dilated_weight_map(maps, weight=1) - 1)
+    return _image_grid([[stage[0].amax(0) for stage in stages]], ["(a) $H$", "(b) $H^d$", "(c) $M$"])
 
 
 def coordinates() -> Figure:
     """Figure 8: coordinate channels, and what of them a boundary map lets through (equation 6, 10.1)."""
-    codec = HeatmapCodec("wflw98")
-    points = rendered_face()[1]
-    boundary = codec.encode(points, torch.ones(1, 98, dtype=torch.bool))[:, -1:]
-    xy = coordinate_channels(codec.heatmap_size, codec.heatmap_size)[:2]
-    (x, y), (bx, by) = xy, boundary_coordinates(xy, boundary)[0]
+    boundary = _targets(rendered_face()[1])[:, -1:]
+    xy = coordinate_channels(*boundary.shape[2:])[:2]
     mask = boundary_coordinates(torch.ones_like(xy), boundary)[0, 0]
-    panels = {"X coordinate": x, "Y coordinate": y, "boundary mask": mask, "X boundary": bx, "Y boundary": by}
-    return _row(panels, "RdBu_r", -1)
+    titles = ["X coordinate", "Y coordinate", "boundary mask", "X boundary", "Y boundary"]
+    return _image_grid([[*xy, mask, *boundary_coordinates(xy, boundary)[0]]], titles, "RdBu_r", -1)
 
 
-def _row(panels: Mapping[str, Float[Tensor, "h w"]], colors: str, low: float) -> Figure:
-    figure = Figure(figsize=(2.4 * len(panels) + 0.7, 2.7), layout="constrained")
-    row: Sequence[Axes] = figure.subplots(1, len(panels))
-    for axes, (title, values) in zip(row, panels.items(), strict=True):
-        shown = axes.imshow(values.numpy(), colors, vmin=low, vmax=1)
-        axes.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(shown, ax=row, shrink=0.85, pad=0.01)
+def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDataset]:
+    """The networks by the name of their loss, and the test faces that they are tried on."""
+    checkpoints = [Checkpoint.read(path) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
+    losses, crops = [], set()
+    for checkpoint in checkpoints:
+        apply_checkpoint_defaults(cfg, checkpoint)
+        losses.append(checkpoint.config.get("loss", {}).get("_target_", "unknown").split(".")[-1])
+        crops.add(f"{checkpoint.crop} of {checkpoint.codec().input_size} px")
+    if len(set(losses)) < len(losses) or len(crops) > 1:
+        found = " and ".join([*losses, *sorted(crops)])
+        raise CheckpointError(f"expected networks of two losses and one crop, found {found}")
+    datamodule = build(cfg.dataset)
+    datamodule.prepare_data()
+    networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
+    return dict(zip(losses, networks, strict=True)), datamodule.dataset("test")
+
+
+def _targets(points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b maps h w"]:
+    """Maps of the points of wflw98, the last one of the boundary."""
+    return HeatmapCodec("wflw98").encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
+
+
+def _image_grid(rows: Sequence[Sequence[Any]], titles: Sequence[str], colors: str = "magma", low: float = 0) -> Figure:
+    """Rows of RGB pictures and of maps, which are coloured from ``low`` to 1, a map last."""
+    figure = Figure(figsize=(2.4 * len(titles) + 0.7, 2.45 * len(rows) + 0.3), layout="constrained")
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for axes, values in zip(grid.flat, chain(*rows), strict=True):
+        shown = axes.imshow(np.asarray(values), colors, vmin=low, vmax=1)
+        axes.set(xticks=[], yticks=[])
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title)
+    figure.colorbar(shown, ax=grid, shrink=0.8, pad=0.01)
     return figure
-
-
-def _landmark_maps(codec: HeatmapCodec, points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k h w"]:
-    return codec.encode(points, torch.ones(points.shape[:2], dtype=torch.bool))[:, : points.shape[1]]
-
-
-def _show_face(axes: Axes, crop: Image, codec: HeatmapCodec) -> None:
-    """Under maps: in map px, whose pixel i covers i - 0.5 to i + 0.5."""
-    side = codec.heatmap_size - 0.5
-    axes.imshow(crop, extent=(-0.5, side, side, -0.5))

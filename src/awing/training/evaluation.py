@@ -27,9 +27,7 @@ from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training import calibration
 from awing.visualization.overlays import grid, heatmaps, overlay
-from awing.visualization.plots import save_box_jitter, save_ced
-
-CED_LIMIT = 0.10
+from awing.visualization.plots import CED_LIMIT, save_box_jitter, save_ced
 
 
 def run_test(

@@ -69,15 +69,14 @@ class SweepTable(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from rich import box, console, table
 
-        from awing.report.runs import load_runs, lookup
+        from awing.report.runs import load_runs
 
         sweep = Path(config.hydra.sweep.dir)
         jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE, padding=(0, 1, 0, 0))
         runs, evaluations, _problems = load_runs(sweep)
         for run in [*runs, *evaluations]:
-            best, split = lookup(run.results, ["val_nme_best"]), lookup(run.results, ["split"])
-            nmes = lookup(run.results, ["subsets", "full", "nme"]) or {}
-            tested = [f"{split} {100 * nme:.2f} by {name}" for name, nme in nmes.items()]
+            best, nmes = run.results.get("val_nme_best"), run.results["subsets"]["full"]["nme"] if run.results else {}
+            tested = [f"{run.results['split']} {100 * nme:.2f} by {name}" for name, nme in nmes.items()]
             state = run.status if run.config else "evaluated"
             jobs.add_row(run.folder, state, "" if best is None else f"{100 * best:.2f}", *tested[:1])
         console.Console().print(jobs)
