@@ -29,10 +29,10 @@ def judge(
     output: Path,
     title: str,
 ) -> None:
-    """Write the reliability of a confidence: ``confidence.json`` and ``reliability.png``.
+    """Write ``confidence.json`` and ``reliability.png`` of a confidence on tested points.
 
     Args:
-        points: Peak heights and errors, in parts of the normaliser, of the tested batches.
+        points: Peak heights and errors, in parts of the normaliser, of each batch.
         normaliser: Its name.
         checkpoint: Its confidence is judged, where it has one of this normaliser.
         radius: Of a confidence that is fitted to the points instead.

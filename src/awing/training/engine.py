@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.loggers import WandbLogger
 
 from awing.checkpoint import Checkpoint
 from awing.data import verify
@@ -78,10 +78,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         checkpoint = Checkpoint.read(best if best.is_file() else best.with_name("last.ckpt"))
         return run_test(trainer, datamodule, checkpoint, output / "test", fps=cfg.fps, validation=scores)
     finally:
-        if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
-            import wandb  # here: it takes a second
-
-            wandb.finish()  # a sweep's next job, in this process, is a run of its own
+        if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
+            sys.modules["wandb"].finish()
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -128,10 +126,6 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
 
     Returns:
         Whether the data set is sound, as far as it was looked at.
-
-    Raises:
-        ConfigError: an unknown action.
-        DataError: the data set is incomplete or broken; "verify" reports it instead.
     """
     check_choice("action", cfg.action, ("verify", "cache", "show"))
     settle_scheme(cfg)

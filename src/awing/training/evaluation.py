@@ -45,13 +45,12 @@ def run_test(
     """Test on the split that the data module names; write and print the results.
 
     Args:
-        trainer: Runs the test.
-        datamodule: The faces.
+        trainer, datamodule: How, and on which faces.
         checkpoint: The network and its codec.
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
         flip_test: Average the maps with those of the mirrored crop.
-        fps: Whether frames a second are measured.
+        fps: Measure frames a second.
         calibrate: Radius of a confidence to fit to these faces; None judges the checkpoint's own.
         validation: Scores of the training that has just ended, for the results.
 
@@ -217,9 +216,7 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
             )  # fmt: skip
     Console().print(table)
     if pck := results["full"].get("pck"):
-        joints = Table(*pck, title="PCK %, within 0.2 of the torso")
-        joints.add_row(*(f"{100 * share:.1f}" for share in pck.values()))
-        Console().print(joints)
+        print("PCK %, within 0.2 of the torso: " + ", ".join(f"{name} {100 * x:.1f}" for name, x in pck.items()))
     if about["found"] != about["expected"]:
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
     if "val_nme_best" in about:
