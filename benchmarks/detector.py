@@ -33,7 +33,13 @@ CUT = ["dataset.val_fraction=0.1", "dataset.test_fraction=0.1", "dataset.split_s
 def main() -> None:
     folder, *words = sys.argv[1:]
     checkpoint = next((word.removeprefix("checkpoint=") for word in words), None)
-    overrides = ["dataset=300w", "dataset.crop=landmarks", "dataset.input_size=128", "dataset.scheme=ibug68", *CUT]
+    overrides = [
+        "dataset=300w",
+        "dataset.crop=landmarks",
+        "dataset.loader.input_size=128",
+        "dataset.scheme=ibug68",
+        *CUT,
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("evaluate", [*overrides, "dataset.allow_partial=true", f"paths.data_dir={folder}"])
     data = instantiate(cfg.dataset)

@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from albumentations.augmentations.dropout.transforms import BaseDropout
 Transform = albumentations.BasicTransform | albumentations.BaseCompose
 
 
-@dataclass(frozen=True)
-class AugmentParams:
+class AugmentParams(NamedTuple):
     """One sample's geometry: its matrix (crop px -> crop px), and whether it mirrors."""
 
     matrix: Matrix
@@ -40,8 +39,8 @@ class Augmentation:
         ConfigError: a value out of range, or a transform that moves pixels.
 
     >>> augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=1)
-    >>> draw = augmentation.draw(64, np.random.default_rng(0))
-    >>> draw.flip, draw.matrix[0].tolist()  # x -> 63 - x
+    >>> matrix, flip = augmentation.draw(64, np.random.default_rng(0))
+    >>> flip, matrix[0].tolist()  # x -> 63 - x
     (True, [-1.0, 0.0, 63.0])
     """
 
@@ -53,13 +52,11 @@ class Augmentation:
         flip: float = 0.5,
         photometric: Sequence[Transform] = (),
     ) -> None:
-        for name, value in (("rotation", rotation), ("translation", translation)):
-            if not 0 <= value < np.inf:
-                raise ConfigError(f"augment.{name} is at least 0, found {value}")
-        if not 0 <= scale < 1:
-            raise ConfigError(f"augment.scale is a share of the size in [0, 1), found {scale}")
-        if not 0 <= flip <= 1:
-            raise ConfigError(f"augment.flip is a probability, found {flip}")
+        if not (rotation >= 0 and translation >= 0 and 0 <= scale < 1 and 0 <= flip <= 1):
+            raise ConfigError(
+                "augment: expected rotation and translation of at least 0, scale in [0, 1) and flip in [0, 1], found "
+                f"{rotation}, {translation}, {scale} and {flip}"
+            )
         for transform in _single(photometric):
             if isinstance(transform, albumentations.DualTransform) and not isinstance(transform, BaseDropout):
                 raise ConfigError(f"augment.photometric must not move pixels, found {type(transform).__name__}")
@@ -87,7 +84,7 @@ class Augmentation:
         return AugmentParams(matrix, flip)
 
     def apply_photometric(self, crop: Image, rng: np.random.Generator) -> Image:
-        """Apply the photometric transforms to the crop; the array that is passed in may be returned.
+        """Apply the photometric transforms to a crop; the array that is passed in may be returned.
 
         All of them draw from ``rng`` in turn, so that they fire independently; albumentations' own seeding gives each
         the same stream, and then all fire or none.
@@ -95,8 +92,8 @@ class Augmentation:
         if not self.photometric.transforms:
             return crop
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        painted: Image = self.photometric(image=crop)["image"]
-        return painted
+        changed: Image = self.photometric(image=crop)["image"]
+        return changed
 
 
 def _single(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:

@@ -19,16 +19,7 @@ Crop = Literal["provided", "landmarks", "official"]
 
 
 def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
-    """Source px -> crop px for one face.
-
-    Args:
-        record: Its points matter to the crops ``landmarks`` and ``official`` only.
-        crop: Which box; see above.
-        scale: The square's side is ``scale`` times the box's longer side; ``official`` has its own, and takes 1.
-        size: Side of the crop, px.
-
-    Returns:
-        The matrix of a translation and an isotropic scaling.
+    """Source px -> crop px for one annotated face; see :func:`box_matrix`.
 
     Raises:
         ConfigError: an unknown crop, or a scale of the official one.
@@ -43,7 +34,7 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     """
     check_choice("dataset.crop", crop, get_args(Crop))
     if crop == "landmarks":
-        return crop_matrix(landmark_box(record), size, scale)
+        return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
         why = f" ({record.no_box})" if record.no_box else ""
         raise DataError(
@@ -51,44 +42,27 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         )
     if not is_box(record.box):
         raise DataError(f"{record.name}: expected a box in px, found {record.box.tolist()}; check the annotation")
-    if crop == "provided":
-        return crop_matrix(record.box, size, scale)
-    if scale != 1:
-        raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
-    return _official_matrix(record.box, record.points[record.labelled], size)
+    return box_matrix(record.box, crop, scale, size, record.points[record.labelled])
 
 
-@dataclass(frozen=True)
-class BoxJitter:
-    """A box that lies elsewhere or has another size: how much a detector may err.
+def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | None = None) -> Matrix:
+    """Source px -> crop px for the square around a box: a translation and an isotropic scaling.
 
     Args:
-        shift: How far the box moves, in sides of the box; each face's direction is drawn once.
-        scale: Factor of its size, positive.
-        seed: Of the directions.
+        box: (4,) x0, y0, x1, y1 in source px, of the kind that the crop means.
+        crop: Which square; see above.
+        scale: The square's side is ``scale`` times the box's longer side; ``official`` has its own, and takes 1.
+        size: Side of the crop, px.
+        points: Ground truth, which enlarges the ``official`` square; None where there is none.
 
-    >>> face_px = np.array([[63.5, 63.5]])  # the centre of a crop of 128 px whose box is 100 px
-    >>> apply(BoxJitter(scale=2.0)(np.eye(3), 100, 128, index=0), face_px)
-    array([[63.5, 63.5]])
-    >>> round(float(np.linalg.norm(apply(BoxJitter(shift=0.1)(np.eye(3), 100, 128, index=0), face_px) - face_px)), 6)
-    10.0
+    Raises:
+        ConfigError: a scale of the official crop.
     """
-
-    shift: float = 0.0
-    scale: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.shift < np.inf and 0 < self.scale < np.inf):
-            raise ConfigError(f"a box moves by at least 0 and grows by more than 0, found {self.shift}, {self.scale}")
-
-    def __call__(self, matrix: Matrix, box: float, size: int, index: int) -> Matrix:
-        """Source px -> crop px of the other box, from the true box's; ``box`` is its side in crop px."""
-        angle = np.random.default_rng([self.seed, index]).uniform(0, 2 * np.pi)
-        dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
-        resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
-        moved: Matrix = resized @ shift(-dx, -dy) @ matrix
-        return moved
+    if crop != "official":
+        return crop_matrix(box, size, scale)
+    if scale != 1:
+        raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
+    return _official_matrix(box, size, points)
 
 
 def landmark_box(record: Record) -> Box:
@@ -103,22 +77,47 @@ def landmark_box(record: Record) -> Box:
     return box
 
 
-def _official_matrix(box: Box, points: Points, size: int) -> Matrix:
+@dataclass(frozen=True)
+class BoxJitter:
+    """A box that lies elsewhere or has another size: how much a detector may err.
+
+    Args:
+        shift: How far the box moves, in sides of the box; each face's direction is drawn once.
+        scale: Factor of its size, positive.
+
+    >>> face_px = np.array([[63.5, 63.5]])  # the centre of a crop of 128 px whose box is 100 px
+    >>> moved = apply(BoxJitter(shift=0.1)(np.eye(3), 100, 128, index=0), face_px)
+    >>> round(float(np.linalg.norm(moved - face_px)), 6)
+    10.0
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.shift >= 0 and self.scale > 0):
+            raise ConfigError(f"a box moves by at least 0 and grows by more than 0, found {self.shift}, {self.scale}")
+
+    def __call__(self, matrix: Matrix, box: float, size: int, index: int) -> Matrix:
+        """Source px -> crop px of the other box, from the true box's; ``box`` is its side in crop px."""
+        angle = np.random.default_rng([0, index]).uniform(0, 2 * np.pi)
+        dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
+        resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
+        moved: Matrix = resized @ shift(-dx, -dy) @ matrix
+        return moved
+
+
+def _official_matrix(box: Box, size: int, points: Points | None) -> Matrix:
     """The authors' crop, in their frame of 450 px: its centre 360 px, or all of it with a border of 100 px."""
-    width, height = 1.05 * (box[2] - box[0]), 1.05 * (box[3] - box[1])
     center = (box[:2] + box[2:]) / 2
-    side = 0.8 * (width + height)
+    side = 0.8 * (1.05 * (box[2] - box[0]) + 1.05 * (box[3] - box[1]))
 
     def square(side: float, pixels: int) -> Matrix:
         return crop_matrix(np.concatenate([center - side / 2, center + side / 2]), pixels)
 
-    while True:
-        in_frame = apply(square(side, 450), points)
-        if in_frame.min() >= 10 and in_frame.max() <= 440:
-            break
+    def holds(matrix: Matrix, low: float, high: float) -> bool:
+        return points is None or bool((low <= (inside := apply(matrix, points))).all() and (inside <= high).all())
+
+    while not holds(square(side, 450), 10, 440):
         side *= 1.05
-    matrix = square(side * 360 / 450, size)
-    at_256 = (apply(matrix, points) + 0.5) * 256 / size - 0.5
-    if at_256.min() < 5 or at_256.max() > 250:
-        matrix = square(side * 650 / 450, size)
-    return matrix
+    return square(side * (360 if holds(square(side * 360 / 450, 256), 5, 250) else 650) / 450, size)

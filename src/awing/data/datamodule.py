@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,11 +12,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
-from awing.data.loading import EpochLoader, EpochSampler, per_device_batch_size, start_worker
+from awing.data.loading import EpochLoader, EpochSampler, LoaderSettings, limit_threads, per_device_batch_size
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
@@ -36,34 +34,28 @@ class LandmarkDataModule(pl.LightningDataModule):
     on disk, and ``allow_partial`` permits it, they are cut from the training split too. Both cuts go by image, never by
     face: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it somewhere in [0, 1);
     the lower end is validation, the upper end test. So an image's side depends on nothing but its name: not on the
-    order on disk, nor on which other images or official test faces are there. :attr:`cut` says what was cut, and is
-    kept in checkpoints.
+    order on disk, nor on which other images or official test faces are there. :attr:`held_out` says what was cut, and
+    is kept in checkpoints.
 
     Args:
         name: The data set's name, for results.
         scheme: Its landmark scheme; see :func:`awing.schemes.get_scheme`.
         root: Its folder.
         reader: Turns the official files into records.
-        input_size: Side of the crop, px.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
-        crop_scale: Side of the cropped square divided by the box's longer side; None takes the crop's usual one.
-        crop_scales: The usual scale of each crop that the data set has.
+        crop_scale: Side of the cropped square divided by the box's longer side; or that of each crop that the data set
+            has, by its name.
+        loader: How samples are made and batched.
         normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints. None: those
             of the scheme, or the box where it has none.
         subsets: Subsets to report besides the whole.
         split: What :meth:`test_dataloader` gives.
-        val_fraction, test_fraction: Shares of the training images that are held out, in [0, 1), below 1 together.
-        allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
-        augmentation: Of training samples.
-        batch_size: Over all devices.
-        num_workers: Processes that load samples, per device.
-        worker_timeout: Seconds to wait for a batch of theirs before they count as stuck; 0 is forever.
-        seed: Of the training order and the augmentation.
+        val_fraction: Share of the training images that are held out for validation, in [0, 1).
+        test_fraction: The same for a test; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
-        prepare: Writes the data set where it can be made; called once before reading.
-        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face; None is none.
+        allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces; None is none.
-        visible_only: Passed to the reader where the data set has the choice; None where it has not.
+        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face; None is none.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -76,72 +68,51 @@ class LandmarkDataModule(pl.LightningDataModule):
         scheme: str | Mapping[str, Any],
         root: str,
         reader: Reader,
-        input_size: int,
         crop: Crop,
-        crop_scales: Mapping[str, float],
+        crop_scale: float | Mapping[str, float],
+        loader: LoaderSettings,
         normalisers: Sequence[str] | None = None,
-        crop_scale: float | None = None,
         subsets: Sequence[str] = (),
         split: Split = "test",
         val_fraction: float = 0.0,
         test_fraction: float = 0.0,
-        allow_partial: bool = False,
-        augmentation: Augmentation | None = None,
-        batch_size: int = 16,
-        num_workers: int = 0,
-        worker_timeout: float = 0,
-        seed: int = 0,
         split_seed: int = 0,
-        prepare: Callable[[Path], None] | None = None,
-        cache: str | None = None,
+        allow_partial: bool = False,
         label_noise: Mapping[str, Any] | None = None,
-        visible_only: bool | None = None,
+        cache: str | None = None,
     ) -> None:
         super().__init__()
+        self.name, self.root, self.reader, self.loader = name, Path(root), reader, loader
+        self.scheme, self.subsets, self.split, self.allow_partial = (
+            get_scheme(scheme),
+            list(subsets),
+            split,
+            allow_partial,
+        )
+        check_choice("dataset.split", split, get_args(Split))
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
             raise ConfigError(
                 f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
             )
-        check_choice("dataset.split", split, get_args(Split))
-        self.name, self.root, self.prepare, self.visible_only = name, Path(root), prepare, visible_only
-        self.reader = reader if visible_only is None else partial(reader, visible_only=visible_only)
-        self.scheme = get_scheme(scheme)
-        check_choice(f"dataset.crop of {name}", crop, crop_scales)
-        self.input_size, self.crop = input_size, crop
-        self.crop_scale = crop_scales[crop] if crop_scale is None else crop_scale
-        if not self.crop_scale > 0:
-            raise ConfigError(f"dataset.crop_scale must be positive, found {crop_scale}")
-        if normalisers is None:
-            normalisers = list(self.scheme.normalisers) or ["box"]
-        self.normalisers, self.subsets, self.split = list(normalisers), list(subsets), split
-        if not self.normalisers:
-            raise ConfigError(f"dataset.normalisers of {name} is empty: expected at least one normaliser")
-        for normaliser in self.normalisers:
-            check_choice(
-                f"a normaliser of {self.scheme.name}", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS]
-            )
         self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
-        self.allow_partial = allow_partial
-        self.augmentation, self.batch_size, self.num_workers = augmentation, batch_size, num_workers
-        self.seed, self.worker_timeout = seed, worker_timeout
+        check_choice(f"dataset.crop of {name}", crop, crop_scale if isinstance(crop_scale, Mapping) else get_args(Crop))
+        self.crop: Crop = crop
+        self.crop_scale = crop_scale[crop] if isinstance(crop_scale, Mapping) else crop_scale
+        if not self.crop_scale > 0:
+            raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
+        self.normalisers = list(self.scheme.normalisers or ["box"]) if normalisers is None else list(normalisers)
+        known = [*self.scheme.normalisers, *BOX_NORMALISERS]
+        for normaliser in self.normalisers:
+            check_choice(f"a normaliser of {self.scheme.name}", normaliser, known)
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
-            if self.label_noise.share > 0 and round(self.label_noise.share * self.scheme.num_landmarks) == 0:
-                raise ConfigError(
-                    f"dataset.label_noise: a share of {self.label_noise.share} moves none of "
-                    f"{self.scheme.num_landmarks} landmarks; give a larger one"
-                )
         self.cache: CropCache | None = None
-        if cache and augmentation:
-            self.cache = CropCache(Path(cache), self.root, input_size, augmentation.max_extent)
-        self.jitter: BoxJitter | None = None
+        if cache and loader.augmentation:
+            self.cache = CropCache(Path(cache), self.root, loader.input_size, loader.augmentation.max_extent)
+        self.visible_only = getattr(reader, "keywords", {}).get("visible_only")  # None: the reader has no such choice
+        self.jitter: BoxJitter | None = None  # of the boxes in evaluation
         self.annotations: dict[str, Annotations] = {}
-
-    def prepare_data(self) -> None:
-        """Write the data set where it is one that can be made."""
-        if self.prepare is not None:
-            self.prepare(self.root)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
@@ -160,38 +131,26 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.setup()
         records = self.annotations[split].records
         if not records:
-            raise DataError(f"{self.name} in {self.root}: no face in split {split}. {self._advice(split)}")
+            cut = f", or cut it from the training images with a larger dataset.{split}_fraction" * (split != "train")
+            raise DataError(f"{self.name} in {self.root}: no face in split {split}; put the set's files there{cut}")
         settings = (
-            records, self.scheme, self.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
+            records, self.scheme, self.loader.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
         )  # fmt: skip
-        if augmented:
-            dataset = LandmarkDataset(*settings, self.augmentation, self.seed, self.cache, self.label_noise)
-            if self.cache and self.cache.folder.is_dir():
-                count = sum(
-                    picture is not record for (picture, _), record in zip(dataset.pictures, records, strict=True)
-                )
-                log.info("%s: %d of %d faces come from %s", self.name, count, len(records), self.cache.folder)
-            return dataset
-        return LandmarkDataset(*settings, jitter=self.jitter)
-
-    def _advice(self, split: Split) -> str:
-        key = f"dataset.{split}_fraction"
-        if split != "train" and self.held_out[f"{split}_fraction"] and self.annotations["train"].records:
-            return f"No training image lies in {key}={self.held_out[f'{split}_fraction']}: give a larger one"
-        cut = f"cut it from the training images with {key}=0.1"
-        return {"train": "Put its files there", "val": cut.capitalize(), "test": f"Put its files there, or {cut}"}[
-            split
-        ]
+        if not augmented:
+            return LandmarkDataset(*settings, jitter=self.jitter)
+        dataset = LandmarkDataset(*settings, self.loader.augmentation, self.loader.seed, self.cache, self.label_noise)
+        if self.cache and self.cache.folder.is_dir():
+            cached = sum(picture.path.parent == self.cache.folder for picture, _ in dataset.pictures)
+            log.info("%s: %d of %d faces come from %s", self.name, cached, len(records), self.cache.folder)
+        return dataset
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
+        if split == "train":
+            return "training faces"
         if split == "test" and not self.held_out["test_fraction"]:
             return "official test faces"
-        return (
-            "training faces"
-            if split == "train"
-            else f"cut from the training faces, split_seed {self.held_out['split_seed']}"
-        )
+        return f"cut from the training faces, split_seed {self.held_out['split_seed']}"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the cut."""
@@ -215,10 +174,8 @@ class LandmarkDataModule(pl.LightningDataModule):
             ConfigError: fewer faces than a batch, or a batch that the devices do not divide.
         """
         dataset = self.dataset("train", augmented=True)
-        if len(dataset) < self.batch_size:
-            raise ConfigError(
-                f"data.batch_size {self.batch_size} exceeds the {len(dataset)} training faces: give a smaller one"
-            )
+        if len(dataset) < (batch_size := self.loader.batch_size):
+            raise ConfigError(f"data.batch_size {batch_size} exceeds the {len(dataset)} training faces: give a smaller one")
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -240,48 +197,44 @@ class LandmarkDataModule(pl.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
-        world = self.trainer.world_size if self.trainer else 1
+        workers = self.loader.num_workers
         return EpochLoader(
-            self.trainer if shuffle else None,
             dataset,
-            batch_size=per_device_batch_size(self.batch_size, world),
-            sampler=EpochSampler(len(dataset), shuffle, self.seed),
-            num_workers=self.num_workers,
-            timeout=self.worker_timeout if self.num_workers else 0,
-            worker_init_fn=start_worker,
-            persistent_workers=self.num_workers > 0,
-            prefetch_factor=4 if self.num_workers else None,
+            batch_size=per_device_batch_size(self.loader.batch_size, self.trainer.world_size if self.trainer else 1),
+            sampler=EpochSampler(len(dataset), shuffle, self.loader.seed),
+            num_workers=workers,
+            worker_init_fn=limit_threads,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
             pin_memory=torch.cuda.is_available(),
             drop_last=shuffle,
         )
 
     def divide(self, train: Annotations, test: Annotations) -> dict[str, Annotations]:
-        """The splits of the official ones: held-out faces are cut."""
+        """The three splits of the two official ones: held-out faces are cut."""
         if test.records:
             self.held_out["test_fraction"] = 0.0
+        val_fraction, test_fraction = self.held_out["val_fraction"], self.held_out["test_fraction"]
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
-        for (place, _), record in sorted(((self._place(r), r) for r in train.records), key=itemgetter(0)):
-            parts[self._side(place)].append(record)
+        for place, _, record in sorted(((*self._place(r), r) for r in train.records), key=itemgetter(0, 1)):
+            side = "val" if place < val_fraction else "test" if place >= 1 - test_fraction else "train"
+            parts[side].append(record)
 
-        def expected(split: Split) -> int:
+        def expected(split: str) -> int:
             complete = len(train.records) == train.expected  # then it is known, several faces in an image included
             return len(parts[split]) if complete else round(self.held_out[f"{split}_fraction"] * train.expected)
 
-        if self.held_out["test_fraction"]:
+        if test_fraction:
             why = "no official test face on disk; " * (test.expected > 0)
             level = logging.WARNING if why else logging.INFO
             log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
             test = Annotations(parts["test"], expected("test"))
         val = Annotations(parts["val"], expected("val"))
-        rest = train.expected - val.expected - (test.expected if self.held_out["test_fraction"] else 0)
+        rest = train.expected - val.expected - (test.expected if test_fraction else 0)
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
-    def _side(self, place: float) -> Split:
-        if place < self.held_out["val_fraction"]:
-            return "val"
-        return "test" if place >= 1 - self.held_out["test_fraction"] else "train"
-
     def _place(self, record: Record) -> tuple[float, str]:
+        """Where in [0, 1) the cuts find an image, and its name."""
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry
         digest = hashlib.sha256(f"{self.held_out['split_seed']}/{name}".encode()).digest()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.utils.data import Dataset
 
 from awing.data.augment import Augmentation
@@ -31,7 +32,8 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         records: The faces.
         scheme: Their landmark scheme.
         size: Side of the crop, px.
-        crop, crop_scale: See :mod:`awing.data.crops`.
+        crop: See :mod:`awing.data.crops`.
+        crop_scale: See :func:`awing.data.crops.box_matrix`.
         normalisers: Names of the distances that divide errors: the scheme's, or ``"box"``.
         subsets: Names of the subsets whose membership a sample carries.
         augmentation: None for evaluation.
@@ -72,14 +74,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
         self.augmentation, self.seed = augmentation, seed
         if augmentation is None:  # these faces will be scored
-            for record, values in zip(records, self.normalisers.tolist(), strict=True):
-                found = dict(zip(normalisers, values, strict=True))
-                no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
-                advice = "name others with dataset.normalisers" if no_box else "check its landmarks and box"
-                if no_box or not all(0 < value < math.inf or math.isnan(value) for value in values):
-                    raise DataError(f"{record.name}: a normaliser must be positive, found {found}; {advice}")
-            if records and np.isnan(self.normalisers).any(1).all():
-                raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(normalisers)} labelled")
+            _check_normalisers(records, normalisers, self.normalisers)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,17 +83,15 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         epoch, index = key
         points, labelled, matrix = self.points[index], self.records[index].labelled, self.matrices[index]
         picture, view = self.pictures[index]
-        if picture is not self.records[index] and not picture.path.exists():  # the cache was deleted meanwhile
-            picture, view = self.records[index], np.eye(3)
         if self.augmentation is None:
             crop = read_crop(picture, matrix @ view, self.size)
         else:
             rng = np.random.default_rng([self.seed, epoch, index])
-            draw = self.augmentation.draw(self.size, rng)
-            if draw.flip:
+            augment, flip = self.augmentation.draw(self.size, rng)
+            if flip:
                 points, labelled = points[self.mirrored], labelled[self.mirrored]
-            crop = self.augmentation.apply_photometric(read_crop(picture, matrix @ view, self.size, draw.matrix), rng)
-            matrix = draw.matrix @ matrix
+            crop = self.augmentation.apply_photometric(read_crop(picture, matrix @ view, self.size, augment), rng)
+            matrix = augment @ matrix
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
             "points": torch.from_numpy(apply(matrix, points)).float(),
@@ -119,3 +112,14 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
         width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
         return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
     return scheme.normaliser(name, record.points, record.labelled)
+
+
+def _check_normalisers(records: Sequence[Record], names: Sequence[str], values: Float[np.ndarray, "r n"]) -> None:
+    for record, row in zip(records, values.tolist(), strict=True):
+        found = dict(zip(names, row, strict=True))
+        no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
+        if no_box or not all(0 < value < math.inf or math.isnan(value) for value in row):
+            advice = "name others with dataset.normalisers" if no_box else "check its landmarks and box"
+            raise DataError(f"{record.name}: a normaliser must be positive, found {found}; {advice}")
+    if records and np.isnan(values).any(1).all():
+        raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(names)} labelled")

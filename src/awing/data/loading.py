@@ -1,18 +1,36 @@
-"""In which order samples are loaded, by how many processes, and where an interrupted epoch goes on."""
+"""In which order samples are loaded, and in which batches."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Sampler
 
-from awing.data.dataset import Key, LandmarkDataset
+from awing.data.augment import Augmentation
+from awing.data.dataset import Key
 from awing.errors import ConfigError, DataError
-from awing.faults import kill_workers
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How samples are made and batched: what the groups ``codec``, ``augment`` and ``data`` of the configuration say.
+
+    Args:
+        input_size: Side of the crop, px.
+        augmentation: Of training samples; None leaves them as they are.
+        batch_size: Over all devices.
+        num_workers: Processes that load samples, per device.
+        seed: Of the training order and the augmentation.
+    """
+
+    input_size: int
+    augmentation: Augmentation | None = None
+    batch_size: int = 16
+    num_workers: int = 0
+    seed: int = 0
 
 
 class EpochSampler(Sampler[Key]):
@@ -34,7 +52,6 @@ class EpochSampler(Sampler[Key]):
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
         self.length, self.shuffle, self.seed, self.epoch = length, shuffle, seed, 0
-        self.begin = 0  # where in its share of the epoch a process resumes
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, also after a resume."""
@@ -46,7 +63,7 @@ class EpochSampler(Sampler[Key]):
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         order = np.resize(order, len(self) * world)  # cuts, or repeats from the start
-        return ((self.epoch, int(index)) for index in order[rank::world][self.begin :])
+        return ((self.epoch, int(index)) for index in order[rank::world])
 
     def __len__(self) -> int:
         _, world = _rank_and_world()
@@ -54,33 +71,13 @@ class EpochSampler(Sampler[Key]):
 
 
 class EpochLoader(DataLoader):
-    """Workers begin with the first batch: Lightning, resuming, makes the iterator before it sets the epoch.
+    """Start the workers with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
 
-    An epoch that was interrupted goes on after the batches that were trained; Lightning would count on, but begin anew.
-    """
-
-    def __init__(self, trainer: pl.Trainer | None, dataset: LandmarkDataset, **settings: Any) -> None:
-        super().__init__(dataset, **settings)
-        self.trainer = trainer
-
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # lazy
-        trained = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
-        self.sampler.begin = trained * self.batch_size  # type: ignore[attr-defined, operator]
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # a generator, so that it waits
         try:
             yield from super().__iter__()
         except DataError as error:  # from a worker its message comes at the end of a traceback
             raise DataError(str(error).split("DataError: ")[-1].strip()) from None
-        except RuntimeError as error:
-            if "timed out" in str(error):
-                kill_workers()
-            raise
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: the trainer's progress says it all. Having one tells Lightning that an epoch can go on."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to load."""
 
 
 def per_device_batch_size(batch_size: int, devices: int) -> int:
@@ -99,9 +96,10 @@ def per_device_batch_size(batch_size: int, devices: int) -> int:
     return batch_size // devices
 
 
+def limit_threads(_: int) -> None:
+    """Make a worker one thread."""
+    cv2.setNumThreads(0)
+
+
 def _rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def start_worker(_: int) -> None:
-    cv2.setNumThreads(0)  # each worker is one thread

@@ -15,8 +15,7 @@ from awing.schemes import Scheme
 class LabelNoise:
     """Move some points of every face by a fixed distance at a random angle (paper 10.4.2).
 
-    What is drawn depends on the seed and the face's annotation alone, so it is the same in every epoch, and whatever
-    else is on disk.
+    What is drawn depends on the seed and the face's annotation alone, so it is the same in every epoch.
 
     Args:
         share: P, the share of a face's labelled points that move, in [0, 1].
@@ -32,9 +31,8 @@ class LabelNoise:
     >>> points = np.arange(196.0).reshape(98, 2)
     >>> face = Record(Path("a.jpg"), points, np.ones(98, dtype=bool))
     >>> moved = LabelNoise(share=0.5, distance=0.1)(face, get_scheme("wflw98")) - points
-    >>> lengths = np.linalg.norm(moved, axis=1)  # points 60 and 72 are 24 * sqrt(2) px apart
-    >>> int((lengths > 0).sum()), lengths.max().round(3) == (2.4 * np.sqrt(2)).round(3)
-    (49, np.True_)
+    >>> int((moved != 0).any(1).sum())
+    49
     """
 
     share: float
@@ -43,10 +41,8 @@ class LabelNoise:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.share <= 1 and 0 <= self.distance < np.inf):
-            raise ConfigError(
-                f"label noise needs a share in [0, 1] and a distance of at least 0, found {self.share}, {self.distance}"
-            )
+        if not (0 <= self.share <= 1 and self.distance >= 0):
+            raise ConfigError(f"label noise: expected share in [0, 1] and distance of at least 0, found {self}")
 
     def __call__(self, record: Record, scheme: Scheme) -> Points:
         """The points of a face, some of them moved; in source px.
@@ -54,8 +50,7 @@ class LabelNoise:
         Raises:
             DataError: the normaliser is not labelled.
         """
-        digest = hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()
-        rng = np.random.default_rng(list(digest))
+        rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()))
         labelled = np.flatnonzero(record.labelled)
         chosen = rng.permutation(labelled)[: round(self.share * len(labelled))]
         angle = rng.uniform(0, 2 * np.pi, len(chosen))

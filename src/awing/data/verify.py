@@ -3,16 +3,14 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch.utils.data import default_collate
 
 from awing.arrays import Image
@@ -24,15 +22,18 @@ from awing.data.records import Annotations, IncompleteError, Record
 from awing.errors import ConfigError, DataError
 from awing.visualization.overlays import heatmaps, overlay
 
-SHOWN = 20  # problems of a kind on the screen; verify.json has all
+NOTES = ("different faces of a picture in two splits", "splits without a face")  # fail nothing
+SHOWN = 20  # findings of a kind on the screen; verify.json has all
+Face = tuple[str, Record]  # and its split
+Finding = tuple[str, str]  # kind and text
 
 
 def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
     """Check every face and image of a data set, and write ``verify.json``.
 
-    Checked: faces found against expected; every image decodes; labelled points are finite and near their image; the
-    provided box holds its face; held-out faces can be scored; no picture, by a hash of its pixels, is in two splits.
-    Different faces of one picture may be: official splits do that, and it is only noted; so is a split without a face.
+    Checked: faces found against expected; every image decodes; :data:`FACE_CHECKS`; held-out faces can be scored; no
+    picture, by a hash of its pixels, is in two splits. Different faces of one picture may be: official splits do that,
+    and it is only noted; so is a split without a face.
 
     Args:
         data: The data set, with the cut that training would use.
@@ -44,57 +45,99 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" says where they are from; with no problem the
         data set is sound, whatever the notes say.
     """
-    problems: dict[str, list[str]] = defaultdict(list)
-    missing: dict[str, list[str]] = {}
-    shared: list[str] = []
-    _read(data, problems["annotations"], missing)
-    faces: dict[tuple[Path, str], list[tuple[str, Record]]] = defaultdict(list)
+    missing, findings = _read(data)
+    images: dict[tuple[Path, str], list[Face]] = defaultdict(list)
     for split, annotations in data.annotations.items():
         for record in annotations.records:
-            faces[record.path, record.entry].append((split, record))
-    groups: dict[str, list[list[tuple[str, Record]]]] = defaultdict(list)  # pictures by their pixels
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = pool.map(_look_at, faces.values())
-        for group, (digest, said) in zip(faces.values(), track(found, "Verifying", len(faces)), strict=True):
-            for kind, text in said:
-                problems[kind].append(text)
-            if digest:
-                groups[digest].append(group)
-    for pictures in groups.values():
-        members = [member for group in pictures for member in group]
-        splits = sorted({split for split, _ in members})
-        if len(splits) > 1:
-            text = f"{' = '.join(group[0][1].name for group in pictures)}: {', '.join(splits)}"
-            points = [{record.points.tobytes() for s, record in members if s == split} for split in splits]
-            same_face = len(set().union(*points)) < sum(map(len, points))
-            (problems["in two splits"] if len(pictures) > 1 or same_face else shared).append(text)
-    empty: list[str] = []
-    for split, annotations in data.annotations.items():
-        try:
-            data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
-        except DataError as error:
-            if annotations.records:
-                problems["cannot be trained on" if split == "train" else "cannot be scored"].append(str(error))
-            elif split not in missing and data.annotations["train"].records:
-                empty.append(str(error))
-    problems = {kind: texts for kind, texts in problems.items() if texts}
-    notes = {"different faces of a picture in two splits": shared, "splits without a face": empty}
-    report = {
+            images[record.path, record.entry].append((split, record))
+    same_pixels: dict[str, list[Face]] = defaultdict(list)
+    with ThreadPoolExecutor(workers) as pool:
+        checked = track(pool.map(check_image, images.values()), "Verifying", len(images))
+        for faces, (digest, found) in zip(images.values(), checked, strict=True):
+            same_pixels[digest] += faces
+            findings += found
+    findings += [*check_copies(same_pixels), *check_splits(data)]
+    report: dict[str, Any] = {
         "dataset": data.name,
         "root": str(data.root),
         "splits": {
             split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}  # type: ignore[arg-type]
             for split, a in data.annotations.items()
         },
-        "images": len(faces),
-        "missing": missing,
-        "problems": problems,
-        "notes": {kind: texts for kind, texts in notes.items() if texts},
-    }
+        "images": len(images), "missing": missing, "problems": {}, "notes": {},
+    }  # fmt: skip
+    for kind, text in findings:
+        report["notes" if kind in NOTES else "problems"].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
-    _print_report(report, output / "verify.json")
+    _print_report(report)
+    print(f"report: {output / 'verify.json'}")
     return report
+
+
+def check_points(record: Record, width: int, height: int) -> str | None:
+    """Labelled points are finite, half of them lie in the image, and not all in one place."""
+    points = record.points[record.labelled]
+    if not len(points) or not np.isfinite(points).all():
+        return f"expected finite labelled points, found {len(points)}"
+    inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
+    if inside < len(points) / 2:
+        return f"{inside} of {len(points)} points lie in its {width} x {height} px"
+    in_one_place = len(points) > 1 and np.ptp(points, axis=0).max() == 0
+    return f"all of its {len(points)} points lie in one place" if in_one_place else None
+
+
+def check_box(record: Record, width: int, height: int) -> str | None:
+    """The provided box holds its face, and is not much larger than it unless it is the whole image."""
+    points = record.points[record.labelled]
+    if record.box is None or not len(points):
+        return None
+    low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
+    margin = 0.1 * (high - low)
+    held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
+    if held < 0.8 * len(points):
+        return f"{held} of {len(points)} points lie in or near its box {box}"
+    whole_image = np.array_equal(record.box, (-0.5, -0.5, width - 0.5, height - 0.5))
+    too_large = (high - low).max() > 4 * np.ptp(points, axis=0).max() > 0 and not whole_image
+    return f"its box {box} is over 4 times as large as its face" if too_large else None
+
+
+FACE_CHECKS = (("implausible points", check_points), ("boxes beside their face", check_box))
+
+
+def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
+    """The hash of an image's pixels, and what is wrong with it or its faces."""
+    record = faces[0][1]
+    try:
+        image = read_image(record.path, record.entry)
+    except DataError as error:
+        return record.name, [("unreadable images", str(error))]
+    height, width = image.shape[:2]
+    found = [(kind, r.name, check(r, width, height)) for _, r in faces for kind, check in FACE_CHECKS]
+    digest = hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest()
+    return digest, [(kind, f"{name}: {text}") for kind, name, text in found if text]
+
+
+def check_copies(same_pixels: dict[str, list[Face]]) -> Iterator[Finding]:
+    """No picture is in two splits; ``same_pixels`` has the faces of equal pictures under their hash."""
+    for faces in same_pixels.values():
+        splits, names = sorted({split for split, _ in faces}), sorted({record.name for _, record in faces})
+        if len(splits) > 1:
+            points = {(split, record.points.tobytes()) for split, record in faces}
+            leak = len(names) > 1 or len({face for _, face in points}) < len(points)
+            yield "in two splits" if leak else NOTES[0], f"{' = '.join(names)}: {', '.join(splits)}"
+
+
+def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
+    """Training and evaluation accept every split that has a face."""
+    for split, annotations in data.annotations.items():
+        try:
+            data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
+        except DataError as error:
+            if annotations.records:
+                yield "cannot be trained on" if split == "train" else "cannot be scored", str(error)
+            elif data.annotations["train"].records:
+                yield NOTES[1], str(error)
 
 
 def cache(data: LandmarkDataModule, workers: int) -> None:
@@ -107,10 +150,9 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
     if data.cache is None:
         raise ConfigError("dataset.cache is null: name the folder for the crops")
     faces = data.dataset("train", augmented=True)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         written = pool.map(data.cache.write, faces.records, faces.matrices)
         files = [file for file in track(written, "Caching", len(faces)) if file]
-    data.cache.finish()
     size = sum(file.stat().st_size for file in set(files)) / 1e6
     print(
         f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which "
@@ -141,102 +183,59 @@ def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int
             continue
         plain, augmented = data.dataset(split), data.dataset(split, augmented=True)  # type: ignore[arg-type]
         for subset in ("full", *data.subsets):
-            member = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)][:count]
-            if member:
-                rows = [_sheet_row(plain, augmented, codec, i, draws) for i in member]
+            members = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)]
+            rows = [
+                _sheet_row(plain, codec, [plain[0, i], *(augmented[epoch, i] for epoch in range(draws))])
+                for i in members[:count]
+            ]
+            if rows:
                 files.append(output / f"{split}_{subset}.png")
-                save_picture(files[-1], np.concatenate(rows, 0))
+                save_picture(files[-1], np.concatenate(rows))
     print(*files, sep="\n")
     return files
 
 
-def _read(data: LandmarkDataModule, said: list[str], missing: dict[str, list[str]]) -> None:
-    """Read what can be read of the data set, and say what is wrong with its annotations."""
+def _sheet_row(dataset: LandmarkDataset, codec: HeatmapCodec, samples: Sequence[dict[str, torch.Tensor]]) -> Image:
+    """A plain sample, its maps, and augmented samples of the same face."""
+    side, firsts = 224, [first for first, _ in dataset.scheme.flip_pairs]
+    panels = []
+    for sample in samples:
+        picture = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
+        points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
+        in_panel = (points[firsts] + 0.5) * side / dataset.size - 0.5
+        panel = overlay(picture, points, None, dataset.scheme.lines, side)
+        panels.append(overlay(panel, np.full_like(in_panel, np.nan), in_panel, side=side))
+        if len(panels) == 1:
+            batch = default_collate([sample])
+            maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
+            panels.append(heatmaps(picture, maps, codec.boundary, side))
+    return np.concatenate(panels, 1)
+
+
+def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]]:
+    """Read what can be read of the data set: what is missing in each split, and what is wrong."""
     official = {"train": Annotations([], 0), "test": Annotations([], 0)}
+    missing: dict[str, list[str]] = {}
+    found: list[Finding] = []
     for split in official:
         for allow_partial in sorted({data.allow_partial, True}):
             try:
                 official[split] = data.reader(data.root, split, allow_partial)
                 break
             except DataError as error:
-                if str(error) not in said:
-                    said.append(str(error))
+                found.append(("annotations", str(error)))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
     if official["test"].expected and not data.allow_partial:
         data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
     data.annotations = data.divide(**official)
+    return missing, list(dict.fromkeys(found))
 
 
-def _look_at(faces: Sequence[tuple[str, Record]]) -> tuple[str, list[tuple[str, str]]]:
-    """The hash of an image's pixels, and (kind, text) of what is wrong with it or its faces."""
-    try:
-        image = read_image(faces[0][1].path, faces[0][1].entry)
-    except DataError as error:
-        return "", [("unreadable images", str(error))]
-    height, width = image.shape[:2]
-    doubts = [doubt for _, record in faces for doubt in _doubts(record, width, height)]
-    return hashlib.sha256(image.tobytes() + bytes(str(image.shape), "ascii")).hexdigest(), doubts
-
-
-def _doubts(record: Record, width: int, height: int) -> Iterable[tuple[str, str]]:
-    points = record.points[record.labelled]
-    if not len(points) or not np.isfinite(points).all():
-        yield "implausible points", f"{record.name}: expected finite labelled points, found {len(points)}"
-        return
-    inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
-    if inside < len(points) / 2:
-        yield "implausible points", f"{record.name}: {inside} of {len(points)} points lie in its {width} x {height} px"
-    extent = np.ptp(points, axis=0).max()
-    if len(points) > 1 and extent == 0:
-        yield "implausible points", f"{record.name}: all of its {len(points)} points lie in one place"
-    if record.box is None:
-        return
-    low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
-    margin = 0.1 * (high - low)
-    held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
-    if held < 0.8 * len(points):
-        yield "boxes beside their face", f"{record.name}: {held} of {len(points)} points lie in or near its box {box}"
-    elif (high - low).max() > 4 * extent > 0 and not np.array_equal(
-        record.box,
-        (-0.5, -0.5, width - 0.5, height - 0.5),  # the whole image, on purpose
-    ):
-        yield "boxes beside their face", f"{record.name}: its box {box} is over 4 times as large as its face"
-
-
-def _sheet_row(plain: LandmarkDataset, augmented: LandmarkDataset, codec: HeatmapCodec, i: int, draws: int) -> Image:
-    side = 224
-    firsts = [first for first, _ in plain.scheme.flip_pairs]
-
-    def drawn(sample: dict[str, torch.Tensor]) -> Image:
-        points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
-        picture = overlay(_pixels(sample), points, None, plain.scheme.lines, side)
-        in_picture = (points[firsts] + 0.5) * side / plain.size - 0.5
-        return overlay(picture, np.full_like(in_picture, np.nan), in_picture, side=side)
-
-    sample = plain[0, i]
-    batch = default_collate([sample])
-    maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
-    panels = [drawn(sample), heatmaps(_pixels(sample), maps, codec.boundary, side)]
-    return np.concatenate([*panels, *(drawn(augmented[epoch, i]) for epoch in range(draws))], 1)
-
-
-def _pixels(sample: dict[str, torch.Tensor]) -> Image:
-    return np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
-
-
-def _print_report(report: dict[str, Any], file: Path) -> None:
-    console = Console()
-    console.print(f"{report['dataset']} in {report['root']}", markup=False, highlight=False, soft_wrap=True)
-    table = Table("split", "expected", "found", "faces")
+def _print_report(report: dict[str, Any]) -> None:
+    print(f"{report['dataset']} in {report['root']}")
     for split, counts in report["splits"].items():
-        table.add_row(split, str(counts["expected"]), str(counts["found"]), counts["faces"])
-    console.print(table)
+        print(f"  {split}: {counts['found']} of {counts['expected']} faces ({counts['faces']})")
     for kind, texts in (report["problems"] | report["notes"]).items():
-        style = "bold red" if kind in report["problems"] else "bold"
-        console.print(f"[{style}]{kind}[/{style}]: {len(texts)}")
-        for text in texts[:SHOWN]:
-            console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
-        if len(texts) > SHOWN:
-            console.print(f"  ... and {len(texts) - SHOWN} more")
-    console.print("no problem found" if not report["problems"] else "the data set is not sound, or not complete")
-    print(f"report: {file}")
+        more = [f"... and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
+        print(f"{kind}: {len(texts)}", *texts[:SHOWN], *more, sep="\n  ")
+    print("the data set is not sound, or not complete" if report["problems"] else "no problem found")

@@ -1,5 +1,5 @@
 """Rendered faces, for training with nothing on disk and nothing to download."""
 
-from awing.data.synthetic.dataset import render_face, write_dataset
+from awing.data.synthetic.dataset import read_synthetic, render_face, write_dataset
 
-__all__ = ["render_face", "write_dataset"]
+__all__ = ["read_synthetic", "render_face", "write_dataset"]
