@@ -12,7 +12,7 @@ from awing.data.augment import Augmentation
 from awing.errors import ConfigError
 from awing.geometry import apply
 
-DRAWS = 2000
+DRAWS = 1000
 CROP = np.random.default_rng(9).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
@@ -43,25 +43,25 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     [(0, -50, 50), (1, 0.85, 1.15), (2, -25, 25), (3, -25, 25)],
     ids=["rotation", "scale", "shift in x", "shift in y"],
 )
-def test_draws_fill_the_papers_ranges_evenly(drawn, column, low, high):
+def test_draw_fills_the_papers_ranges_evenly(drawn, column, low, high):
     values = drawn[0][:, column]
     assert values.min() >= low and values.max() <= high
     assert kstest(values, "uniform", args=(low, high - low)).pvalue > 0.01
 
 
-def test_draws_are_independent_of_each_other(drawn):
+def test_draw_gives_independent_values(drawn):
     table = np.column_stack([drawn[0][:, :4], drawn[1]])
     correlation = np.corrcoef(table.T) - np.eye(5)
     assert np.abs(correlation).max() < 4 / np.sqrt(DRAWS)  # four standard errors
 
 
-def test_half_of_the_draws_flip_and_the_matrix_knows(drawn):
+def test_draw_flips_half_and_the_matrix_knows(drawn):
     values, flips = drawn
     assert binom.ppf(0.001, DRAWS, 0.5) <= flips.sum() <= binom.ppf(0.999, DRAWS, 0.5)
     np.testing.assert_array_equal(values[:, 4], np.where(flips, -1, 1))
 
 
-def test_translation_grows_with_the_crop_and_nothing_else_does():
+def test_draw_scales_translation_alone_with_the_crop():
     augmentation = Augmentation()
     for seed in range(20):
         small, large = (parts(augmentation.draw(size, rng(seed)).matrix, size) for size in (128, 256))
@@ -69,12 +69,12 @@ def test_translation_grows_with_the_crop_and_nothing_else_does():
         assert large[:2] + large[4:] == pytest.approx(small[:2] + small[4:])
 
 
-def test_a_flip_alone_mirrors_columns():
+def test_draw_of_a_flip_mirrors_columns():
     matrix = Augmentation(rotation=0, translation=0, scale=0, flip=1).draw(64, rng()).matrix
     np.testing.assert_allclose(apply(matrix, np.array([[0.0, 5.0], [63.0, 7.0]])), [[63, 5], [0, 7]])
 
 
-def test_zero_is_the_identity():
+def test_zero_augmentation_is_the_identity():
     augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=0)
     for seed in range(20):
         draw = augmentation.draw(256, rng(seed))
@@ -83,22 +83,22 @@ def test_zero_is_the_identity():
         np.testing.assert_array_equal(augmentation.apply_photometric(CROP, rng(seed)), CROP)
 
 
-@pytest.mark.parametrize("wrong", [{"scale": 1.0}, {"scale": -0.1}, {"flip": 50}, {"flip": -0.5},
-                                   {"rotation": -50}, {"rotation": float("nan")}, {"translation": -1}])  # fmt: skip
-def test_values_that_cannot_work_are_refused(wrong):
-    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}.*found {next(iter(wrong.values()))}"):
+@pytest.mark.parametrize(
+    "wrong", [{"scale": 1.0}, {"flip": 50}, {"rotation": -50}, {"rotation": float("nan")}, {"translation": -1}]
+)
+def test_augmentation_refuses_values_that_cannot_work(wrong):
+    with pytest.raises(ConfigError, match=f"augment: .*{next(iter(wrong.values()))}"):
         Augmentation(**wrong)
 
 
 # Photometric transforms
 
 
-def test_a_transform_that_moves_pixels_is_refused():
-    with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
-        Augmentation(photometric=[albumentations.HorizontalFlip()])
+def test_augmentation_refuses_transforms_that_move_pixels():
     one_of = albumentations.OneOf([albumentations.OneOf([albumentations.Blur(), albumentations.HorizontalFlip()])])
-    with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
-        Augmentation(photometric=[one_of])
+    for transform in (albumentations.HorizontalFlip(), one_of):
+        with pytest.raises(ConfigError, match="must not move pixels, found HorizontalFlip"):
+            Augmentation(photometric=[transform])
     assert Augmentation(photometric=[albumentations.CoarseDropout()])
 
 
@@ -121,14 +121,14 @@ def fired(augmentation: Augmentation, generator: np.random.Generator) -> tuple[b
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["one generator", "a generator a sample"])
-def test_three_transforms_fire_independently(fresh):
+def test_photometric_transforms_fire_independently(fresh):
     augmentation, shared = Augmentation(photometric=[Mark(c) for c in range(3)]), rng(5)
     counts = Counter(fired(augmentation, rng(i) if fresh else shared) for i in range(DRAWS))
     assert len(counts) == 8  # with one stream for all there would be two: all or none
     assert chisquare(list(counts.values())).pvalue > 0.01
 
 
-def test_firing_is_independent_of_the_geometry():
+def test_photometric_is_independent_of_the_geometry():
     augmentation = Augmentation(photometric=[Mark(0)])
     table = []
     for i in range(DRAWS):
@@ -143,40 +143,32 @@ def recipe(config, name: str) -> Augmentation:
     return instantiate(config("train", f"augment={name}").augment)
 
 
-@pytest.mark.parametrize("name", ["paper", "modern"])
-def test_the_same_generator_paints_the_same_whatever_came_before(config, name):
-    augmentation, other = recipe(config, name), recipe(config, name)
-    first = [augmentation.apply_photometric(CROP, rng(i)) for i in range(40)]
-    again = [other.apply_photometric(CROP, rng(i)) for i in reversed(range(40))][::-1]
+def test_photometric_depends_on_the_generator_alone(config):
+    augmentation, other = recipe(config, "modern"), recipe(config, "modern")
+    before = CROP.copy()
+    first = [augmentation.apply_photometric(CROP, rng(i)) for i in range(30)]
+    again = [other.apply_photometric(CROP, rng(i)) for i in reversed(range(30))][::-1]
     np.testing.assert_array_equal(first, again)
-    assert len({image.tobytes() for image in first}) > 15  # most of the others are untouched
+    assert len({image.tobytes() for image in first}) > 10  # most of the others are untouched
+    np.testing.assert_array_equal(CROP, before)
 
 
-@pytest.mark.parametrize("size", [128, 256])
 @pytest.mark.parametrize(
     ("name", "untouched"), [("none", 1), ("paper", 0.8 * 0.8 * 0.7), ("modern", 0.5 * 0.9 * 0.8 * 0.8 * 0.7)]
 )
-def test_the_configured_transforms_run_and_leave_their_share_alone(config, name, untouched, size):
+def test_configured_transforms_leave_their_share_alone(config, name, untouched):
     augmentation, total = recipe(config, name), 150
-    crop = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     same = 0
     for i in range(total):
-        painted = augmentation.apply_photometric(crop, rng(i))
-        assert painted.shape == crop.shape and painted.dtype == np.uint8
-        same += np.array_equal(painted, crop)
+        painted = augmentation.apply_photometric(CROP, rng(i))
+        assert painted.shape == CROP.shape and painted.dtype == np.uint8
+        same += np.array_equal(painted, CROP)
     assert binom.ppf(0.001, total, untouched) <= same <= binom.ppf(0.999, total, untouched)
 
 
-def test_painting_leaves_its_input_alone(config):
-    augmentation, crop = recipe(config, "modern"), CROP.copy()
-    for i in range(40):
-        augmentation.apply_photometric(crop, rng(i))
-        np.testing.assert_array_equal(crop, CROP)
-
-
-def test_occlusion_hides_at_most_two_holes_of_two_fifths(config):
+def test_configured_occlusion_hides_at_most_two_holes_of_two_fifths(config):
     (dropout,) = [t for t in recipe(config, "paper").photometric if isinstance(t, albumentations.CoarseDropout)]
     augmentation = Augmentation(photometric=[dropout])
     grey = np.full((100, 100, 3), 128, dtype=np.uint8)
-    hidden = [int((augmentation.apply_photometric(grey, rng(i)) != grey).any(2).sum()) for i in range(100)]
+    hidden = [int((augmentation.apply_photometric(grey, rng(i)) != grey).any(2).sum()) for i in range(60)]
     assert 1000 < max(hidden) <= 2 * 40 * 40

@@ -1,26 +1,20 @@
 """Samples whose pixels and points move together."""
 
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from hydra.utils import instantiate
 from miniatures import face, real_faces, save_image
 
 from awing.data.augment import Augmentation
 from awing.data.dataset import LandmarkDataset, normaliser
-from awing.data.loading import EpochSampler
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.schemes import get_scheme
 
 COFW = get_scheme("cofw29")
-
-
-# Samples
 
 COLOURS = np.array([(r, g, b) for r in (90, 170, 250) for g in (0, 80, 160, 240) for b in (0, 120, 240)])[:29]
 MIRRORED = [  # who is who in a mirror, read from the names
@@ -62,24 +56,24 @@ def colours_found(sample: dict[str, torch.Tensor]) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("size", [128, 256])
-def test_pixels_points_and_identities_move_together(coloured, size):
+def test_augmentation_moves_pixels_points_and_identities(coloured, size):
     samples = dataset([coloured], Augmentation(), size=size)
     mirrored = 0
-    for epoch in range(60):
+    for epoch in range(40):
         sample = samples[(epoch, 0)]
         flip = is_mirrored(sample["matrix"])
         mirrored += flip
         found = colours_found(sample)
         assert len(found) >= 15
         assert found == {k: MIRRORED[k] if flip else k for k in found}
-    assert 20 <= mirrored <= 40
+    assert 10 <= mirrored <= 30
 
 
-def test_a_plain_sample_shows_every_landmark_in_its_place(coloured):
+def test_plain_sample_shows_every_landmark_in_its_place(coloured):
     assert colours_found(dataset([coloured])[(0, 0)]) == {k: k for k in range(29)}
 
 
-def test_the_matrix_maps_source_points_to_crop_points(coloured):
+def test_matrix_maps_source_points_to_crop_points(coloured):
     samples = dataset([coloured], Augmentation())
     for epoch in range(20):
         sample = samples[(epoch, 0)]
@@ -88,7 +82,7 @@ def test_the_matrix_maps_source_points_to_crop_points(coloured):
         np.testing.assert_allclose(sample["points"].numpy(), moved[:, :2], atol=1e-4)
 
 
-def test_a_flip_takes_the_labels_along(coloured):
+def test_flip_takes_the_labels_along(coloured):
     labelled = np.arange(29) % 3 == 0
     record = Record(coloured.path, coloured.points, labelled, coloured.box)
     samples = dataset([record], Augmentation(flip=1))
@@ -102,7 +96,7 @@ def equal(one, other) -> bool:
 
 
 @pytest.mark.parametrize(("name", "scheme", "eyes"), [("cofw", "cofw29", (8, 9)), ("aflw", "aflw19", (6, 11))])
-def test_real_faces_are_mirrored_and_keep_left_on_the_left(real_data, name, scheme, eyes):
+def test_flip_of_real_faces_keeps_left_on_the_left(real_data, name, scheme, eyes):
     scheme = get_scheme(scheme)
     records = [
         face(file, points, [*box[:2], *(box[:2] + box[2:])], scheme)
@@ -112,17 +106,17 @@ def test_real_faces_are_mirrored_and_keep_left_on_the_left(real_data, name, sche
         dataset(records, augmentation, normalisers=["box"], scheme=scheme)
         for augmentation in (None, Augmentation(rotation=0, translation=0, scale=0, flip=1), Augmentation())
     )
-    for i in range(len(records)):
+    for i in range(0, len(records), 3):
         one, other = plain[0, i], mirrored[0, i]
         assert (one["image"].flip(-1).float() - other["image"].float()).abs().mean() < 1
-        flips = {is_mirrored(drawn[epoch, i]["matrix"]) for epoch in range(20)}
-        assert flips == {True, False}
-        for sample in (other, *(drawn[epoch, i] for epoch in range(20))):
+        samples = [drawn[epoch, i] for epoch in range(8)]
+        assert {is_mirrored(sample["matrix"]) for sample in samples} == {True, False}
+        for sample in (other, *samples):
             left, right = sample["points"][list(eyes), 0]
             assert left < right
 
 
-def test_a_sample_depends_on_seed_epoch_and_index_alone(coloured, config):
+def test_sample_depends_on_seed_epoch_and_index_alone(coloured, config):
     augmentation = instantiate(config("train", "augment=modern").augment)
     samples, again = (dataset([coloured] * 3, augmentation, seed=4, size=64) for _ in range(2))
     keys = [(epoch, index) for epoch in range(3) for index in range(3)]
@@ -135,19 +129,19 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(coloured, config):
     assert not any(torch.equal(first[key]["matrix"], other[key]["matrix"]) for key in keys)
 
 
-def test_an_evaluation_sample_does_not_depend_on_the_epoch(coloured):
+def test_evaluation_sample_does_not_depend_on_the_epoch(coloured):
     samples = dataset([coloured])
     assert equal(samples[(0, 0)], samples[(5, 0)])
 
 
-def test_no_augmentation_and_zero_augmentation_are_the_same(coloured):
+def test_zero_augmentation_equals_none(coloured):
     zero = Augmentation(rotation=0, translation=0, scale=0, flip=0)
     plain, augmented = dataset([coloured])[(0, 0)], dataset([coloured], zero)[(3, 0)]
     torch.testing.assert_close(augmented["matrix"], plain["matrix"], rtol=0, atol=1e-10)
     assert torch.equal(augmented["image"], plain["image"])
 
 
-def test_subsets_and_index_of_a_sample(coloured):
+def test_sample_carries_subsets_and_index(coloured):
     subsets = frozenset({"blur"}), frozenset({"a", "pose"})
     records = [face(coloured.path, coloured.points, coloured.box, subsets=names) for names in subsets]
     samples = dataset(records, subsets=("pose", "blur"))
@@ -155,10 +149,7 @@ def test_subsets_and_index_of_a_sample(coloured):
     assert [int(samples[(0, i)]["index"]) for i in (0, 1)] == [0, 1]
 
 
-# Normalisers
-
-
-def test_normalisers_by_hand():
+def test_normaliser_by_hand():
     points = np.zeros((29, 2))
     points[8], points[9] = (10, 10), (40, 50)  # outer eye corners: 30, 40 -> 50
     points[16], points[17] = (5, 0), (5, 7)  # pupils
@@ -176,14 +167,14 @@ def test_normalisers_by_hand():
     assert np.isnan(normaliser(record, ibug, "box"))  # there is none
 
 
-def test_a_normaliser_needs_its_landmarks_labelled():
+def test_normaliser_needs_its_landmarks_labelled():
     record = face(Path("a.jpg"))
     record.labelled[8] = False
     assert np.isnan(normaliser(record, COFW, "inter_ocular")) and normaliser(record, COFW, "inter_pupil") > 0
 
 
 @pytest.mark.parametrize("name", ["inter_ocular", "inter_pupil", "box"])
-def test_scored_faces_need_positive_normalisers_and_training_faces_do_not(name):
+def test_scored_faces_need_positive_normalisers(name):
     points = np.random.default_rng(0).uniform(0, 9, (29, 2))
     points[9], points[17] = points[8], points[16]
     record = face(Path("faces/a.jpg"), points, None if name == "box" else (0, 0, 9, 9))
@@ -193,7 +184,7 @@ def test_scored_faces_need_positive_normalisers_and_training_faces_do_not(name):
     assert len(LandmarkDataset(*arguments, augmentation=Augmentation())) == 1
 
 
-def test_a_scored_face_may_lack_a_normaliser_that_is_not_labelled_but_not_all_of_them_may():
+def test_scored_faces_may_lack_a_normaliser_but_not_all():
     full, part = face(Path("a.jpg")), face(Path("b.jpg"))
     part.labelled[8] = False
     arguments = COFW, 64, "landmarks", 1.25, ["inter_ocular", "inter_pupil"], []
@@ -202,70 +193,3 @@ def test_a_scored_face_may_lack_a_normaliser_that_is_not_labelled_but_not_all_of
     with pytest.raises(DataError, match="none of 2 faces has the landmarks of inter_ocular, inter_pupil labelled"):
         LandmarkDataset([part, part], *arguments)
     assert len(LandmarkDataset([part, part], *arguments, augmentation=Augmentation())) == 2
-
-
-def test_a_normaliser_that_is_infinite_is_refused():
-    points = np.random.default_rng(0).uniform(0, 9, (29, 2))
-    points[8] = np.inf
-    with pytest.raises(DataError, match=r"must be positive, found {'inter_ocular': inf}"):
-        LandmarkDataset([face(Path("a.jpg"), points, (0, 0, 9, 9))], COFW, 64, "provided", 1.0, ["inter_ocular"], [])
-
-
-# The sampler
-
-
-def keys(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
-    sampler.set_epoch(epoch)
-    assert len(sampler) == len(list(sampler))
-    return list(sampler)
-
-
-def test_training_order_is_a_new_permutation_each_epoch_and_the_same_after_a_restart():
-    sampler = EpochSampler(50, shuffle=True, seed=3)
-    epochs = [keys(sampler, epoch) for epoch in range(4)]
-    for epoch, drawn in enumerate(epochs):
-        assert {e for e, _ in drawn} == {epoch}
-        assert sorted(i for _, i in drawn) == list(range(50))
-    assert len({tuple(i for _, i in drawn) for drawn in epochs}) == 4
-    torch.manual_seed(1)
-    assert keys(EpochSampler(50, shuffle=True, seed=3), 2) == epochs[2]
-    assert keys(EpochSampler(50, shuffle=True, seed=4), 2) != epochs[2]
-
-
-def test_evaluation_keeps_the_order():
-    assert keys(EpochSampler(5, shuffle=False), 7) == [(7, i) for i in range(5)]
-
-
-def shares(rank: int, world: int, store: str, pipe) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    training = [keys(EpochSampler(11, shuffle=True, seed=1), epoch) for epoch in (0, 1)]
-    pipe.send((training, keys(EpochSampler(11, shuffle=False), 0)))
-    dist.destroy_process_group()
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # from Python 3.12 on
-def test_processes_share_the_samples(tmp_path):
-    context, world, found = multiprocessing.get_context("fork"), 3, []
-    pipes = [context.Pipe(duplex=False) for _ in range(world)]
-    arguments = [(rank, world, str(tmp_path / "store"), pipes[rank][1]) for rank in range(world)]
-    processes = [context.Process(target=shares, args=each) for each in arguments]
-    for process in processes:
-        process.start()
-    for process, (receiver, sender) in zip(processes, pipes, strict=True):
-        assert receiver.poll(60), "a process did not answer"
-        found.append(receiver.recv())
-        process.join(60)
-        receiver.close()
-        sender.close()
-    alone = [keys(EpochSampler(11, shuffle=True, seed=1), epoch) for epoch in (0, 1)]
-    for epoch in (0, 1):
-        parts = [training[epoch] for training, _ in found]
-        assert [len(part) for part in parts] == [3, 3, 3]  # what does not fill a round is dropped
-        assert set().union(*parts) == set(alone[epoch][:9])
-        assert len(set().union(*parts)) == 9  # nobody has another's
-    parts = [evaluation for _, evaluation in found]
-    assert [len(part) for part in parts] == [4, 4, 4]
-    everything = [i for part in parts for _, i in part]
-    assert sorted(everything) == [0, *range(11)]  # one repeat fills the last round
-    interleaved = [part[turn][1] for turn in range(4) for part in parts]
-    assert interleaved == [*range(11), 0]

@@ -1,4 +1,4 @@
-"""What each process of a run gets to load."""
+"""In which order samples are loaded, and what each process of a run gets to load."""
 
 from collections import Counter
 from unittest.mock import patch
@@ -6,39 +6,62 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from awing.data.loading import EpochSampler
+from awing.data.loading import EpochSampler, per_device_batch_size
+from awing.errors import ConfigError
 from awing.metrics import LandmarkNME
 
-LENGTHS = range(1, 51)
-WORLDS = (1, 2, 3, 4, 5, 64)
+LENGTHS = (1, 2, 3, 4, 5, 10, 50)
+
+
+def keys(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
+    sampler.set_epoch(epoch)
+    assert len(sampler) == len(list(sampler))
+    return list(sampler)
 
 
 def shares(length: int, world: int, shuffle: bool = False, epoch: int = 0) -> list[list[int]]:
     """The indices that each of ``world`` processes loads."""
     found = []
     for rank in range(world):
-        sampler = EpochSampler(length, shuffle, seed=3)
-        sampler.set_epoch(epoch)
         with patch("awing.data.loading._rank_and_world", return_value=(rank, world)):
-            keys = list(sampler)
-            assert len(keys) == len(sampler)
-        assert all(key[0] == epoch for key in keys)
-        found.append([index for _, index in keys])
+            drawn = keys(EpochSampler(length, shuffle, seed=3), epoch)
+        assert all(key[0] == epoch for key in drawn)
+        found.append([index for _, index in drawn])
     return found
 
 
-@pytest.mark.parametrize("world", WORLDS)
+def test_training_order_is_a_permutation_of_seed_and_epoch():
+    sampler = EpochSampler(50, shuffle=True, seed=3)
+    epochs = [keys(sampler, epoch) for epoch in range(4)]
+    for epoch, drawn in enumerate(epochs):
+        assert {e for e, _ in drawn} == {epoch}
+        assert sorted(i for _, i in drawn) == list(range(50))
+    assert len({tuple(i for _, i in drawn) for drawn in epochs}) == 4
+    torch.manual_seed(1)
+    assert keys(EpochSampler(50, shuffle=True, seed=3), 2) == epochs[2]  # after a restart
+    assert keys(EpochSampler(50, shuffle=True, seed=4), 2) != epochs[2]
+
+
+@pytest.mark.parametrize("world", (1, 2, 5))
+def test_training_repeats_no_sample_and_drops_less_than_a_round(world):
+    for length in LENGTHS:
+        parts = shares(length, world, shuffle=True, epoch=2)
+        loaded = [index for part in parts for index in part]
+        assert len(set(loaded)) == len(loaded) == length - length % world
+
+
+@pytest.mark.parametrize("world", (1, 3, 64))
 def test_evaluation_loses_no_sample_and_gives_every_process_as_many(world):
     for length in LENGTHS:
         parts = shares(length, world)
+        assert [index for turn in zip(*parts, strict=True) for index in turn][:length] == list(range(length))
         counts = Counter(index for part in parts for index in part)
-        assert sorted(counts) == list(range(length))
         assert {len(part) for part in parts} == {-(-length // world)}  # no process waits for one that has ended
         assert counts.total() - length < world  # no more repeats than that takes
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_each_sample_is_scored_once(world):
+@pytest.mark.parametrize("world", (2, 3, 64))
+def test_evaluation_scores_each_sample_once(world):
     """What the processes exchange is put together as the metric does it, and equals one process's bit for bit."""
     generator = torch.Generator().manual_seed(0)
     pred, target = torch.rand(2, 50, 5, 2, generator=generator).double()
@@ -56,9 +79,12 @@ def test_each_sample_is_scored_once(world):
         assert together.compute() == whole.compute()
 
 
-@pytest.mark.parametrize("world", (1, 2, 3, 4, 5))
-def test_training_repeats_no_sample_and_leaves_out_less_than_a_round(world):
-    for length in LENGTHS:
-        parts = shares(length, world, shuffle=True, epoch=2)
-        loaded = [index for part in parts for index in part]
-        assert len(set(loaded)) == len(loaded) == length - length % world
+@pytest.mark.parametrize(("batch_size", "devices", "share"), [(8, 1, 8), (12, 4, 3)])
+def test_per_device_batch_size_is_a_share_of_the_batch(batch_size, devices, share):
+    assert per_device_batch_size(batch_size, devices) == share
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(8, 3), (0, 1), (-4, 2)])
+def test_per_device_batch_size_refuses_what_devices_do_not_divide(batch_size, devices):
+    with pytest.raises(ConfigError, match=rf"data\.batch_size {batch_size} is global.*{devices} devices"):
+        per_device_batch_size(batch_size, devices)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import pts_text, save_image, texture, wflw_line, write_joints
+from miniatures import save_image, texture, wflw_line, write_joints
 
 from awing.data.images import read_image
-from awing.errors import ConfigError
 from awing.training import engine
 
 COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
@@ -55,11 +54,7 @@ def rewrite(root: Path, split: str, number: int, **changes: object) -> str:
     return words[206]
 
 
-def test_a_sound_set_has_no_problem(config, faces):
-    assert problems(config, faces) == {}
-
-
-def test_a_small_person_in_a_whole_image_is_no_problem(config, tmp_path):
+def test_verify_accepts_a_small_person_in_a_whole_image(config, tmp_path):
     """The provided box of LSP is the image."""
     joints = np.random.default_rng(0).uniform((50, 40, 0), (60, 50, 0), (4, 14, 3))
     write_joints(tmp_path / "lsp", joints, np.zeros((0, 14, 3)))
@@ -69,7 +64,8 @@ def test_a_small_person_in_a_whole_image_is_no_problem(config, tmp_path):
     assert engine.prepare(config("prepare", *words, "action=verify"), tmp_path / "report")
 
 
-def test_every_kind_of_problem_is_found_and_named(config, faces):
+def test_verify_names_every_kind_of_problem(config, faces):
+    assert problems(config, faces) == {}
     images = faces / "WFLW_images"
     broken = rewrite(faces, "train", 0)
     (images / broken).write_bytes((images / broken).read_bytes()[:2000])
@@ -93,7 +89,7 @@ def test_every_kind_of_problem_is_found_and_named(config, faces):
     assert twin in found["in two splits"][0] and original in found["in two splits"][0]
 
 
-def test_both_incomplete_lists_are_reported_and_what_is_there_is_checked(config, faces):
+def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces):
     for split in ("train", "test"):
         content = lines(faces, split)
         (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
@@ -105,7 +101,7 @@ def test_both_incomplete_lists_are_reported_and_what_is_there_is_checked(config,
     assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
 
 
-def test_every_missing_picture_is_in_the_report(config, faces):
+def test_verify_lists_every_missing_picture(config, faces):
     names = [line.split()[206] for line in lines(faces, "train")[:20]]
     for name in names:
         (faces / "WFLW_images" / name).unlink()
@@ -116,23 +112,7 @@ def test_every_missing_picture_is_in_the_report(config, faces):
     assert report["splits"]["test"] == {"expected": 8, "found": 8, "faces": "official test faces"}
 
 
-def test_an_incomplete_set_with_a_broken_file_is_both_and_what_reads_is_looked_at(config, tmp_path):
-    folder = tmp_path / "300w" / "afw"
-    folder.mkdir(parents=True)
-    (folder / "a.pts").write_text("version: 1")
-    test = tmp_path / "300w" / "ibug"
-    save_image(test / "b.jpg", texture(90, 120))
-    save_image(folder / "a.jpg", texture(90, 120))
-    (test / "b.pts").write_text(pts_text(np.random.default_rng(0).uniform(20, 80, (68, 2))))
-    words = "dataset=300w", f"paths.data_dir={tmp_path}", "action=verify"
-    assert not engine.prepare(config("prepare", *words), tmp_path / "report")
-    report = json.loads((tmp_path / "report" / "verify.json").read_text())
-    broken, incomplete = report["problems"]["annotations"]
-    assert "a.pts: expected 'version: 1'" in broken and "ibug: expected 135 .pts files, found 1" in incomplete
-    assert report["images"] == 1 and report["splits"]["test"]["found"] == 1
-
-
-def test_an_absent_set_is_expected_to_have_its_official_faces(config, tmp_path):
+def test_verify_expects_the_official_faces_of_an_absent_set(config, tmp_path):
     words = "dataset=wflw", f"paths.data_dir={tmp_path / 'none'}", "action=verify"
     assert not engine.prepare(config("prepare", *words), tmp_path / "report")
     report = json.loads((tmp_path / "report" / "verify.json").read_text())
@@ -141,7 +121,7 @@ def test_an_absent_set_is_expected_to_have_its_official_faces(config, tmp_path):
     assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
 
 
-def test_faces_that_cannot_be_scored_are_a_problem(config, faces):
+def test_verify_names_faces_that_cannot_be_scored(config, faces):
     points = np.random.default_rng(0).uniform(60, 160, (98, 2))
     points[72] = points[60]
     name = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
@@ -149,8 +129,8 @@ def test_faces_that_cannot_be_scored_are_a_problem(config, faces):
     assert name in text and "a normaliser must be positive" in text
 
 
-def test_one_picture_may_have_different_faces_in_two_official_splits(config, faces):
-    """As AFLW's has; the same face in both is a problem."""
+def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces):
+    """As AFLW has them; the same face in both is a problem."""
     face = lines(faces, "train")[0].split()
     other = np.array(face[:196], float).reshape(98, 2) + 2
     rewrite(faces, "test", 0, points=other, box=face[196:200], name=face[206])
@@ -162,7 +142,7 @@ def test_one_picture_may_have_different_faces_in_two_official_splits(config, fac
     assert face[206] in problems(config, faces)["in two splits"][0]
 
 
-def test_a_broken_line_is_reported_with_its_place(config, faces):
+def test_verify_reports_a_broken_line_with_its_place(config, faces):
     content = lines(faces, "train")
     content[4] = "1 2 three"
     (faces / ANNOTATIONS.format("train")).write_text("\n".join(content) + "\n")
@@ -170,7 +150,7 @@ def test_a_broken_line_is_reported_with_its_place(config, faces):
     assert "list_98pt_rect_attr_train.txt:5: expected 207 columns, found 3" in text
 
 
-def test_the_cache_is_written_where_training_looks(config, faces, capsys):
+def test_cache_is_written_where_training_looks(config, faces, capsys):
     large = faces / "WFLW_images" / lines(faces, "train")[0].split()[206]
     picture = read_image(large)
     save_image(large, np.pad(picture, ((0, 800), (0, 800), (0, 0))))
@@ -184,7 +164,7 @@ def test_the_cache_is_written_where_training_looks(config, faces, capsys):
     assert line == (str(sum(path in files for path in used)), str(len(used)))
 
 
-def test_sheets_show_every_split_and_subset(config, faces):
+def test_show_draws_every_split_and_subset(config, faces):
     sound, output = prepare(config, faces, "show", "codec.input_size=64", "codec.heatmap_size=16")
     assert sound
     names = {file.stem for file in output.glob("*.png")}
@@ -193,7 +173,7 @@ def test_sheets_show_every_split_and_subset(config, faces):
     assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
 
 
-def test_a_face_with_unlabelled_points_is_verified_and_shown(config, tmp_path):
+def test_unlabelled_points_are_verified_and_shown(config, tmp_path):
     """One with an unlabelled end of a line, one with a single point; red is the left of each flip pair."""
     root = tmp_path / "own"
     (root / "scheme.yaml").parent.mkdir()
@@ -219,8 +199,3 @@ def test_a_face_with_unlabelled_points_is_verified_and_shown(config, tmp_path):
     for panel in (0, 4):  # plain, and mirrored
         place = np.s_[224 * row : 224 * (row + 1), 224 * panel : 224 * (panel + 1)]
         assert np.nonzero(red[place])[1].mean() < np.nonzero(green[place])[1].mean() - 20
-
-
-def test_an_unknown_action_is_refused(config, faces):
-    with pytest.raises(ConfigError, match="Did you mean 'verify'"):
-        prepare(config, faces, "verfy")

@@ -175,7 +175,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         """
         dataset = self.dataset("train", augmented=True)
         if len(dataset) < (batch_size := self.loader.batch_size):
-            raise ConfigError(f"data.batch_size {batch_size} exceeds the {len(dataset)} training faces: give a smaller one")
+            raise ConfigError(
+                f"data.batch_size {batch_size} exceeds the {len(dataset)} training faces: give a smaller one"
+            )
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:

@@ -108,7 +108,7 @@ def test_aflw_config_gives_batches(root, config):
     )  # fmt: skip
     plain = next(iter(instantiate(config("train", *words).dataset).train_dataloader()))
     assert plain["labelled"].all() and plain["normalisers"].shape == (4, 2)
-    data = instantiate(config("train", *words, "dataset.visible_only=true").dataset)
+    data = instantiate(config("train", *words, "dataset.reader.visible_only=true").dataset)
     assert data.visible_only and not next(iter(data.train_dataloader()))["labelled"].all()
     with pytest.raises(ConfigError, match="box_diagonal"):
         engine.build(config("train", *words, "dataset.normalisers=[box_diagona]").dataset)
