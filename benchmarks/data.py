@@ -32,7 +32,7 @@ from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import landmark_box
 from awing.data.dataset import LandmarkDataset
-from awing.data.images import decode_for, read_crop, read_image
+from awing.data.images import read_crop, read_image, reduced_to_source, reduction_for
 from awing.data.readers import read_300w
 from awing.data.records import Record
 from awing.schemes import get_scheme
@@ -93,6 +93,12 @@ def speeds(tasks: dict[str, Callable[[], None]], count: int, rounds: int) -> dic
     return {name: count / statistics.median(values) for name, values in seconds.items()}
 
 
+def decode(record: Record, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture as small as its crop permits, and its px -> crop px."""
+    factor = reduction_for(matrix)
+    return read_image(record.path, record.entry, factor), matrix @ reduced_to_source(factor)
+
+
 def measure(records: list[Record], cache: CropCache | None, augment: Augmentation, rounds: int) -> dict[str, float]:
     """Samples a second of every way and every stage for one source of pictures."""
     geometry = Augmentation(augment.rotation, augment.translation, augment.scale, augment.flip)
@@ -101,7 +107,7 @@ def measure(records: list[Record], cache: CropCache | None, augment: Augmentatio
     codec = HeatmapCodec(SCHEME)
     rng = np.random.default_rng(0)
     pictures = [(picture, matrix @ view) for (picture, view), matrix in zip(ours.pictures, ours.matrices, strict=True)]
-    decoded = [decode_for(picture, matrix) for picture, matrix in pictures]
+    decoded = [decode(picture, matrix) for picture, matrix in pictures]
     crops = [read_crop(picture, matrix, SIZE) for picture, matrix in pictures]
     samples = [ours[0, i] for i in range(len(ours))]
 
@@ -113,8 +119,8 @@ def measure(records: list[Record], cache: CropCache | None, augment: Augmentatio
 
     def floor() -> None:
         for picture, matrix in pictures:
-            image, to_source = decode_for(picture, matrix)
-            cv2.warpAffine(image, (matrix @ to_source)[:2], (SIZE, SIZE))
+            image, to_crop = decode(picture, matrix)
+            cv2.warpAffine(image, to_crop[:2], (SIZE, SIZE))
 
     def plain() -> None:
         for first in range(0, len(records), BATCH):
@@ -122,8 +128,8 @@ def measure(records: list[Record], cache: CropCache | None, augment: Augmentatio
             default_collate([(torch.from_numpy(image), torch.from_numpy(maps)) for image, maps in made])
 
     def warp_only() -> None:
-        for (image, to_source), (_, matrix) in zip(decoded, pictures, strict=True):
-            cv2.warpAffine(image, (matrix @ to_source)[:2], (SIZE, SIZE))
+        for image, to_crop in decoded:
+            cv2.warpAffine(image, to_crop[:2], (SIZE, SIZE))
 
     tasks: dict[str, Callable[[], object]] = {
         "floor: decode + one warp": floor,
@@ -131,7 +137,7 @@ def measure(records: list[Record], cache: CropCache | None, augment: Augmentatio
         "ours + photometric": lambda: batches(painted),
         "ours + photometric + maps": lambda: batches(painted, encode=True),
         "plain": plain,
-        "stage: decode": lambda: [decode_for(picture, matrix) for picture, matrix in pictures],
+        "stage: decode": lambda: [decode(picture, matrix) for picture, matrix in pictures],
         "stage: warp": warp_only,
         "stage: photometric": lambda: [augment.apply_photometric(crop, rng) for crop in crops],
         "stage: collate": lambda: [default_collate(samples[i : i + BATCH]) for i in range(0, len(samples), BATCH)],
@@ -157,7 +163,6 @@ def main() -> None:
         common = (large, SCHEME, SIZE, "landmarks", 1.25, ["inter_ocular"], [])
         for record, matrix in zip(large, LandmarkDataset(*common).matrices, strict=True):
             cache.write(record, matrix)
-        cache.finish()
         geometry = Augmentation(augment.rotation, augment.translation, augment.scale, augment.flip)
         uncached, cached = LandmarkDataset(*common, geometry), LandmarkDataset(*common, geometry, 0, cache)
         apart = [

@@ -71,7 +71,7 @@ def test_train_defaults_are_the_papers_recipe(config):
     assert [rates[i] for i in (0, 79, 80, 159, 160, 239)] == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
     augment = cfg.augment
     assert (augment.rotation, augment.translation, augment.scale, augment.flip) == (50, 25, 0.15, 0.5)
-    assert (cfg.dataset.crop, cfg.dataset.crop_scales.provided) == ("provided", 1.1)
+    assert (cfg.dataset.crop, cfg.dataset.crop_scale.provided) == ("provided", 1.1)
 
 
 TABLES = [name for name in names("experiment") if name.startswith("table") or name == "claims"]

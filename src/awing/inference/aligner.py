@@ -14,9 +14,10 @@ from torch import Tensor
 
 from awing.arrays import Box, Image, Matrix
 from awing.checkpoint import Checkpoint
+from awing.data.crops import box_matrix
 from awing.data.images import crop
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply, crop_matrix
+from awing.geometry import apply
 from awing.inference.detector import SCHEMES, FaceDetector
 
 
@@ -114,12 +115,7 @@ class Aligner:
     def crop(self, image: Image, box: Box) -> tuple[Image, Matrix]:
         """Crop a face: the network's input, and the matrix from image px to crop px."""
         size, trained = self.codec.input_size, self.checkpoint.config["dataset"]
-        if trained["crop"] == "official":  # the middle 360 of 450 px of the authors' square; truth may not enlarge it
-            side = 0.8 * 1.05 * (box[2] - box[0] + box[3] - box[1]) * 360 / 450
-            center = (box[:2] + box[2:]) / 2
-            matrix = crop_matrix(np.concatenate([center - side / 2, center + side / 2]), size)
-        else:
-            matrix = crop_matrix(box, size, trained["crop_scale"])
+        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
         return crop(image, matrix, size), matrix
 
     @torch.no_grad()

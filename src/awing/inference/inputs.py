@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 
 from awing.arrays import Image
-from awing.data.images import decode, read_bytes
+from awing.data.images import read_image
 from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Landmarks
 
@@ -62,7 +62,7 @@ def read_frames(files: dict[str, Path]) -> Iterator[Frame]:
             yield from _read_video(name, path)
             continue
         try:
-            yield Frame(name, decode(path, read_bytes(path), upright=True))
+            yield Frame(name, read_image(path, upright=True))
         except DataError as error:
             yield Frame(name, error=str(error))
 

@@ -183,9 +183,9 @@ def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} predicts the scheme {codec.scheme.name}, but dataset {cfg.dataset.name} is annotated "
             f"with {annotated.name}; choose a data set of {codec.scheme.name} or another checkpoint"
         )
-    if cfg.dataset.crop in (None, crop) and cfg.dataset.crop_scale is None:
+    if cfg.dataset.crop in (None, crop) and OmegaConf.is_config(cfg.dataset.crop_scale):  # no number was given
         cfg.dataset.crop_scale = crop_scale
-    cfg.dataset.input_size = codec.input_size
+    cfg.dataset.loader.input_size = codec.input_size
     for key, value in {"crop": crop, **checkpoint.held_out}.items():
         if cfg.dataset[key] is None:
             cfg.dataset[key] = value

@@ -97,7 +97,7 @@ def run_jittered(
     """
     rows = []
     for kind, amount in [(kind, amount) for kind, values in amounts.items() for amount in values]:
-        datamodule.jitter = BoxJitter(**{kind: amount})  # type: ignore[arg-type]  # seed is not one of them
+        datamodule.jitter = BoxJitter(**{kind: amount})
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     datamodule.jitter = None
