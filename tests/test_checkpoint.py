@@ -62,7 +62,8 @@ def test_safetensors_keep_what_using_needs(trained, tmp_path):
     one.write(tmp_path / "a.safetensors")
     other = Checkpoint.read(tmp_path / "a.safetensors")
     assert (one.crop, one.held_out, one.step) == (other.crop, other.held_out, other.step)
-    assert one.codec().decoder == other.codec().decoder and other.codec("argmax").decoder == "argmax"
+    assert one.codec().decoder == other.codec().decoder
+    assert other.codec("argmax").decoder == "argmax"
     weights = other.network().state_dict()
     for name, value in one.network().state_dict().items():
         assert torch.equal(value, weights[name]), name
@@ -90,7 +91,8 @@ def test_confidence_is_the_peak_or_its_calibration(trained, tmp_path):
     assert checkpoint.confidence_of(peaks).tolist() == [0, 0.5, 1]
     (tmp_path / "c.json").write_text('{"slope": 2, "offset": -1, "radius": 0.05, "normaliser": "box"}')
     calibrated = checkpoint.with_confidence(tmp_path / "c.json")
-    assert calibrated.confidence_of(peaks)[1] == 0.5 and calibrated.confidence_of(peaks)[2] > 0.8
+    assert calibrated.confidence_of(peaks)[1] == 0.5
+    assert calibrated.confidence_of(peaks)[2] > 0.8
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"c\.json"):
         checkpoint.with_confidence(tmp_path / "c.json")

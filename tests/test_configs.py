@@ -39,7 +39,8 @@ def test_every_choice_builds_a_regressor(config, group, choice):
     outputs = regressor(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
     assert len(outputs) == cfg.model.stacks
     value = regressor.heatmap_loss(outputs, regressor.codec.encode(**batch), batch["labelled"])
-    assert torch.isfinite(value) and value > 0
+    assert torch.isfinite(value)
+    assert value > 0
 
 
 @pytest.mark.parametrize("group", ["trainer", "callbacks", "logger", "augment"])
@@ -175,7 +176,8 @@ def test_experiments_say_command_cost_and_results():
         assert any("Measured:" in line for line in head) or file.stem == "modern", file
     for name in TABLES:
         text = (CONF / "experiment" / f"{name}.yaml").read_text()
-        assert "# Paper" in text and "# Cost" in text, name
+        assert "# Paper" in text, name
+        assert "# Cost" in text, name
 
 
 def test_environment_yml_installs_what_make_does():

@@ -18,5 +18,5 @@ def test_exit_on_user_error_shows_tracebacks_on_request(monkeypatch):
 
 
 def test_exit_on_user_error_passes_other_errors_on():
-    with pytest.raises(OSError), exit_on_user_error():
+    with pytest.raises(FileNotFoundError), exit_on_user_error():
         raise FileNotFoundError("a.jpg")

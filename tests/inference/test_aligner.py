@@ -61,7 +61,8 @@ def test_faces_of_an_image_are_independent(checkpoint, picture, rendered_faces):
     aligner = Aligner(checkpoint, "cpu", batch_size=2)
     boxes = np.stack([landmark_box(rendered_faces[0]) * scale for scale in (1, 0.9, 0.8)])
     together = aligner(picture, boxes)
-    assert together.points.shape == (3, 68, 2) and together.confidence.shape == (3, 68)
+    assert together.points.shape == (3, 68, 2)
+    assert together.confidence.shape == (3, 68)
     np.testing.assert_array_equal(together.boxes, boxes)
     for box, points in zip(boxes, together.points, strict=True):
         np.testing.assert_allclose(aligner(picture, box[None]).points[0], points, atol=1e-3)

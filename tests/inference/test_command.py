@@ -49,4 +49,5 @@ def test_help_is_the_docstring(monkeypatch, capsys, words):
     monkeypatch.setattr(sys, "argv", ["example", *words])
     with pytest.raises(SystemExit) as ended:
         call_with_options(example)
-    assert not ended.value.code and capsys.readouterr().out == "Usage: example input=PATH.\n"
+    assert not ended.value.code
+    assert capsys.readouterr().out == "Usage: example input=PATH.\n"

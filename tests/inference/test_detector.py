@@ -54,7 +54,9 @@ def test_detector_returns_the_largest_face_first(real_faces):
     small = cv2.copyMakeBorder(small, 0, image.shape[0] - small.shape[0], 0, 0, cv2.BORDER_CONSTANT)
     boxes = FaceDetector()(np.concatenate([small, image, small], 1))
     sizes = boxes[:, 2] - boxes[:, 0]
-    assert len(sizes) >= 3 and sizes[0] > 1.4 * sizes[-1] and (np.diff(sizes) <= 0).all()
+    assert len(sizes) >= 3
+    assert sizes[0] > 1.4 * sizes[-1]
+    assert (np.diff(sizes) <= 0).all()
 
 
 def test_detector_finds_nothing_on_grey():

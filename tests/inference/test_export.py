@@ -88,7 +88,8 @@ def test_onnx_example_of_the_docs_finds_the_aligners_points(random, points_file,
 def test_safetensors_come_back(tmp_path, half):
     export("300w-small", str(tmp_path / "weights.safetensors"), half=half)
     shipped, back = Checkpoint.read("300w-small"), Checkpoint.read(tmp_path / "weights.safetensors")
-    assert back.confidence == shipped.confidence and back.codec().scheme == shipped.codec().scheme
+    assert back.confidence == shipped.confidence
+    assert back.codec().scheme == shipped.codec().scheme
     for name, value in shipped.state_dict.items():  # float16 as shipped: nothing more is lost
         assert torch.equal(back.state_dict[name], value), name
 
@@ -123,4 +124,5 @@ def test_export_refuses_what_does_not_fit(random, tmp_path):
 def test_export_command_writes_a_file(random, tmp_path):
     words = f"checkpoint={random}", f"output={tmp_path / 'w.safetensors'}"
     done = subprocess.run([sys.executable, "src/export.py", *words], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "weights in float32" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "weights in float32" in done.stdout

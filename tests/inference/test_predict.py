@@ -65,7 +65,8 @@ def test_folder_gives_json_table_and_pictures(file, picture, tmp_path):
         np.testing.assert_allclose(face["confidence"], expected.confidence[0], atol=0.00051)
         overlay = read_image(out / "overlays" / entry["image"])
         changed = (overlay != picture).any(2)
-        assert overlay.shape == picture.shape and 100 < changed.sum() < changed.size / 4
+        assert overlay.shape == picture.shape
+        assert 100 < changed.sum() < changed.size / 4
         x, y = np.array(face["points"][30]).round().astype(int)  # the nose's tip, inside the picture
         assert overlay[y, x].tolist() == [70, 255, 90]
         points = read_pts(out / "pts" / f"{entry['image']}_0.pts", 68)
@@ -112,10 +113,12 @@ def test_unreadable_files_are_named_and_others_go_on(file, picture, tmp_path, ca
     save(tmp_path / "in" / "f.png", np.zeros((40, 40, 3), np.uint8))  # the box lies outside
     found = {entry["image"]: entry for entry in run(file, tmp_path / "in", tmp_path / "out", errors=4)}
     said = capsys.readouterr().err.splitlines()
-    assert len(found["b.jpg"]["faces"]) == 1 and "error" not in found["b.jpg"]
+    assert len(found["b.jpg"]["faces"]) == 1
+    assert "error" not in found["b.jpg"]
     words = {"a.jpg": "truncated", "c.png": "decoded", "e.mp4": "could be read", "f.png": "outside"}
     for name, word in words.items():
-        assert found[name]["faces"] == [] and word in found[name]["error"], found[name]
+        assert found[name]["faces"] == []
+        assert word in found[name]["error"]
         assert any(line.startswith(name) and line.endswith(found[name]["error"]) for line in said)
     assert [path.name for path in (tmp_path / "out" / "overlays").iterdir()] == ["b.jpg"]
 
@@ -138,7 +141,8 @@ def test_pattern_that_leads_up_stays_in_the_output(file, picture, tmp_path):
     mine = save(tmp_path / "in" / "a.png", picture)
     found = run(file, tmp_path / "in" / "*" / ".." / "*.png", tmp_path / "in" / "out")
     assert [entry["image"] for entry in found] == ["a.png"]
-    assert np.array_equal(read_image(mine), picture) and (tmp_path / "in" / "out" / "overlays" / "a.png").exists()
+    assert np.array_equal(read_image(mine), picture)
+    assert (tmp_path / "in" / "out" / "overlays" / "a.png").exists()
 
 
 def test_boxes_from_a_table(file, picture, tmp_path):
@@ -189,12 +193,14 @@ def test_video_gives_its_frames_and_an_overlay_video(file, picture, tmp_path, ca
     boxes.write_text(COLUMNS + "".join(rows))
     found = run(file, tmp_path / "clip.avi", tmp_path / "out", boxes=str(boxes), errors=1)
     assert f"{boxes}: there is no frame 7 of clip.avi" in capsys.readouterr().err
-    assert {entry["image"] for entry in found} == {"clip.avi"} and [entry["frame"] for entry in found] == [*range(5)]
+    assert {entry["image"] for entry in found} == {"clip.avi"}
+    assert [entry["frame"] for entry in found] == [*range(5)]
     assert [len(entry["faces"]) for entry in found] == [1, 1, 1, 0, 1]
     video = cv2.VideoCapture(str(tmp_path / "out" / "overlays" / "clip.avi.mp4"))
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (5, 12)
     frame = cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2RGB)
-    assert frame.shape == picture.shape and np.abs(frame.astype(int) - picture).mean() < 20
+    assert frame.shape == picture.shape
+    assert np.abs(frame.astype(int) - picture).mean() < 20
 
 
 @pytest.mark.slow
@@ -221,8 +227,10 @@ def test_predict_command_exits_with_a_sentence(file, picture, tmp_path, monkeypa
     (tmp_path / "in" / "b.png").write_bytes(b"")
     words = f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}", f"checkpoint={file}", f"boxes={BOX}"
     done = subprocess.run([sys.executable, "src/predict.py", *words], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "b.png" in done.stderr and "2 images, 1 faces, 1 errors" in done.stdout
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "b.png" in done.stderr
+    assert "2 images, 1 faces, 1 errors" in done.stdout
     monkeypatch.setattr(sys, "argv", ["awing-predict", *words])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit, match=r"^error: .*overwrite=true$"):

@@ -16,7 +16,8 @@ def test_the_fit_is_where_the_likelihood_is_flat():
     right = rng.uniform(size=5000) < peaks**2
     found = calibration.fit(peaks, np.where(right, 0.01, 0.1), 0.05, "box")
     residual = 1 / (1 + np.exp(-(found["offset"] + found["slope"] * peaks))) - right
-    assert abs(residual.mean()) < 1e-4 and abs((residual * peaks).mean()) < 1e-4
+    assert abs(residual.mean()) < 1e-4
+    assert abs((residual * peaks).mean()) < 1e-4
     assert found["slope"] > 0
 
 
@@ -61,7 +62,9 @@ def test_an_evaluation_fits_and_writes_a_confidence(config, rendered, tmp_path):
     engine.evaluate(config("evaluate", *given, "dataset.split=val"), tmp_path / "val")
     found = json.loads((tmp_path / "val" / "confidence.json").read_text())
     faces = json.loads((tmp_path / "val" / "metrics.json").read_text())["subsets"]["full"]["count"]
-    assert found["points"] == 68 * faces and found["radius"] == 1 and found["normaliser"] == "inter_ocular"
+    assert found["points"] == 68 * faces
+    assert found["radius"] == 1
+    assert found["normaliser"] == "inter_ocular"
     assert (tmp_path / "val" / "reliability.png").stat().st_size > 0
     with pytest.raises(ConfigError, match=r"dataset\.split=val"):
         engine.evaluate(config("evaluate", *given), tmp_path / "test")
@@ -76,4 +79,5 @@ def test_a_test_by_another_normaliser_judges_no_confidence(config, rendered, tmp
     engine.evaluate(config("evaluate", *given), tmp_path / "same")
     assert json.loads((tmp_path / "same" / "confidence.json").read_text())["radius"] == 0.05
     engine.evaluate(config("evaluate", *given, "dataset.normalisers=[inter_pupil]"), tmp_path / "other")
-    assert (tmp_path / "other" / "metrics.json").exists() and not (tmp_path / "other" / "confidence.json").exists()
+    assert (tmp_path / "other" / "metrics.json").exists()
+    assert not (tmp_path / "other" / "confidence.json").exists()

@@ -92,7 +92,9 @@ def run_jittered(
 
     Args:
         amounts: Of "shift" and "scale"; see :class:`awing.data.crops.BoxJitter`.
-        regressor, trainer, datamodule: As they were tested.
+        regressor: As it was tested.
+        trainer: As it tested.
+        datamodule: As it was tested.
         output: The folder.
     """
     rows = []

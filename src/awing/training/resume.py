@@ -64,7 +64,8 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     """Refuse to go on with a run under another configuration.
 
     Args:
-        before, now: The run's configuration, and the one that is asked for.
+        before: The run's configuration.
+        now: The configuration that is asked for.
         where: The run, for the message.
         finished: Its length is then settled, too; as from the start under a schedule that is laid over the length.
 

@@ -50,7 +50,8 @@ def overlay(
 
     Args:
         crop: A square RGB picture.
-        predicted, annotated: (K, 2) points in crop px; points that are not finite are left out, and their lines.
+        predicted: (K, 2) points in crop px; points that are not finite are left out, and their lines.
+        annotated: (K, 2) points in crop px.
         lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
         side: Side of the result, px.
         caption: Text at the top.
