@@ -183,8 +183,10 @@ def test_experiments_say_command_cost_and_results():
 def test_environment_yml_installs_what_make_does():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["--constraint constraints.txt", "--editable .[train,detect,export,dev]"]
-    assert "--constraint constraints.txt --editable '.[train,detect,export,dev]'" in (ROOT / "Makefile").read_text()
+    assert pip == ["--constraint constraints.txt", "--editable .[train,detect,export,dev,docs]"]
+    assert (
+        "--constraint constraints.txt --editable '.[train,detect,export,dev,docs]'" in (ROOT / "Makefile").read_text()
+    )
     python = [entry for entry in environment["dependencies"] if isinstance(entry, str) and entry.startswith("python")]
     assert python == ["python>=3.10,<3.14"]
     assert 'requires-python = ">=3.10,<3.14"' in (ROOT / "pyproject.toml").read_text()

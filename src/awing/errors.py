@@ -23,10 +23,6 @@ class CheckpointError(AwingError):
     """A checkpoint that cannot be read, or does not fit what it is used for."""
 
 
-class DamagedCheckpoint(CheckpointError):
-    """A checkpoint's file is not what was written: cut short, or changed."""
-
-
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Print an :class:`AwingError` as one sentence and exit with 1; ``HYDRA_FULL_ERROR=1`` shows its traceback."""
@@ -54,8 +50,3 @@ def check_choice(what: str, found: str, known: Iterable[str]) -> None:
         near = get_close_matches(str(found).lower(), by_lower_case, n=1)
         hint = f" Did you mean {by_lower_case[near[0]]!r}?" if near else ""
         raise ConfigError(f"{what} is one of {', '.join(by_lower_case.values())}; found {found!r}.{hint}")
-
-
-def short(value: object) -> str:
-    """A value in a message, cut to 80 characters."""
-    return f"{value!r:.80}"

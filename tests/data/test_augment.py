@@ -45,7 +45,8 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 )
 def test_draw_fills_the_papers_ranges_evenly(drawn, column, low, high):
     values = drawn[0][:, column]
-    assert values.min() >= low and values.max() <= high
+    assert values.min() >= low
+    assert values.max() <= high
     assert kstest(values, "uniform", args=(low, high - low)).pvalue > 0.01
 
 
@@ -161,7 +162,8 @@ def test_configured_transforms_leave_their_share_alone(config, name, untouched):
     same = 0
     for i in range(total):
         painted = augmentation.apply_photometric(CROP, rng(i))
-        assert painted.shape == CROP.shape and painted.dtype == np.uint8
+        assert painted.shape == CROP.shape
+        assert painted.dtype == np.uint8
         same += np.array_equal(painted, CROP)
     assert binom.ppf(0.001, total, untouched) <= same <= binom.ppf(0.999, total, untouched)
 

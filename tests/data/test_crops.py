@@ -106,7 +106,8 @@ def test_official_crop_without_ground_truth_is_the_centre():
 @given(points=FACES, corner=arrays(np.float64, 2, elements=COORDINATES), side=st.floats(1, 3000))
 def test_official_crop_holds_every_point(points, corner, side):
     inside = apply(record_matrix(record(points, [*corner, *(corner + side)]), "official", 1.0, 256), points)
-    assert inside.min() >= 5 and inside.max() <= 250
+    assert inside.min() >= 5
+    assert inside.max() <= 250
 
 
 @settings(max_examples=25, deadline=None)

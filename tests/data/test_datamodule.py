@@ -105,7 +105,8 @@ def test_divide_cuts_the_sizes_that_were_asked_for():
 
     data = module(Path("/faces"), reader=reader, val_fraction=0.1, test_fraction=0.2, allow_partial=True)
     found = {split: count for split, (count, _) in numbers(data).items()}
-    assert found["val"] == pytest.approx(400, abs=4 * 20) and found["test"] == pytest.approx(800, abs=4 * 26)
+    assert found["val"] == pytest.approx(400, abs=4 * 20)
+    assert found["test"] == pytest.approx(800, abs=4 * 26)
 
 
 def test_divide_depends_on_names_and_split_seed_alone(root, tmp_path):
@@ -113,7 +114,8 @@ def test_divide_depends_on_names_and_split_seed_alone(root, tmp_path):
     usual = parts(module(root, **fractions))
     assert parts(module(root, **fractions, seed=9)) == usual
     others = [parts(module(root, **fractions, split_seed=seed))["val"] for seed in range(6)]
-    assert others[0] == usual["val"] and len({frozenset(names) for names in others}) > 3
+    assert others[0] == usual["val"]
+    assert len({frozenset(names) for names in others}) > 3
 
     def backwards(*args: object) -> Annotations:
         annotations = read_wflw(*args, expected=COUNTS)
@@ -154,7 +156,8 @@ def test_divide_keeps_validation_faces_whatever_test_faces_are_there(root, witho
 def test_divide_never_cuts_official_test_faces(root, caplog):
     data = module(root, val_fraction=0.25, test_fraction=0.25)
     images = parts(data)
-    assert len(images["train"]) + len(images["val"]) == 16 and images["val"]
+    assert len(images["train"]) + len(images["val"]) == 16
+    assert images["val"]
     assert images["test"] == {f"WFLW_images/{i}--Event {i}/test_{i}.jpg" for i in range(3)}
     assert not caplog.records
 
@@ -163,7 +166,8 @@ def test_divide_cuts_test_faces_where_no_official_one_is(without_test, caplog):
     with caplog.at_level(logging.INFO, "awing"):
         data = module(without_test, test_fraction=0.25, allow_partial=True)
         images = parts(data)
-    assert images["test"] and all("train_" in name for name in images["test"])
+    assert images["test"]
+    assert all("train_" in name for name in images["test"])
     found = numbers(data)
     assert f"no official test face on disk; {found['test'][0]} training faces are held out" in caplog.text
     assert f"{found['test'][0]} of {found['test'][1]} test" in caplog.text
@@ -186,7 +190,9 @@ def test_divide_of_the_real_sets(real_data, config):
 
     found = real("wflw")  # val_fraction 0.05; 61 faces
     assert {split: expected for split, (_, expected) in found.items()} == {"train": 7125, "val": 375, "test": 2500}
-    assert found["train"][0] + found["val"][0] == 61 and found["test"][0] == 45 and found["val"][0] > 0
+    assert found["train"][0] + found["val"][0] == 61
+    assert found["test"][0] == 45
+    assert found["val"][0] > 0
     counts = real("300w")  # 5 % and 10 % of 3,148 faces; 2,012 images are there
     assert {split: expected for split, (_, expected) in counts.items()} == {"train": 2676, "val": 157, "test": 315}
     assert sum(count for count, _ in counts.values()) == 2012
@@ -214,7 +220,8 @@ def test_test_dataloader_reads_the_split_unaugmented(root, split):
     batches = list(data.test_dataloader())
     assert torch.cat([b["index"] for b in batches]).tolist() == list(range(len(data.annotations[split].records)))
     matrices = torch.cat([b["matrix"] for b in batches])
-    assert (matrices[:, 0, 1] == 0).all() and (matrices[:, 0, 0] > 0).all()  # upright: not augmented
+    assert (matrices[:, 0, 1] == 0).all()
+    assert (matrices[:, 0, 0] > 0).all()
 
 
 # Mistakes
@@ -302,7 +309,8 @@ def test_batch_has_the_fields_of_arrays_batch(root):
             "normalisers": (4, 2), "subsets": (4, 2), "index": (4,),
         }  # fmt: skip
         assert batch["image"].dtype == torch.uint8  # a quarter of the float's size
-        assert batch["points"].dtype == torch.float32 and batch["matrix"].dtype == torch.float64
+        assert batch["points"].dtype == torch.float32
+        assert batch["matrix"].dtype == torch.float64
 
 
 def test_batch_holds_its_records(root):
@@ -355,7 +363,8 @@ def test_workers_give_the_batches_of_no_worker(training, two_epochs):
     loader = training(num_workers=2).train_dataloader()
     assert loader.persistent_workers
     first, second = epochs(loader, 0, 1)
-    assert equal(first, two_epochs[0]) and equal(second, two_epochs[1])
+    assert equal(first, two_epochs[0])
+    assert equal(second, two_epochs[1])
 
 
 def test_epochs_and_seeds_differ(training, two_epochs, root, config):

@@ -170,7 +170,8 @@ def test_normaliser_by_hand():
 def test_normaliser_needs_its_landmarks_labelled():
     record = face(Path("a.jpg"))
     record.labelled[8] = False
-    assert np.isnan(normaliser(record, COFW, "inter_ocular")) and normaliser(record, COFW, "inter_pupil") > 0
+    assert np.isnan(normaliser(record, COFW, "inter_ocular"))
+    assert normaliser(record, COFW, "inter_pupil") > 0
 
 
 @pytest.mark.parametrize("name", ["inter_ocular", "inter_pupil", "box"])

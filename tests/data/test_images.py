@@ -54,7 +54,8 @@ def test_read_image_makes_grey_three_equal_channels(tmp_path, extension):
     grey = texture(40, 50)[..., 0]
     save_image(tmp_path / f"a.{extension}", grey)
     image = read_image(tmp_path / f"a.{extension}")
-    assert (image == image[..., :1]).all() and np.abs(image[..., 0].astype(int) - grey).mean() < 2
+    assert (image == image[..., :1]).all()
+    assert np.abs(image[..., 0].astype(int) - grey).mean() < 2
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,9 @@ def test_read_crop_is_black_beyond_the_border(tmp_path):
     matrix = crop_matrix(np.array([-20.0, -10.0, 20.0, 30.0]), 80)  # 2 px of the crop per px
     crop = read_crop(face(tmp_path / "a.png"), matrix, 80)
     np.testing.assert_allclose(apply(matrix, np.zeros((1, 2))), [[39.5, 19.5]])  # the first pixel of the image
-    assert (crop[:, :37] == 0).all() and (crop[:17] == 0).all() and (crop[20:, 40:] > 250).all()
+    assert (crop[:, :37] == 0).all()
+    assert (crop[:17] == 0).all()
+    assert (crop[20:, 40:] > 250).all()
 
 
 @pytest.mark.parametrize(("side", "margin"), [(10, 1), (400, 10)])  # the larger one is decoded at an eighth

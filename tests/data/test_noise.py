@@ -36,7 +36,8 @@ def test_noise_depends_on_the_seed_and_the_face_alone():
     noise, reseeded = LabelNoise(0.5, 0.1), LabelNoise(0.5, 0.1, seed=1)
     np.testing.assert_array_equal(noise(one, WFLW), LabelNoise(0.5, 0.1)(one, WFLW))
     chosen = [(n(r, WFLW) != r.points).any(1) for n, r in ((noise, one), (noise, other), (reseeded, one))]
-    assert (chosen[0] != chosen[1]).any() and (chosen[0] != chosen[2]).any()
+    assert (chosen[0] != chosen[1]).any()
+    assert (chosen[0] != chosen[2]).any()
 
 
 @pytest.mark.parametrize("values", [(1.1, 0.1), (-0.1, 0.1), (0.1, -1.0), (0.1, float("nan"))])
@@ -50,7 +51,8 @@ def test_noise_moves_labelled_points_and_needs_the_normaliser():
     labelled = np.isin(np.arange(98), (3, 5, 60, 72))
     half = LabelNoise(0.5, 0.1)
     moved = (half(Record(Path("a.jpg"), points, labelled), WFLW) != points).any(1)
-    assert moved.sum() == 2 and not moved[~labelled].any()
+    assert moved.sum() == 2
+    assert not moved[~labelled].any()
     with pytest.raises(DataError, match=r"a\.jpg: label noise needs the landmarks of inter_ocular labelled"):
         half(Record(Path("a.jpg"), points, np.arange(98) != 60), WFLW)
 

@@ -52,15 +52,20 @@ def test_frontal_points_are_in_wflw_order(frontal: RenderedFace) -> None:
     x, y = frontal.points.T
     for left, right in ((33, 46), (37, 42), (60, 72), (64, 68), (96, 97), (55, 59), (76, 82), (88, 92)):
         assert x[left] < x[right] - 3
-    assert (np.diff(x[:33]) > 0).all() and y[16] == y.max()
-    assert (np.diff(x[[33, 34, 35, 36, 37]]) > 0).all() and (np.diff(x[[42, 43, 44, 45, 46]]) > 0).all()
+    assert (np.diff(x[:33]) > 0).all()
+    assert y[16] == y.max()
+    assert (np.diff(x[[33, 34, 35, 36, 37]]) > 0).all()
+    assert (np.diff(x[[42, 43, 44, 45, 46]]) > 0).all()
     for upper, lower in (((34, 35, 36, 37), (41, 40, 39, 38)), ((42, 43, 44, 45), (50, 49, 48, 47))):
         assert (y[list(upper)] < y[list(lower)] - 1).all()  # rows of the brows
     lids = ((61, 62, 63), (67, 66, 65)), ((69, 70, 71), (75, 74, 73))
     for upper, lower in (*lids, (range(77, 82), range(87, 82, -1))):
         assert (y[list(upper)] < y[list(lower)] - 2).all()  # lids and lips
-    assert (np.diff(y[51:55]) > 0).all() and y[54] < y[57] < y[79] < y[90]
-    assert (np.diff(x[55:60]) > 0).all() and (np.diff(x[76:83]) > 0).all() and (np.diff(x[82:88]) < 0).all()
+    assert (np.diff(y[51:55]) > 0).all()
+    assert y[54] < y[57] < y[79] < y[90]
+    assert (np.diff(x[55:60]) > 0).all()
+    assert (np.diff(x[76:83]) > 0).all()
+    assert (np.diff(x[82:88]) < 0).all()
 
 
 def test_a_symmetric_face_has_symmetric_points(frontal: RenderedFace) -> None:
@@ -105,7 +110,8 @@ def test_lips_are_redder_than_what_surrounds_them(parameters: dict[str, Any]) ->
 def test_an_open_mouth_is_dark_inside_and_a_shut_one_has_no_inside() -> None:
     shut, wide = render(FRONTAL), render(replace(FRONTAL, mouth_open=0.9))
     height = [face.points[94, 1] - face.points[90, 1] for face in (shut, wide)]
-    assert height[0] < 1 and height[1] > 15
+    assert height[0] < 1
+    assert height[1] > 15
     x, y = wide.points[90] + (wide.points[94] - wide.points[90]) * 0.6
     nose = np.round(wide.points[54]).astype(int)
     assert wide.image[round(y), round(x)].mean() < 0.5 * wide.image[nose[1], nose[0]].mean()
@@ -131,7 +137,8 @@ def test_the_far_contour_keeps_to_the_silhouette_and_the_nose_is_before_it(yaw: 
         spread = np.ptp([picture.image[round(y)].astype(int) for picture in pictures], 0).max(1)
         outwards = spread[round(x) - 20 * side :: side]
         assert abs(round(x) - 20 * side + side * np.argmax(outwards > 45) - x) < 3
-    assert side * (points[54, 0] - points[57, 0]) > 1 and abs(points[54, 0] - points[16 + 14 * side, 0]) < 30
+    assert side * (points[54, 0] - points[57, 0]) > 1
+    assert abs(points[54, 0] - points[16 + 14 * side, 0]) < 30
 
 
 def test_a_detectors_box_is_imprecise_but_its_crop_holds_the_points(population: list[RenderedFace]) -> None:
@@ -185,7 +192,8 @@ def test_an_occluder_hides_points_and_leaves_them_where_they_are(occluder: str, 
     np.testing.assert_array_equal(face.points, covered.points)
     x, y = np.round(face.points).astype(int).T
     assert (np.abs(face.image[y, x].astype(int) - covered.image[y, x]).max(1) > 12).sum() > most
-    assert face.flags[4] == 0 and covered.flags[4] == 1
+    assert face.flags[4] == 0
+    assert covered.flags[4] == 1
 
 
 def test_blur_removes_detail_and_dim_light_light() -> None:
@@ -268,7 +276,8 @@ def test_an_interrupted_writing_is_done_again(written: Path, tmp_path: Path, mon
     monkeypatch.setattr(cv2, "imencode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_dataset(root, train=4, test=6, seed=3, workers=1)
-    assert not (root / "settings.json").exists() and not (root / ATTRIBUTES / "list_98pt_rect_attr_test.txt").exists()
+    assert not (root / "settings.json").exists()
+    assert not (root / ATTRIBUTES / "list_98pt_rect_attr_test.txt").exists()
     monkeypatch.undo()
     write_dataset(root, train=4, test=6, seed=3, workers=1)
     assert files(root) == files(written)

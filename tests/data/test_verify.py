@@ -83,10 +83,12 @@ def test_verify_names_every_kind_of_problem(config, faces):
         "unreadable images": 1, "boxes beside their face": 2, "implausible points": 2, "in two splits": 1,
     }  # fmt: skip
     assert broken in found["unreadable images"][0]
-    assert beside in " ".join(found["boxes beside their face"]) and large in " ".join(found["boxes beside their face"])
+    assert beside in " ".join(found["boxes beside their face"])
+    assert large in " ".join(found["boxes beside their face"])
     assert away in (text := " ".join(found["implausible points"]))
     assert f"{collapsed}: all of its 98 points lie in one place" in text
-    assert twin in found["in two splits"][0] and original in found["in two splits"][0]
+    assert twin in found["in two splits"][0]
+    assert original in found["in two splits"][0]
 
 
 def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces):
@@ -94,11 +96,13 @@ def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces)
         content = lines(faces, split)
         (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
     found = problems(config, faces)["annotations"]
-    assert "expected 24 faces, found 22" in found[0] and "expected 8 faces, found 6" in found[1]
+    assert "expected 24 faces, found 22" in found[0]
+    assert "expected 8 faces, found 6" in found[1]
     sound, output = prepare(config, faces, "verify", "dataset.allow_partial=true")
     assert sound
     counts = json.loads((output / "verify.json").read_text())["splits"]
-    assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
+    assert sum(split["found"] for split in counts.values()) == 28
+    assert sum(s["expected"] for s in counts.values()) == 32
 
 
 def test_verify_lists_every_missing_picture(config, faces):
@@ -118,7 +122,8 @@ def test_verify_expects_the_official_faces_of_an_absent_set(config, tmp_path):
     report = json.loads((tmp_path / "report" / "verify.json").read_text())
     counts = {split: (c["expected"], c["found"]) for split, c in report["splits"].items()}
     assert counts == {"train": (7125, 0), "val": (375, 0), "test": (2500, 0)}  # 5 % of 7,500 are held out
-    assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
+    assert report["splits"]["test"]["faces"] == "official test faces"
+    assert not report["notes"]
 
 
 def test_verify_names_faces_that_cannot_be_scored(config, faces):
@@ -126,7 +131,8 @@ def test_verify_names_faces_that_cannot_be_scored(config, faces):
     points[72] = points[60]
     name = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
     (text,) = problems(config, faces)["cannot be scored"]
-    assert name in text and "a normaliser must be positive" in text
+    assert name in text
+    assert "a normaliser must be positive" in text
 
 
 def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces):
@@ -159,7 +165,8 @@ def test_cache_is_written_where_training_looks(config, faces, capsys):
     files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
     data = engine.build(config("train", "dataset=synthetic", *COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
     used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
-    assert files and set(files) <= set(used)
+    assert files
+    assert set(files) <= set(used)
     (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
     assert line == (str(sum(path in files for path in used)), str(len(used)))
 
@@ -170,7 +177,8 @@ def test_show_draws_every_split_and_subset(config, faces):
     names = {file.stem for file in output.glob("*.png")}
     assert {"train_full", "val_full", "test_full", "train_pose"} <= names
     sheet = read_image(output / "train_full.png")
-    assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
+    assert sheet.shape == (6 * 224, 7 * 224, 3)
+    assert sheet.std() > 20
 
 
 def test_unlabelled_points_are_verified_and_shown(config, tmp_path):

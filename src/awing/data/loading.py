@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ class EpochSampler(Sampler[Key]):
         return self.length // world if self.shuffle else -(-self.length // world)
 
 
-class EpochLoader(DataLoader):
+class EpochLoader(DataLoader[Any]):
     """Start the workers with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # a generator, so that it waits

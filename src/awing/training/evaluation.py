@@ -45,7 +45,8 @@ def run_test(
     """Test on the split that the data module names; write and print the results.
 
     Args:
-        trainer, datamodule: How, and on which faces.
+        trainer: Runs the test.
+        datamodule: The faces.
         checkpoint: The network and its codec.
         output: Where :func:`write_results` writes.
         decoder: Another than the checkpoint's.
@@ -93,7 +94,7 @@ def run_jittered(
     Args:
         amounts: Of "shift" and "scale"; see :class:`awing.data.crops.BoxJitter`.
         regressor: As it was tested.
-        trainer: As it tested.
+        trainer: Runs the test.
         datamodule: As it was tested.
         output: The folder.
     """

@@ -107,8 +107,10 @@ def test_aflw_config_gives_batches(root, config):
         "dataset.val_fraction=0", "data.batch_size=4", "data.num_workers=0", "codec.input_size=64",
     )  # fmt: skip
     plain = next(iter(instantiate(config("train", *words).dataset).train_dataloader()))
-    assert plain["labelled"].all() and plain["normalisers"].shape == (4, 2)
+    assert plain["labelled"].all()
+    assert plain["normalisers"].shape == (4, 2)
     data = instantiate(config("train", *words, "dataset.reader.visible_only=true").dataset)
-    assert data.visible_only and not next(iter(data.train_dataloader()))["labelled"].all()
+    assert data.visible_only
+    assert not next(iter(data.train_dataloader()))["labelled"].all()
     with pytest.raises(ConfigError, match="box_diagonal"):
         engine.build(config("train", *words, "dataset.normalisers=[box_diagona]").dataset)

@@ -111,8 +111,10 @@ def test_cofw_config_gives_the_same_batches_to_workers(root, config):
         data = instantiate(config("train", *words).dataset)
         loader = data.train_dataloader()
         found.append([batch for _ in range(2) for batch in loader])
-    assert len(found[0]) == len(found[1]) == 6 and len(data.test_dataloader().dataset) == 2
-    assert found[0][0]["image"].shape == (1, 3, 64, 64) and found[0][0]["normalisers"].shape == (1, 2)
+    assert len(found[0]) == len(found[1]) == 6
+    assert len(data.test_dataloader().dataset) == 2
+    assert found[0][0]["image"].shape == (1, 3, 64, 64)
+    assert found[0][0]["normalisers"].shape == (1, 2)
     for one, other in zip(*found, strict=True):
         for key, value in one.items():
             np.testing.assert_array_equal(other[key], value)

@@ -121,7 +121,8 @@ def test_coco_hidden_is_labelled_and_crowds_are_no_faces(root, caplog):
     (root / "train.json").write_text(json.dumps(content))
     with caplog.at_level("INFO"):
         (record,) = read(root, "train.json").records
-    assert record.labelled.all() and record.occluded.tolist() == [True, False, False, False]
+    assert record.labelled.all()
+    assert record.occluded.tolist() == [True, False, False, False]
     assert "2 crowds and annotations without a labelled keypoint are no faces" in caplog.text
 
 
@@ -137,7 +138,8 @@ def test_coco_real_files_read(real_data, name, scheme):
         assert record.path == folder / faces[annotation["image_id"]]
         assert record.points.ravel().tolist() == [v for i, v in enumerate(annotation["keypoints"]) if i % 3 < 2]
         x, y, width, height = annotation["bbox"]
-        assert record.box.tolist() == [x, y, x + width, y + height] and record.labelled.all()
+        assert record.box.tolist() == [x, y, x + width, y + height]
+        assert record.labelled.all()
 
 
 def test_custom_test_faces_have_their_own_file_or_none(root):
@@ -258,7 +260,8 @@ def check_damaged(root: Path, file: str) -> None:
         records, message = [], str(error)
     assert not message or str(root / file) in message
     for record in records:
-        assert record.path.is_relative_to(root) and np.isfinite(record.points[record.labelled]).all()
+        assert record.path.is_relative_to(root)
+        assert np.isfinite(record.points[record.labelled]).all()
         assert record.box is None or (record.box[2:] > record.box[:2]).all()
 
 
@@ -281,7 +284,8 @@ def test_custom_run_keeps_its_scheme_when_the_file_is_gone(config, tmp_path):
     cfg = config("evaluate", *words, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
     evaluated = engine.evaluate(cfg, tmp_path / "evaluation")
     assert trained["subsets"]["full"]["count"] == trained["found"] > 0
-    assert evaluated["subsets"] == trained["subsets"] and "inter_ocular" in evaluated["subsets"]["full"]["nme"]
+    assert evaluated["subsets"] == trained["subsets"]
+    assert "inter_ocular" in evaluated["subsets"]["full"]["nme"]
 
 
 def test_custom_scheme_is_asked_for(config):

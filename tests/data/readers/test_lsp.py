@@ -73,7 +73,8 @@ def test_lsp_real_joints_are_all_labelled_and_some_occluded(real_data, tmp_path)
     for i, record in enumerate(records, 1000):
         np.testing.assert_array_equal(record.points, joints[:2, :, i].T)
         np.testing.assert_array_equal(record.occluded, joints[2, :, i] == 1)
-    assert len(records) == 1000 and all(record.labelled.all() for record in records)
+    assert len(records) == 1000
+    assert all(record.labelled.all() for record in records)
     assert 0.05 < np.mean([record.occluded for record in records]) < 0.1  # 7 %
 
 
@@ -90,10 +91,14 @@ def test_lsp_numbers_become_fields(tmp_path):
     one, two = read(tmp_path, allow_partial=True).records
     assert one.path == tmp_path / "lsp_dataset/images/im0002.jpg"
     assert two.path == tmp_path / "lspet_dataset/images/im00005.jpg"
-    assert one.points[13].tolist() == [3.5, 7.25] and one.points[:13].sum() == 0
-    assert two.points[0].tolist() == [11.5, 2.0] and two.points[1:].sum() == 0
-    assert one.labelled.all() and one.occluded.tolist() == [False] * 13 + [True]
-    assert two.labelled.tolist() == [True] + [False] * 13 and two.occluded is None
+    assert one.points[13].tolist() == [3.5, 7.25]
+    assert one.points[:13].sum() == 0
+    assert two.points[0].tolist() == [11.5, 2.0]
+    assert two.points[1:].sum() == 0
+    assert one.labelled.all()
+    assert one.occluded.tolist() == [False] * 13 + [True]
+    assert two.labelled.tolist() == [True] + [False] * 13
+    assert two.occluded is None
     assert (one.box.tolist(), two.box.tolist()) == ([-0.5, -0.5, 49.5, 29.5], [-0.5, -0.5, 19.5, 39.5])
     assert (one.subsets, two.subsets) == ({"lsp"}, {"lspet"})
 

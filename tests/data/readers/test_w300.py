@@ -59,7 +59,8 @@ def test_300w_private_real_faces_read_as_numpy_reads_them(real_data):
     for record in annotations.records:
         one_based = np.loadtxt(record.path.with_suffix(".pts"), skiprows=3, comments="}")
         np.testing.assert_array_equal(record.points, one_based - 1)
-        assert record.box is None and record.subsets == {"indoor"}
+        assert record.box is None
+        assert record.subsets == {"indoor"}
 
 
 # Miniatures
@@ -136,7 +137,8 @@ def test_300w_private_holds_out_the_faces_that_300w_does(tmp_path, config, monke
         data.setup()
         held_out.append({record.path.name for record in data.annotations["val"].records})
         assert held_out[-1].isdisjoint(record.path.name for record in data.annotations["train"].records)
-    assert held_out[0] == held_out[1] and 5 < len(held_out[0]) < 40
+    assert held_out[0] == held_out[1]
+    assert 5 < len(held_out[0]) < 40
     assert [record.path.name for record in data.annotations["test"].records] == ["indoor_001.png"]
 
 
@@ -193,7 +195,8 @@ def test_300w_face_without_its_box_makes_the_set_incomplete(tmp_path):
     with pytest.raises(DataError, match=r"  afw/b: bounding_boxes_afw\.mat has no box of it\n"):
         read_300w(tmp_path, "train")
     a, b = partial(tmp_path)
-    assert a.box is not None and b.box is None
+    assert a.box is not None
+    assert b.box is None
     with pytest.raises(DataError, match=r"b\.jpg: .*\(bounding_boxes_afw\.mat has no box of it\)"):
         record_matrix(b, "provided", 1.0, 256)
 
@@ -254,4 +257,5 @@ def test_read_pts_of_a_damaged_file_reads_or_names_it(tmp_path, at, length, nois
     except DataError as error:
         points, message = np.zeros((68, 2)), str(error)
     assert not message or (message.startswith(f"{file}: ") and len(message) < 1000)
-    assert points.shape == (68, 2) and np.isfinite(points).all()
+    assert points.shape == (68, 2)
+    assert np.isfinite(points).all()

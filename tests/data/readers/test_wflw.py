@@ -80,7 +80,8 @@ def test_wflw_columns_become_fields(tmp_path):
         assert record.path == tmp_path / "WFLW_images" / NAME
         np.testing.assert_allclose(record.points, POINTS + i)
         np.testing.assert_array_equal(record.box, BOX)
-        assert record.labelled.shape == (98,) and record.labelled.all()
+        assert record.labelled.shape == (98,)
+        assert record.labelled.all()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,8 @@ def test_wflw_incomplete_set_says_what_to_do(tmp_path):
     missing = "  expected 4 faces, found 3\n  WFLW_images/b.jpg is missing\n"
     assert missing + "Get it from https://wywu.github.io/projects/LAB/WFLW.html" in str(caught.value)
     partial = read(tmp_path, 4, allow_partial=True)
-    assert [record.path.name for record in partial.records] == ["0_Parade_1.jpg"] * 2 and partial.expected == 4
+    assert [record.path.name for record in partial.records] == ["0_Parade_1.jpg"] * 2
+    assert partial.expected == 4
 
 
 # Broken lines
@@ -154,5 +156,7 @@ def test_wflw_damaged_line_gives_faces_or_names_itself(tmp_path, at, length, noi
         records, message = [], str(error)
     assert not message or str(tmp_path) in message
     for record in records:
-        assert np.isfinite(record.points).all() and (record.box[2:] > record.box[:2]).all()
-        assert record.path.resolve().is_relative_to(tmp_path.resolve() / "WFLW_images") and record.path.is_file()
+        assert np.isfinite(record.points).all()
+        assert (record.box[2:] > record.box[:2]).all()
+        assert record.path.resolve().is_relative_to(tmp_path.resolve() / "WFLW_images")
+        assert record.path.is_file()
