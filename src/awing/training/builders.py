@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from awing.codec import HeatmapCodec
-from awing.errors import AwingError, ConfigError, check_choice
+from awing.errors import AwingError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import AtomicCheckpointIO
 
@@ -36,11 +36,18 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
     """The LightningModule of a configuration.
 
     Raises:
-        ConfigError: its parts do not fit together.
+        ConfigError: codec and network do not fit together.
     """
     codec: HeatmapCodec = build(cfg.codec)
-    _check_fit(cfg, codec)
+    multiple = 4 * 2**cfg.model.depth
+    if codec.stride != 4 or codec.input_size % multiple:
+        raise ConfigError(
+            f"codec.input_size is a multiple of {multiple} for model.depth={cfg.model.depth}, and codec.heatmap_size a "
+            f"quarter of it; found {codec.input_size} and {codec.heatmap_size}"
+        )
     weights = cfg.training.stack_weights
+    if weights is not None and len(weights) != cfg.model.stacks:
+        raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
     return LandmarkRegressor(
         network=build(cfg.model, num_landmarks=codec.scheme.num_landmarks),
         codec=codec,
@@ -51,7 +58,7 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
         optimizer=build(cfg.optim.optimizer),
         scheduler=build(cfg.optim.scheduler),
         interval=cfg.optim.interval,
-        stack_weights=None if weights is None else list(weights),
+        stack_weights=weights,
         boundary_weight=cfg.training.boundary_weight,
     )
 
@@ -82,27 +89,3 @@ def slurm_plugins() -> list[SLURMEnvironment]:
     """Ranks from SLURM where it started us; requeueing is SLURM's or submitit's, since Lightning's saves mid-step."""
     ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job ranks its own way
     return [SLURMEnvironment(auto_requeue=False)] if ours else []
-
-
-def _check_fit(cfg: DictConfig, codec: HeatmapCodec) -> None:
-    """Refuse parts that do not fit together.
-
-    Raises:
-        ConfigError: which parts, and what would fit.
-    """
-    if codec.stride != 4:
-        raise ConfigError(
-            f"codec.heatmap_size {codec.heatmap_size} does not fit codec.input_size {codec.input_size}: the network's "
-            f"maps are a quarter of its input; set codec.heatmap_size={codec.input_size // 4}"
-        )
-    smallest = 4 * 2**cfg.model.depth
-    if codec.input_size % smallest:
-        raise ConfigError(
-            f"codec.input_size {codec.input_size} must be a multiple of {smallest} for model.depth={cfg.model.depth}"
-        )
-    if codec.boundary != cfg.model.boundary:
-        raise ConfigError("codec.boundary and model.boundary must be the same: set model.boundary alone")
-    weights = cfg.training.stack_weights
-    if weights is not None and len(weights) != cfg.model.stacks:
-        raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
-    check_choice("optim.interval", cfg.optim.interval, ("epoch", "step"))

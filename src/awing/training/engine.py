@@ -16,6 +16,7 @@ from awing.data import verify
 from awing.data.datamodule import LandmarkDataModule
 from awing.errors import CheckpointError, ConfigError, check_choice
 from awing.schemes import SCHEMES, get_scheme
+from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, slurm_plugins
 from awing.training.evaluation import regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_resume_checkpoint, truncate_metrics
@@ -76,7 +77,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
             return scores
         best = output / "checkpoints" / "best.ckpt"
         checkpoint = Checkpoint.read(best if best.is_file() else best.with_name("last.ckpt"))
-        return run_test(trainer, datamodule, checkpoint, output / "test", fps=cfg.fps, validation=scores)
+        tested = regressor_from_checkpoint(checkpoint, datamodule)
+        return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, scores)
     finally:
         if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
             sys.modules["wandb"].finish()
@@ -108,12 +110,13 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     datamodule: LandmarkDataModule = build(cfg.dataset)
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
-    how = {"decoder": cfg.decoder, "flip_test": cfg.flip_test}
-    results = run_test(trainer, datamodule, checkpoint, output, **how, fps=cfg.fps, calibrate=cfg.calibrate)
+    regressor = regressor_from_checkpoint(checkpoint, datamodule, cfg.decoder, cfg.flip_test)
+    results = run_test(trainer, datamodule, regressor, checkpoint, output, cfg.fps)
+    if trainer.world_size == 1:
+        title = f"{datamodule.name} {datamodule.split}"
+        calibration.judge(regressor.points, datamodule.normalisers[0], checkpoint, cfg.calibrate, output, title)
     if cfg.box_jitter:
-        run_jittered(
-            cfg.box_jitter, regressor_from_checkpoint(checkpoint, datamodule, **how), trainer, datamodule, output
-        )
+        run_jittered(cfg.box_jitter, trainer, datamodule, regressor, output)
     return results
 
 

@@ -25,7 +25,7 @@ from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
-from awing.training import calibration
+from awing.training.resume import write_rows
 from awing.visualization.overlays import grid, heatmaps, overlay
 from awing.visualization.plots import CED_LIMIT, save_box_jitter, save_ced
 
@@ -33,13 +33,10 @@ from awing.visualization.plots import CED_LIMIT, save_box_jitter, save_ced
 def run_test(
     trainer: pl.Trainer,
     datamodule: LandmarkDataModule,
+    regressor: LandmarkRegressor,
     checkpoint: Checkpoint,
     output: Path,
-    *,
-    decoder: str | None = None,
-    flip_test: bool = False,
     fps: bool = False,
-    calibrate: float | None = None,
     validation: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Test on the split that the data module names; write and print the results.
@@ -47,26 +44,23 @@ def run_test(
     Args:
         trainer: Runs the test.
         datamodule: The faces.
-        checkpoint: The network and its codec.
+        regressor: Of :func:`regressor_from_checkpoint`.
+        checkpoint: Where it is from.
         output: Where :func:`write_results` writes.
-        decoder: Another than the checkpoint's.
-        flip_test: Average the maps with those of the mirrored crop.
         fps: Measure frames a second.
-        calibrate: Radius of a confidence to fit to these faces; None judges the checkpoint's own.
         validation: Scores of the training that has just ended, for the results.
 
     Returns:
         What ``metrics.json`` holds.
     """
-    regressor = regressor_from_checkpoint(checkpoint, datamodule, decoder, flip_test)
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
-        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale,
-        "decoder": regressor.codec.decoder, "flip_test": flip_test, "precision": trainer.precision,
-        "checkpoint": str(checkpoint.path), "seed": checkpoint.config["seed"], **datamodule.held_out,
-        **(validation or {}), "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
+        "crop": datamodule.crop, "crop_scale": datamodule.crop_scale, "decoder": regressor.codec.decoder,
+        "flip_test": regressor.flip_test, "precision": trainer.precision, "checkpoint": str(checkpoint.path),
+        "seed": checkpoint.config["seed"], **datamodule.held_out, **(validation or {}),
+        "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
     if datamodule.visible_only is not None:
         about["visible_only"] = datamodule.visible_only
@@ -76,26 +70,23 @@ def run_test(
         write_results(output, regressor, datamodule.dataset(datamodule.split), about)
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
-    if trainer.world_size == 1:
-        title = f"{datamodule.name} {datamodule.split}"
-        calibration.judge(regressor.points, regressor.test_nme.normalisers[0], checkpoint, calibrate, output, title)
     return {**about, "subsets": regressor.results}
 
 
 def run_jittered(
     amounts: Mapping[str, Sequence[float]],
-    regressor: LandmarkRegressor,
     trainer: pl.Trainer,
     datamodule: LandmarkDataModule,
+    regressor: LandmarkRegressor,
     output: Path,
 ) -> None:
     """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``.
 
     Args:
         amounts: Of "shift" and "scale"; see :class:`awing.data.crops.BoxJitter`.
-        regressor: As it was tested.
-        trainer: Runs the test.
-        datamodule: As it was tested.
+        trainer: As of :func:`run_test`, and so the others.
+        datamodule: The faces.
+        regressor: The network.
         output: The folder.
     """
     rows = []
@@ -103,12 +94,8 @@ def run_jittered(
         datamodule.jitter = BoxJitter(**{kind: amount})
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
-    datamodule.jitter = None
     if trainer.is_global_zero:
-        with (output / "box_jitter.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(output / "box_jitter.csv", list(rows[0]), rows)
         title = f"{datamodule.name} {datamodule.split}, crop {datamodule.crop}"
         save_box_jitter(output / "box_jitter.png", rows, title)
         print(f"box jitter: {output / 'box_jitter.csv'}, {output / 'box_jitter.png'}")
