@@ -57,7 +57,7 @@ def judge(
 def fit(
     peaks: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n"], radius: float, normaliser: str
 ) -> dict[str, Any]:
-    """The logistic function of largest likelihood.
+    """Fit the logistic function of largest likelihood.
 
     Args:
         peaks: Heights of peaks.
@@ -80,10 +80,8 @@ def fit(
     """
     right = errors < radius
     if right.all() or not right.any():
-        raise DataError(
-            f"a confidence cannot be fitted at a radius of {radius}: expected points that are right and others, found "
-            f"{right.sum()} of {len(right)} right"
-        )
+        found = f"{right.sum()} of {len(right)} right"
+        raise DataError(f"a confidence needs points that are right and others at a radius of {radius}, found {found}")
 
     def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logit = parameters[0] * peaks + parameters[1]

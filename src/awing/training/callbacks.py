@@ -49,9 +49,7 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
         if not file.is_file():
             return  # in another folder nothing is the best so far
-        here: dict[str, Any] = {
-            key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")
-        }
+        here: dict[str, Any] = {k: str(file) * bool(state_dict[k]) for k in ("best_model_path", "kth_best_model_path")}
         best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
         here |= {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
         super().load_state_dict(state_dict | here)

@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -110,16 +110,11 @@ def lock_run_dir(output: Path) -> Iterator[None]:
     """
     from pytorch_lightning.utilities import rank_zero_only
 
-    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        yield
-        return
-    lock = FileLock(output / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with FileLock(output / ".lock", timeout=0) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
+            yield
     except Timeout:
         raise ConfigError(f"another process runs in {output}: wait for it, end it, or choose another output") from None
-    with lock:
-        yield
 
 
 def reserve_gpu(workers: int) -> None:

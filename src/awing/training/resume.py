@@ -123,12 +123,3 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return values
-
-
-# for awing.report.tables, until it has its own
-FIXED: tuple[str, ...] = (
-    "seed", "codec.", "model.", "loss.", "weight_map.", "optim.", "augment.", "training.stack", "training.boundary",
-    "data.batch_size", "dataset.name", "dataset.scheme", "dataset.crop", "dataset.label_noise",
-    "dataset.normalisers", "dataset.reader.expected", "dataset.reader.visible_only", "callbacks.average.",
-    "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val",
-)  # fmt: skip
