@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from omegaconf import DictConfig
 from awing.errors import ConfigError, DataError
 from awing.report.runs import Run, load_runs
 from awing.report.statistics import mean_and_spread, mean_interval
-from awing.report.tables import Table, read_tables
+from awing.report.tables import Cell, Table, read_tables
 from awing.visualization.plots import CED_LIMIT, save_bars, save_ced, save_curves
 
+KINDS = ("paper", "measured", "difference")
 USUAL_CURVES = ("train/loss", "val/nme", "train/mse_fg")  # columns of metrics.csv
 Problems = list[tuple[str, str]]  # where, why
 Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions in report.jinja
@@ -46,10 +48,8 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         )
     (output / "figures").mkdir(parents=True)
     tables = read_tables()
-    parts = [
-        _part(output / "figures" / name, table, [run for run in runs if table.has(name, run)], problems)
-        for name, table in tables.items()
-    ]
+    chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
+    parts = [_part(output / "figures" / name, tables[name], of, problems) for name, of in chosen.items() if of]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
     groups = [group for part in parts for group in part["groups"]]
@@ -59,12 +59,19 @@ def write_report(cfg: DictConfig, output: Path) -> None:
             writer = csv.DictWriter(stream, lines[0] if lines else ["table"])
             writer.writeheader()
             writer.writerows(lines)
-    content = {"runs": runs, "evaluations": evaluations, "parts": parts, "problems": problems}
+    statuses = Counter(run.status for run in runs)
+    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    content = {
+        "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
+        "parts": parts,
+        "others": [run for run in runs + evaluations if run.get("report.table") is None],
+        "empty": [tables[name].title for name, of in chosen.items() if not of],
+        "problems": problems,
+    }
+    templates = FileSystemLoader(Path(__file__).with_name("templates"))
     for file, blocks in (("report.md", "markdown.jinja"), ("report.html", "html.jinja")):
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).with_name("templates")), extensions=["jinja2.ext.do"],
-            trim_blocks=True, lstrip_blocks=True, autoescape=blocks == "html.jinja",
-        )  # fmt: skip
+        escape = blocks == "html.jinja"
+        environment = Environment(loader=templates, autoescape=escape, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {"plain": _plain, "base64": _base64}
         text = environment.get_template("report.jinja").render(content, blocks=blocks)
         (output / file).write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
@@ -78,7 +85,7 @@ def _part(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) -> 
     return {
         "name": stem.name,
         "table": table,
-        "runs": runs,
+        "runs": [run for run in runs if run.get("report.table") == stem.name],  # another table lists its own
         "labels": labels,
         "groups": [_group(Path(f"{stem}-{i}"), table, group, problems) for i, group in enumerate(groups, 1)],
         "curves": _draw_curves(stem, labels, table.curves or USUAL_CURVES),
@@ -97,12 +104,28 @@ def _group(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) ->
     return {
         "name": stem.name,
         "runs": runs,
+        "settings": dict.fromkeys(run.setting for run in runs),
+        "protocols": dict.fromkeys(run.protocol for run in runs),
         "deviations": sorted({deviation for cell, run in compared for deviation in cell.deviations(run)}),
-        "rows": rows,
+        "grid": _grid(rows),
         "cells": [line for row in rows for _, line in row if line["n"] or line["paper"] is not None],
         "intervals": _intervals(of_test, table.normaliser, problems),
         "figures": _draw_errors(stem, of_test, table.normaliser),
     }
+
+
+def _grid(rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list[str]]:
+    """Header and rows. One or two columns: paper, measured, difference side by side; more: one below the other."""
+    lines = [line for row in rows for _, line in row]
+    kinds = [kind for kind in KINDS if kind == "measured" or any(line[kind] is not None for line in lines)]
+    columns = [cell.column for cell, _ in rows[0]]
+    if len(columns) > 2:
+        below = [
+            [row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)] for row in rows for kind in kinds
+        ]
+        return [["", "", *columns], *below]
+    beside = [[row[0][0].row, *(cell.text(line, kind) for cell, line in row for kind in kinds)] for row in rows]
+    return [["", *(f"{column}, {kind}" for column in columns for kind in kinds)], *beside]
 
 
 def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems: Problems) -> list[dict[str, str]]:

@@ -29,18 +29,13 @@ from awing.training.builders import build
 from awing.training.engine import apply_checkpoint_defaults
 from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 
-IN_FIGURE_9 = ("aflw", "cofw", "300w")  # Figure 10 has the other data sets
-
 
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
     """Redraw the paper's figures: 1, 3 to 6 and 8, with a checkpoint 9 or 10, with two checkpoints 2.
 
     Args:
         cfg: Composed from ``conf/figures.yaml``.
-        output: Gets ``figure1.png`` and so on.
-
-    Returns:
-        The files.
+        output: Gets the files that are returned, ``figure1.png`` and so on.
 
     Raises:
         CheckpointError: a checkpoint cannot be read, or the two are of one loss or of two crops.
@@ -51,22 +46,22 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
         raise ConfigError(f"{output} holds figures already: choose another output")
     if cfg.checkpoint_mse and not cfg.checkpoint:
         raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
-    figures: dict[int, Figure] = {}
-    galleries: dict[int, Image] = {}
-    if cfg.checkpoint:
-        networks, faces = _load(cfg)
+    networks, faces = _load(cfg) if cfg.checkpoint else ({}, None)
+    plain = {1: pixel_types, 3: overview, 4: losses, 5: nonlinear_part, 6: weight_mask, 8: coordinates}
+    figures: dict[int, Figure | Image] = {number: draw() for number, draw in plain.items()}
+    if faces is not None:
         if len(networks) > 1:
             figures[2] = heatmap_quality(networks, faces)
-        drawn = draw_faces(next(iter(networks.values())), faces, range(min(16, len(faces))))
-        galleries[9 if cfg.dataset.name in IN_FIGURE_9 else 10] = drawn["overlay"]
-    plain = {1: pixel_types, 3: overview, 4: losses, 5: nonlinear_part, 6: weight_mask, 8: coordinates}
-    figures |= {number: draw() for number, draw in plain.items()}
+        gallery = draw_faces(next(iter(networks.values())), faces, range(min(16, len(faces))))["overlay"]
+        figures[9 if cfg.dataset.name in ("aflw", "cofw", "300w") else 10] = gallery
     output.mkdir(parents=True, exist_ok=True)
-    for number, figure in figures.items():
-        figure.savefig(output / f"figure{number}.png", dpi=150, bbox_inches="tight", facecolor="white")
-    for number, picture in galleries.items():
-        save_picture(output / f"figure{number}.png", picture)
-    return [output / f"figure{number}.png" for number in sorted(figures | galleries)]
+    files = {output / f"figure{number}.png": figure for number, figure in sorted(figures.items())}
+    for file, figure in files.items():
+        if isinstance(figure, Figure):
+            figure.savefig(file, dpi=150, bbox_inches="tight", facecolor="white")
+        else:
+            save_picture(file, figure)
+    return list(files)
 
 
 def rendered_face(index: int = 8, size: int = 256) -> tuple[Image, Float[Tensor, "1 98 2"]]:
@@ -166,8 +161,7 @@ def overview() -> Figure:
         if i + 1 < len(network.stacks):
             arrow((x + 2.84, 1.5), (x + 3.3, 3.25), color="red", connectionstyle="angle3,angleA=0,angleB=90")
             axes.text(x + 3.36, 2.3, "$B_x, B_y$", color="red", fontsize=10)
-    said = "To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn maps: targets."
-    axes.text(7.6, 0.15, said, ha="center", fontsize=9, color="grey")
+    axes.set_title("To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn: targets.", y=0.02)
     axes.set(xlim=(0, 15.2), ylim=(0, 4.8), aspect="equal")
     axes.axis("off")
     return figure

@@ -68,6 +68,17 @@ class Run:
         return f"{self.get('dataset.name')}, crop {self.get('dataset.crop')}, scale {self.get('report.scale')}"
 
     @property
+    def protocol(self) -> str:
+        """How it was tested, and of a training how that was made, in a sentence; "" of a run that was not tested."""
+        if not self.results:
+            return ""
+        faces = "{dataset} {split}: {found} of {expected} faces ({faces}), crop {crop} times {crop_scale}"
+        scale, size, epochs = map(self.get, ("report.scale", "codec.input_size", "trainer.max_epochs"))
+        trained = f", scale {scale}, {size} px, {epochs} epochs" if self.config else ""
+        mirrored = ", averaged with the mirrored crop" if self.results.get("flip_test") else ""
+        return f"{faces.format_map(self.results)}, decoder {self.results['decoder']}{trained}{mirrored}"
+
+    @property
     def epoch(self) -> int:
         """The last one in ``metrics.csv``, from 1; 0 where there is none."""
         return max((max(curve) for curve in self.curves.values() if curve), default=0)

@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import bootstrap
 
-RESAMPLES = 2000
-
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation, the latter None of a single value or where one is not finite.
@@ -41,7 +39,5 @@ def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float
     if len(errors) < 2 or not np.isfinite(errors).all():
         return None
     rng = np.random.default_rng(seed)
-    interval = bootstrap(
-        (errors,), np.mean, n_resamples=RESAMPLES, batch=100, method="percentile", random_state=rng
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    found = bootstrap((errors,), np.mean, n_resamples=2000, batch=100, method="percentile", random_state=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -80,6 +80,16 @@ class Cell:
             "runs": ";".join(run.folder for run in measured),
         }  # fmt: skip
 
+    def text(self, line: Mapping[str, Any], kind: str) -> str:
+        """Its paper, measured or difference as it is printed; "" where there is nothing."""
+        if line[kind] is None:
+            return ""
+        text = f"{line[kind]:{'+' if kind == 'difference' else ''}.{self.digits}f}"
+        if kind == "measured":
+            text += "" if line["spread"] is None else f" ± {line['spread']:.{self.digits}f}"
+            text += f" (n {line['n']})" if line["n"] > 1 else ""
+        return text
+
 
 @dataclass(frozen=True)
 class Table:
@@ -134,8 +144,7 @@ class Table:
         apart = [key for key in self.keys if run.get(key) != other.get(key)]
         loose = {name for key in apart for name in COMPARED["laid_out"].get(key, ())}
         prefixes = tuple(COMPARED["shared"] + ([] if apart else COMPARED["method"]))
-        keys = {key for key in run.values | other.values if key.startswith(prefixes)}
-        keys = keys - self.keys.keys() - set(COMPARED["follows"])
+        keys = {key for key in run.values | other.values if key.startswith(prefixes)} - self.keys.keys()
         keys |= {key for name, key in PROTOCOL.items() if name not in loose}
         return all(run.get(key) == other.get(key) for key in keys)
 
@@ -144,22 +153,19 @@ def read_tables() -> dict[str, Table]:
     """The paper's tables by name: "table1" and so on."""
     tables = {}
     for name, table in PAPER["tables"].items():
-        protocol = PAPER["protocol"] | table.get("protocol", {})
-        rows = [_cells(row, table["columns"], protocol) for row in table["rows"]]
+        protocol, columns = PAPER["protocol"] | table.get("protocol", {}), table["columns"]
+        rows = [
+            [_cell(*pair, row, protocol) for pair in zip(columns, row.get("paper", [None] * len(columns)), strict=True)]
+            for row in table["rows"]
+        ]
         tables[name] = Table(table["title"], table["normaliser"], rows, table.get("note", ""), table.get("also", ()))
     return tables
 
 
-def _cells(row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> list[Cell]:
-    cells = []
-    for column, paper in zip(columns, row.get("paper", [None] * len(columns)), strict=True):
-        both = {**column, **row}
-        where, own = (column.get(key, {}) | row.get(key, {}) for key in ("where", "protocol"))
-        both |= {"row": row["name"], "column": column["name"], "paper": paper, "where": where}
-        both["protocol"] = {key: value for key, value in (protocol | own).items() if key not in where}
-        del both["name"]
-        cells.append(Cell(**both))
-    return cells
+def _cell(column: dict[str, Any], paper: float | None, row: dict[str, Any], protocol: dict[str, Any]) -> Cell:
+    where, own = (column.get(key, {}) | row.get(key, {}) for key in ("where", "protocol"))
+    wanted = {key: value for key, value in (protocol | own).items() if key not in where}
+    return Cell(**column | row | {"paper": paper, "where": where, "protocol": wanted})
 
 
 def _named(key: str, value: Any) -> str:
