@@ -114,9 +114,9 @@ class Aligner:
 
     def crop(self, image: Image, box: Box) -> tuple[Image, Matrix]:
         """Crop a face: the network's input, and the matrix from image px to crop px."""
-        size, trained = self.codec.input_size, self.checkpoint.config["dataset"]
-        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
-        return crop(image, matrix, size), matrix
+        trained = self.checkpoint.config["dataset"]
+        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], self.codec.input_size)
+        return crop(image, matrix, self.codec.input_size), matrix
 
     @torch.no_grad()
     def maps(self, crops: Sequence[Image]) -> Float[Tensor, "b c h w"]:
@@ -131,7 +131,7 @@ class Aligner:
     @cached_property
     def detector(self) -> FaceDetector:
         """Detector of boxes as the checkpoint's crop means them; a ConfigError if it was not fitted to these."""
-        trained = self.checkpoint.config["dataset"]["crop"]
+        trained, _ = self.checkpoint.crop
         if trained != "landmarks" or self.scheme.name not in SCHEMES:
             raise ConfigError(
                 f"the detector's boxes lie around the landmarks of {' or '.join(SCHEMES)} (crop=landmarks); this "

@@ -87,7 +87,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(f"ONNX needs {error.name}: pip install 'awing[export]'") from None
-    graph, dataset = Graph(checkpoint, decode).eval(), checkpoint.config["dataset"]
+    graph, (crop, scale) = Graph(checkpoint, decode).eval(), checkpoint.crop
     side, names = graph.codec.input_size, ["points", "confidence"] if decode else ["heatmaps"]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, and needs it not
     with warnings.catch_warnings():
@@ -100,7 +100,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
     model = program.model_proto
     about = {
         "input": f"image: RGB in [0, 1], {side} px square, pixel centres on integers",
-        "crop": f"{dataset['crop_scale']} x the longer side of the box ({dataset['crop']})",
+        "crop": f"{scale} x the longer side of the box ({crop})",
         "landmarks": json.dumps(graph.codec.scheme.names),
     }
     onnx.helper.set_model_props(model, about)

@@ -62,7 +62,7 @@ def predict(
         if frame.error:
             print(f"{frame.label}: {frame.error}", file=sys.stderr)
         elif sys.stderr.isatty():
-            print(f"\r{images} images, {faces} faces ", end="", file=sys.stderr)
+            print(f"{images} images, {faces} faces", end="\r", file=sys.stderr)
     for name, number in table:
         print(f"{boxes}: there is no frame {number} of {name}", file=sys.stderr)
     print(f"{images} images, {faces} faces, {failed} errors: {folder / 'predictions.json'}, predictions.csv, overlays/")
