@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from awing.errors import check_choice
-from awing.schemes.builtin import AFLW19, COFW29, IBUG68, LSP14, WFLW98
 from awing.schemes.file import make_scheme, read_scheme
 from awing.schemes.scheme import Scheme
 
-SCHEMES = {scheme.name: scheme for scheme in (WFLW98, IBUG68, COFW29, AFLW19, LSP14)}
+SCHEMES = {file.stem: read_scheme(file) for file in sorted(Path(__file__).parent.glob("*.yaml"))}
 
 
 def get_scheme(scheme: str | Mapping[str, Any]) -> Scheme:

@@ -1,9 +1,11 @@
-"""Landmark schemes of one's own: from a YAML file or from plain values."""
+"""Landmark schemes from YAML files, those of the paper's data sets among them, or from plain values."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from awing.errors import ConfigError, check_choice
 from awing.schemes.scheme import Indices, Scheme
@@ -33,8 +35,6 @@ def read_scheme(file: Path) -> Scheme:
     Scheme(name='bird', names=('left_eye', 'right_eye', 'beak'), flip_pairs=((0, 1),), lines=((0, 2, 1),),
            normalisers={'inter_ocular': ((0,), (1,))}, groups={})
     """
-    import yaml  # in the train extra
-
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
