@@ -177,7 +177,7 @@ def test_lines_have_no_direction(lines: tuple[tuple[int, ...], ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("wflw", "one of wflw98, ibug68, cofw29, aflw19, lsp14, FILE.yaml; found 'wflw'. Did you mean 'wflw98'?"),
+        ("wflw", "one of aflw19, cofw29, ibug68, lsp14, wflw98, FILE.yaml; found 'wflw'. Did you mean 'wflw98'?"),
         ("AFLW19", "found 'AFLW19'. Did you mean 'aflw19'?"),
         ("mediapipe", "found 'mediapipe'."),
     ],
