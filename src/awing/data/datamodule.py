@@ -43,8 +43,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         root: Its folder.
         reader: Turns the official files into records.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
-        crop_scale: Side of the cropped square divided by the box's longer side; or that of each crop that the data set
-            has, by its name.
+        crop_scale: Side of the cropped square divided by the box's longer side: one number, or that of each crop that
+            the data set has.
         loader: How samples are made and batched.
         normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints. None: those
             of the scheme, or the box where it has none.
@@ -54,12 +54,12 @@ class LandmarkDataModule(pl.LightningDataModule):
         test_fraction: The same for a test; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
-        label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces; None is none.
-        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face; None is none.
+        label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
+        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
-        DataError: from :meth:`setup`, files that are missing or broken.
+        DataError: from :meth:`setup`, files that are missing or broken; from a loader, a split without a face.
     """
 
     def __init__(
@@ -82,28 +82,22 @@ class LandmarkDataModule(pl.LightningDataModule):
         cache: str | None = None,
     ) -> None:
         super().__init__()
-        self.name, self.root, self.reader, self.loader = name, Path(root), reader, loader
-        self.scheme, self.subsets, self.split, self.allow_partial = (
-            get_scheme(scheme),
-            list(subsets),
-            split,
-            allow_partial,
-        )
         check_choice("dataset.split", split, get_args(Split))
+        check_choice(f"dataset.crop of {name}", crop, crop_scale if isinstance(crop_scale, Mapping) else get_args(Crop))
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
             raise ConfigError(
                 f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
             )
-        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
-        check_choice(f"dataset.crop of {name}", crop, crop_scale if isinstance(crop_scale, Mapping) else get_args(Crop))
-        self.crop: Crop = crop
-        self.crop_scale = crop_scale[crop] if isinstance(crop_scale, Mapping) else crop_scale
+        self.name, self.root, self.reader, self.allow_partial = name, Path(root), reader, allow_partial
+        self.loader, self.scheme, self.split, self.subsets = loader, get_scheme(scheme), split, list(subsets)
+        self.crop, self.crop_scale = crop, crop_scale[crop] if isinstance(crop_scale, Mapping) else crop_scale
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
         self.normalisers = list(self.scheme.normalisers or ["box"]) if normalisers is None else list(normalisers)
-        known = [*self.scheme.normalisers, *BOX_NORMALISERS]
         for normaliser in self.normalisers:
+            known = [*self.scheme.normalisers, *BOX_NORMALISERS]
             check_choice(f"a normaliser of {self.scheme.name}", normaliser, known)
+        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
@@ -112,7 +106,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             self.cache = CropCache(Path(cache), self.root, loader.input_size, loader.augmentation.max_extent)
         self.visible_only = getattr(reader, "keywords", {}).get("visible_only")  # None: the reader has no such choice
         self.jitter: BoxJitter | None = None  # of the boxes in evaluation
-        self.annotations: dict[str, Annotations] = {}
+        self.annotations: dict[Split, Annotations] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
@@ -123,7 +117,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             log.info("%s: %s faces", self.name, counts)
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
-        """The samples of one split.
+        """The samples of one split, as they are or as training sees them.
 
         Raises:
             DataError: the split is empty.
@@ -157,22 +151,14 @@ class LandmarkDataModule(pl.LightningDataModule):
         return dict(self.held_out)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compare a resumed run's cut with this one.
-
-        Raises:
-            ConfigError: they differ: training would go on with faces that were held out, or the other way round.
-        """
+        """Refuse to go on with another cut: faces that were held out would be trained on, or the other way round."""
         if state_dict != self.held_out:
             raise ConfigError(
                 f"the checkpoint was trained with the cut {state_dict}, the data now give {self.held_out}"
             )
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented, shuffled training samples.
-
-        Raises:
-            ConfigError: fewer faces than a batch, or a batch that the devices do not divide.
-        """
+    def train_dataloader(self) -> DataLoader:
+        """Augmented, shuffled training samples."""
         dataset = self.dataset("train", augmented=True)
         if len(dataset) < (batch_size := self.loader.batch_size):
             raise ConfigError(
@@ -180,15 +166,11 @@ class LandmarkDataModule(pl.LightningDataModule):
             )
         return self._loader(dataset, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Validation samples; none with ``val_fraction`` 0.
-
-        Raises:
-            DataError: no image lies in ``val_fraction``.
-        """
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Validation samples; none with ``val_fraction`` 0."""
         return self._loader(self.dataset("val")) if self.held_out["val_fraction"] else []
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader:
         """The samples of the split that was asked for."""
         return self._loader(self.dataset(self.split))
 
@@ -198,7 +180,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             batch["matrix"], batch["normalisers"] = batch["matrix"].float(), batch["normalisers"].float()
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
+    def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
         workers = self.loader.num_workers
         return EpochLoader(
             dataset,
@@ -212,27 +194,26 @@ class LandmarkDataModule(pl.LightningDataModule):
             drop_last=shuffle,
         )
 
-    def divide(self, train: Annotations, test: Annotations) -> dict[str, Annotations]:
+    def divide(self, train: Annotations, test: Annotations) -> dict[Split, Annotations]:
         """The three splits of the two official ones: held-out faces are cut."""
         if test.records:
             self.held_out["test_fraction"] = 0.0
         val_fraction, test_fraction = self.held_out["val_fraction"], self.held_out["test_fraction"]
         parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
         for place, _, record in sorted(((*self._place(r), r) for r in train.records), key=itemgetter(0, 1)):
-            side = "val" if place < val_fraction else "test" if place >= 1 - test_fraction else "train"
-            parts[side].append(record)
+            parts["val" if place < val_fraction else "test" if place >= 1 - test_fraction else "train"].append(record)
 
         def expected(split: str) -> int:
             complete = len(train.records) == train.expected  # then it is known, several faces in an image included
             return len(parts[split]) if complete else round(self.held_out[f"{split}_fraction"] * train.expected)
 
+        val, rest = Annotations(parts["val"], expected("val")), train.expected - expected("val")
         if test_fraction:
             why = "no official test face on disk; " * (test.expected > 0)
             level = logging.WARNING if why else logging.INFO
             log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
             test = Annotations(parts["test"], expected("test"))
-        val = Annotations(parts["val"], expected("val"))
-        rest = train.expected - val.expected - (test.expected if test_fraction else 0)
+            rest -= test.expected
         return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
 
     def _place(self, record: Record) -> tuple[float, str]:

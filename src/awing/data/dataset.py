@@ -1,6 +1,5 @@
 """From a record to a sample that depends on (seed, epoch, index) alone."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +33,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         size: Side of the crop, px.
         crop: See :mod:`awing.data.crops`.
         crop_scale: See :func:`awing.data.crops.box_matrix`.
-        normalisers: Names of the distances that divide errors: the scheme's, or ``"box"``.
+        normalisers: Names of the distances that divide errors.
         subsets: Names of the subsets whose membership a sample carries.
         augmentation: None for evaluation.
         seed: Of the augmentation.
@@ -44,8 +43,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 
     Raises:
         ConfigError: an unknown crop.
-        DataError: a face lacks what the crop needs; without augmentation, a normaliser is not positive, or NaN (its
-            landmarks are not labelled, so the face is not scored) in all faces.
+        DataError: a face lacks what the crop needs; without augmentation, faces that cannot be scored.
     """
 
     def __init__(
@@ -104,22 +102,23 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 def normaliser(record: Record, scheme: Scheme, name: str) -> float:
-    """The distance in source px that divides this record's error; NaN where it is not annotated.
+    """The distance in source px that divides a face's error; NaN where it is not annotated.
 
-    "box" is the root of the provided box's area, "box_diagonal" its diagonal.
+    "box" is the root of the provided box's area, "box_diagonal" its diagonal; the others are the scheme's.
     """
-    if name in BOX_NORMALISERS:
-        width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
-        return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
-    return scheme.normaliser(name, record.points, record.labelled)
+    if name not in BOX_NORMALISERS:
+        return scheme.normaliser(name, record.points, record.labelled)
+    width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
+    return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
 
 
 def _check_normalisers(records: Sequence[Record], names: Sequence[str], values: Float[np.ndarray, "r n"]) -> None:
-    for record, row in zip(records, values.tolist(), strict=True):
-        found = dict(zip(names, row, strict=True))
-        no_box = record.box is None and not found.keys().isdisjoint(BOX_NORMALISERS)
-        if no_box or not all(0 < value < math.inf or math.isnan(value) for value in row):
+    """Refuse to score faces by what is not positive; faces whose landmarks are not labelled are left out, not all."""
+    for record, row in zip(records, values, strict=True):
+        no_box = record.box is None and not set(names).isdisjoint(BOX_NORMALISERS)
+        if no_box or (row <= 0).any():
             advice = "name others with dataset.normalisers" if no_box else "check its landmarks and box"
+            found = dict(zip(names, row.tolist(), strict=True))
             raise DataError(f"{record.name}: a normaliser must be positive, found {found}; {advice}")
-    if records and np.isnan(values).any(1).all():
+    if len(records) and np.isnan(values).any(1).all():
         raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(names)} labelled")

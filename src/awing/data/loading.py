@@ -17,7 +17,7 @@ from awing.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How samples are made and batched: what the groups ``codec``, ``augment`` and ``data`` of the configuration say.
+    """How samples are made and batched: what ``codec``, ``augment`` and ``data`` of the configuration say.
 
     Args:
         input_size: Side of the crop, px.

@@ -13,9 +13,7 @@ from awing.schemes import Scheme
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """Move some points of every face by a fixed distance at a random angle (paper 10.4.2).
-
-    What is drawn depends on the seed and the face's annotation alone, so it is the same in every epoch.
+    """Move some points of every face by a fixed distance at a random angle, the same in every epoch (paper 10.4.2).
 
     Args:
         share: P, the share of a face's labelled points that move, in [0, 1].

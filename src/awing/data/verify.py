@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from rich.progress import track
-from torch.utils.data import default_collate
 
 from awing.arrays import Image
 from awing.codec import HeatmapCodec
 from awing.data.datamodule import LandmarkDataModule
-from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
 from awing.data.records import Annotations, IncompleteError, Record
 from awing.errors import ConfigError, DataError
-from awing.visualization.overlays import heatmaps, overlay
+from awing.schemes import Scheme
+from awing.visualization.overlays import ANNOTATED, draw_landmarks, heatmaps, overlay
 
 NOTES = ("different faces of a picture in two splits", "splits without a face")  # fail nothing
 SHOWN = 20  # findings of a kind on the screen; verify.json has all
@@ -29,14 +28,14 @@ Finding = tuple[str, str]  # kind and text
 
 
 def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
-    """Check every face and image of a data set, and write ``verify.json``.
+    """Check every face and image of a data set, with the cut that training would use, and write ``verify.json``.
 
     Checked: faces found against expected; every image decodes; :data:`FACE_CHECKS`; held-out faces can be scored; no
     picture, by a hash of its pixels, is in two splits. Different faces of one picture may be: official splits do that,
     and it is only noted; so is a split without a face.
 
     Args:
-        data: The data set, with the cut that training would use.
+        data: The data set.
         output: Gets ``verify.json``.
         workers: Threads that decode.
 
@@ -57,17 +56,17 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             same_pixels[digest] += faces
             findings += found
     findings += [*check_copies(same_pixels), *check_splits(data)]
-    report: dict[str, Any] = {
-        "dataset": data.name,
-        "root": str(data.root),
-        "splits": {
-            split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}  # type: ignore[arg-type]
-            for split, a in data.annotations.items()
-        },
-        "images": len(images), "missing": missing, "problems": {}, "notes": {},
-    }  # fmt: skip
+    kinds: dict[str, list[str]] = defaultdict(list)
     for kind, text in findings:
-        report["notes" if kind in NOTES else "problems"].setdefault(kind, []).append(text)
+        kinds[kind].append(text)
+    report = {
+        "dataset": data.name, "root": str(data.root), "splits": {
+            split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}
+            for split, a in data.annotations.items()
+        }, "images": len(images), "missing": missing,
+        "problems": {kind: texts for kind, texts in kinds.items() if kind not in NOTES},
+        "notes": {kind: texts for kind, texts in kinds.items() if kind in NOTES},
+    }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     _print_report(report)
@@ -132,7 +131,7 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
     """Training and evaluation accept every split that has a face."""
     for split, annotations in data.annotations.items():
         try:
-            data.dataset(split, augmented=split == "train")  # type: ignore[arg-type]
+            data.dataset(split, augmented=split == "train")
         except DataError as error:
             if annotations.records:
                 yield "cannot be trained on" if split == "train" else "cannot be scored", str(error)
@@ -154,60 +153,41 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
         written = pool.map(data.cache.write, faces.records, faces.matrices)
         files = [file for file in track(written, "Caching", len(faces)) if file]
     size = sum(file.stat().st_size for file in set(files)) / 1e6
-    print(
-        f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which "
-        "training\nwith the same crop and augmentation reads by itself; the others' pictures are hardly larger than it "
-        "would be"
-    )
+    print(f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB)")
+    print("Training with the same crop and augmentation reads them; the other faces' pictures are hardly larger.")
 
 
-def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path, count: int = 6, draws: int = 3) -> list[Path]:
-    """Draw a sheet per split and subset: points, lines and target maps of a crop, then augmented crops.
+def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path) -> list[Path]:
+    """Draw ``<split>_<subset>.png`` for each: points, lines and target maps of six crops, and three augmented crops.
 
     The first landmark of each flip pair is red, so that it stays on its side of the face also in a mirrored crop.
-
-    Args:
-        data: The data set.
-        codec: Draws the maps.
-        output: Gets ``<split>_<subset>.png``.
-        count: Faces of a sheet.
-        draws: Augmented crops of a face.
-
-    Returns:
-        The files.
     """
     data.setup()
     files = []
     for split, annotations in data.annotations.items():
         if not annotations.records:
             continue
-        plain, augmented = data.dataset(split), data.dataset(split, augmented=True)  # type: ignore[arg-type]
+        plain, augmented = data.dataset(split), data.dataset(split, augmented=True)
         for subset in ("full", *data.subsets):
-            members = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)]
-            rows = [
-                _sheet_row(plain, codec, [plain[0, i], *(augmented[epoch, i] for epoch in range(draws))])
-                for i in members[:count]
-            ]
-            if rows:
+            members = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)][:6]
+            if members:
+                faces = [[plain[0, i], *(augmented[epoch, i] for epoch in range(3))] for i in members]
                 files.append(output / f"{split}_{subset}.png")
-                save_picture(files[-1], np.concatenate(rows))
+                save_picture(files[-1], np.concatenate([_draw_samples(data.scheme, codec, face) for face in faces]))
     print(*files, sep="\n")
     return files
 
 
-def _sheet_row(dataset: LandmarkDataset, codec: HeatmapCodec, samples: Sequence[dict[str, torch.Tensor]]) -> Image:
-    """A plain sample, its maps, and augmented samples of the same face."""
-    side, firsts = 224, [first for first, _ in dataset.scheme.flip_pairs]
-    panels = []
+def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[str, torch.Tensor]]) -> Image:
+    """Samples of a face side by side; maps after the first."""
+    side, firsts, panels = 224, [first for first, _ in scheme.flip_pairs], []
     for sample in samples:
         picture = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
         points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
-        in_panel = (points[firsts] + 0.5) * side / dataset.size - 0.5
-        panel = overlay(picture, points, None, dataset.scheme.lines, side)
-        panels.append(overlay(panel, np.full_like(in_panel, np.nan), in_panel, side=side))
+        panels.append(overlay(picture, points, None, scheme.lines, side))
+        draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, color=ANNOTATED)
         if len(panels) == 1:
-            batch = default_collate([sample])
-            maps = codec.encode(batch["points"], batch["labelled"])[0].numpy()
+            maps = codec.encode(sample["points"][None], sample["labelled"][None])[0].numpy()
             panels.append(heatmaps(picture, maps, codec.boundary, side))
     return np.concatenate(panels, 1)
 
