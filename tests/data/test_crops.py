@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,7 +32,7 @@ def square(matrix: np.ndarray, size: int) -> list[float]:
     first, last = -0.5, size - 0.5  # outer borders of the crop's pixels
     corners = np.linalg.solve(matrix, np.array([[first, first, 1], [last, last, 1]]).T)[:2].T
     side = corners[1] - corners[0]
-    assert side[0] == pytest.approx(side[1])
+    assert side[0] == pytest.approx(side[1]) and matrix[0, 0] == matrix[1, 1] > 0 == matrix[0, 1] == matrix[1, 0]
     return [*corners.mean(0), side[0]]
 
 
@@ -49,10 +49,8 @@ def test_provided_crop_is_the_square_on_the_longer_side(box, scale, expected):
     assert square(matrix, 128) == pytest.approx(expected)
 
 
-@settings(max_examples=25, deadline=None)
-@given(one=FACES, other=FACES, labelled=arrays(np.bool_, 98))
-def test_provided_crop_never_depends_on_the_landmarks(one, other, labelled):
-    faces = record(one), record(other, labelled=labelled)
+def test_provided_crop_never_depends_on_the_landmarks():
+    faces = record(spread(0, 0, 9, 9)), record(spread(-500, 70, 2000, 90), labelled=~EVERY)
     np.testing.assert_array_equal(*(record_matrix(face, "provided", 1.1, 256) for face in faces))
 
 
@@ -108,15 +106,6 @@ def test_official_crop_holds_every_point(points, corner, side):
     inside = apply(record_matrix(record(points, [*corner, *(corner + side)]), "official", 1.0, 256), points)
     assert inside.min() >= 5
     assert inside.max() <= 250
-
-
-@settings(max_examples=25, deadline=None)
-@given(points=FACES, scale=st.floats(1, 2), crop=st.sampled_from(["provided", "landmarks", "official"]))
-def test_every_crop_is_an_upright_square(points, scale, crop):
-    assume((np.ptp(points, axis=0) > 1).all())
-    matrix = record_matrix(record(points), crop, 1 if crop == "official" else scale, 256)
-    assert matrix[0, 0] == matrix[1, 1] > 0
-    np.testing.assert_array_equal(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]], [0, 0, 0, 0, 1])
 
 
 @pytest.mark.usefixtures("unchecked")

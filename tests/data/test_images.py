@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from miniatures import face, save_image, texture
 from PIL import Image
-from scipy.ndimage import map_coordinates
 
 from awing.data import images
 from awing.data.images import image_size, read_crop, read_image, save_picture
@@ -49,23 +48,19 @@ def test_read_image_agrees_with_pillow_on_jpegs(tmp_path):
         assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - np.asarray(other)).mean() < 1
 
 
-@both
-def test_read_image_makes_grey_three_equal_channels(tmp_path, extension):
-    grey = texture(40, 50)[..., 0]
-    save_image(tmp_path / f"a.{extension}", grey)
-    image = read_image(tmp_path / f"a.{extension}")
-    assert (image == image[..., :1]).all()
-    assert np.abs(image[..., 0].astype(int) - grey).mean() < 2
-
-
 @pytest.mark.parametrize(
-    "pixels",
-    [np.full((20, 30, 4), (10, 20, 30, 0), np.uint8), np.full((20, 30, 3), (2560, 5120, 7680), np.uint16)],
-    ids=["transparent", "16 bit"],
+    ("pixels", "expected"),
+    [
+        (np.full((20, 30, 4), (10, 20, 30, 0), np.uint8), (30, 20, 10)),
+        (np.full((20, 30, 3), (2560, 5120, 7680), np.uint16), (30, 20, 10)),
+        (np.full((20, 30), 40, np.uint8), (40, 40, 40)),
+    ],
+    ids=["transparent", "16 bit", "grey"],
 )
-def test_read_image_makes_unusual_pngs_eight_bit_rgb(tmp_path, pixels):
+def test_read_image_makes_any_png_eight_bit_rgb(tmp_path, pixels, expected):
     (tmp_path / "a.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    assert (read_image(tmp_path / "a.png") == (30, 20, 10)).all()
+    image = read_image(tmp_path / "a.png")
+    assert image.shape == (20, 30, 3) and (image == expected).all()
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "bmp"])
@@ -100,32 +95,6 @@ def test_save_picture_writes_what_read_image_reads(tmp_path):
 # Crops
 
 
-def area_average(pixels: np.ndarray, matrix: np.ndarray, size: int, samples: int) -> np.ndarray:
-    """Every crop pixel as the mean of samples x samples points of its own area, in float64."""
-    offsets = (np.arange(samples) + 0.5) / samples - 0.5
-    ticks = (np.arange(size)[:, None] + offsets).ravel()
-    y, x = np.meshgrid(ticks, ticks, indexing="ij")
-    source = np.linalg.solve(matrix, np.stack([x.ravel(), y.ravel(), np.ones(x.size)]))
-    planes = [map_coordinates(pixels[..., c].astype(float), source[1::-1], order=1, mode="nearest") for c in range(3)]
-    return np.stack(planes, -1).reshape(size, samples, size, samples, 3).mean((1, 3))
-
-
-@both
-@pytest.mark.parametrize("reduction", [1, 2, 8])
-def test_read_crop_of_a_large_image_is_its_area_average(tmp_path, extension, reduction):
-    zoom, size, height, width = 0.9 / reduction, 64, 645, 807  # no multiple of what is averaged
-    pixels = texture(height, width, sigma=3 * reduction)
-    save_image(tmp_path / f"a.{extension}", pixels, *QUALITY[extension])
-    half = size / zoom / 2
-    for x, y in ((half, half), (width - 1 - half, height - 1 - half)):  # where an error of scale would show
-        matrix = crop_matrix(np.array([x - half, y - half, x + half, y + half]), size)
-        crop = read_crop(face(tmp_path / f"a.{extension}"), matrix, size)
-        difference = np.abs(crop - area_average(pixels, matrix, size, max(2, reduction)))[2:-2, 2:-2]
-        assert difference.mean() < 2
-        if extension == "png":  # without a file, as inference crops
-            np.testing.assert_array_equal(images.crop(pixels, matrix, size), crop)
-
-
 def save_blob(path: Path, height: int, width: int, centre: np.ndarray, sigma: float) -> None:
     y, x = np.mgrid[:height, :width]
     blob = 255 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))
@@ -150,7 +119,10 @@ def test_read_crop_puts_a_blob_where_the_matrix_says(tmp_path, extension, reduct
         file = tmp_path / f"a.{extension[:3]}"
         save_blob(file, height, width, apply(np.linalg.inv(turn @ matrix), expected[None])[0], 2.5 * reduction)
         file = file.rename(tmp_path / f"a.{extension[-3:]}")
-        np.testing.assert_allclose(centroid(read_crop(face(file), matrix, size, moved=turn)), expected, atol=0.05)
+        crop = read_crop(face(file), matrix, size, moved=turn)
+        np.testing.assert_allclose(centroid(crop), expected, atol=0.05)
+        if extension != "jpg":  # without a file, as inference crops
+            np.testing.assert_array_equal(images.crop(read_image(file), turn @ matrix, size), crop)
 
 
 @both
@@ -169,9 +141,7 @@ def test_read_crop_is_black_beyond_the_border(tmp_path):
     matrix = crop_matrix(np.array([-20.0, -10.0, 20.0, 30.0]), 80)  # 2 px of the crop per px
     crop = read_crop(face(tmp_path / "a.png"), matrix, 80)
     np.testing.assert_allclose(apply(matrix, np.zeros((1, 2))), [[39.5, 19.5]])  # the first pixel of the image
-    assert (crop[:, :37] == 0).all()
-    assert (crop[:17] == 0).all()
-    assert (crop[20:, 40:] > 250).all()
+    assert (crop[:, :37] == 0).all() and (crop[:17] == 0).all() and (crop[20:, 40:] > 250).all()
 
 
 @pytest.mark.parametrize(("side", "margin"), [(10, 1), (400, 10)])  # the larger one is decoded at an eighth

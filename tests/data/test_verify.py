@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniatures import save_image, texture, wflw_line, write_joints
+from miniatures import save_image, wflw_line
 
 from awing.data.images import read_image
+from awing.data.records import Record
+from awing.data.verify import FACE_CHECKS
 from awing.training import engine
 
-COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
+COUNTS = "dataset.reader.expected={train: 24, test: 8}"
 ANNOTATIONS = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{}.txt"
 
 
@@ -25,7 +27,7 @@ def faces(rendered, tmp_path) -> Path:
 
 def prepare(config, root: Path, action: str, *words: str) -> tuple[bool, Path]:
     output = root.parents[1] / action
-    overrides = "dataset=synthetic", *COUNTS, f"paths.data_dir={root.parent}", f"action={action}", *words
+    overrides = "dataset=synthetic", COUNTS, f"paths.data_dir={root.parent}", f"action={action}", *words
     return engine.prepare(config("prepare", *overrides), output), output
 
 
@@ -44,51 +46,50 @@ def rewrite(root: Path, split: str, number: int, **changes: object) -> str:
     """Change points, box or name of one line; returns its image's name."""
     content = lines(root, split)
     words = content[number].split()
-    values = {
-        "points": np.array(words[:196], float).reshape(98, 2),
-        "box": words[196:200],
-        "name": words[206],
-    } | changes
+    usual = {"points": np.array(words[:196], float).reshape(98, 2), "box": words[196:200], "name": words[206]}
+    values = usual | changes
     content[number] = wflw_line(values["points"], values["box"], words[200:206], values["name"])
     (root / ANNOTATIONS.format(split)).write_text("\n".join(content) + "\n")
     return words[206]
 
 
-def test_verify_accepts_a_small_person_in_a_whole_image(config, tmp_path):
-    """The provided box of LSP is the image."""
-    joints = np.random.default_rng(0).uniform((50, 40, 0), (60, 50, 0), (4, 14, 3))
-    write_joints(tmp_path / "lsp", joints, np.zeros((0, 14, 3)))
-    for i in range(4):
-        save_image(tmp_path / f"lsp/lsp_dataset/images/im{i + 1:04d}.jpg", texture(90, 120, seed=i))
-    words = "dataset=lsp", "+dataset.reader.expected={lsp_dataset: 4, lspet_dataset: 0}", f"paths.data_dir={tmp_path}"
-    assert engine.prepare(config("prepare", *words, "action=verify"), tmp_path / "report")
+@pytest.mark.parametrize(
+    ("points", "box", "found"),
+    [
+        ([(10, 10), (30, 50)], [5, 5, 35, 55], None),
+        ([(10, 10), (200, 50), (300, 50)], [5, 5, 35, 55], "1 of 3 points lie in its 120 x 90 px"),
+        ([(np.nan, 10), (30, 50)], None, "expected finite labelled points, found 2"),
+        ([(30, 30), (30, 30)], None, "all of its 2 points lie in one place"),
+        ([(10, 10), (30, 50)], [60, 5, 90, 55], "0 of 2 points lie in or near its box"),
+        ([(30, 30), (40, 40)], [0, 0, 50, 50], "over 4 times as large as its face"),
+        ([(30, 30), (40, 40)], [-0.5, -0.5, 119.5, 89.5], None),  # the whole image, as LSP's boxes
+    ],
+)
+def test_face_checks_find_implausible_points_and_boxes(points, box, found):
+    box = None if box is None else np.array(box, float)
+    record = Record(Path("a.jpg"), np.array(points, float), np.ones(len(points), dtype=bool), box)
+    said = [text for _, check in FACE_CHECKS if (text := check(record, 120, 90))]
+    assert said == [] if found is None else found in said[0]
 
 
 def test_verify_names_every_kind_of_problem(config, faces):
     assert problems(config, faces) == {}
-    images = faces / "WFLW_images"
+    images, rng = faces / "WFLW_images", np.random.default_rng(0)
     broken = rewrite(faces, "train", 0)
     (images / broken).write_bytes((images / broken).read_bytes()[:2000])
     beside = rewrite(faces, "train", 1, box=[0, 0, 20, 20])
-    large = rewrite(faces, "test", 0, box=[-2000, -2000, 2500, 2500])
-    away = rewrite(
-        faces, "train", 2, points=np.random.default_rng(0).uniform(400, 500, (98, 2)), box=[400, 400, 500, 500]
-    )
-    collapsed = rewrite(faces, "train", 4, points=np.full((98, 2), 90.0), box=[50, 50, 150, 150])
-    twin = lines(faces, "test")[1].split()[206]
-    original = lines(faces, "train")[3].split()[206]
+    away = rewrite(faces, "train", 2, points=rng.uniform(400, 500, (98, 2)), box=[400, 400, 500, 500])
+    twin, original = lines(faces, "test")[1].split()[206], lines(faces, "train")[3].split()[206]
     shutil.copy(images / original, images / twin)
-    found = problems(config, faces)
-    assert {kind: len(texts) for kind, texts in found.items()} == {
-        "unreadable images": 1, "boxes beside their face": 2, "implausible points": 2, "in two splits": 1,
+    points = rng.uniform(60, 160, (98, 2))
+    points[72] = points[60]
+    unscored = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
+    found = {kind: " ".join(texts) for kind, texts in problems(config, faces).items()}
+    names = {
+        "unreadable images": [broken], "boxes beside their face": [beside], "implausible points": [away],
+        "in two splits": [twin, original], "cannot be scored": [unscored, "a normaliser must be positive"],
     }  # fmt: skip
-    assert broken in found["unreadable images"][0]
-    assert beside in " ".join(found["boxes beside their face"])
-    assert large in " ".join(found["boxes beside their face"])
-    assert away in (text := " ".join(found["implausible points"]))
-    assert f"{collapsed}: all of its 98 points lie in one place" in text
-    assert twin in found["in two splits"][0]
-    assert original in found["in two splits"][0]
+    assert found.keys() == names.keys() and all(name in found[kind] for kind in names for name in names[kind])
 
 
 def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces):
@@ -96,13 +97,11 @@ def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces)
         content = lines(faces, split)
         (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
     found = problems(config, faces)["annotations"]
-    assert "expected 24 faces, found 22" in found[0]
-    assert "expected 8 faces, found 6" in found[1]
+    assert "expected 24 faces, found 22" in found[0] and "expected 8 faces, found 6" in found[1]
     sound, output = prepare(config, faces, "verify", "dataset.allow_partial=true")
     assert sound
     counts = json.loads((output / "verify.json").read_text())["splits"]
-    assert sum(split["found"] for split in counts.values()) == 28
-    assert sum(s["expected"] for s in counts.values()) == 32
+    assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
 
 
 def test_verify_lists_every_missing_picture(config, faces):
@@ -122,17 +121,7 @@ def test_verify_expects_the_official_faces_of_an_absent_set(config, tmp_path):
     report = json.loads((tmp_path / "report" / "verify.json").read_text())
     counts = {split: (c["expected"], c["found"]) for split, c in report["splits"].items()}
     assert counts == {"train": (7125, 0), "val": (375, 0), "test": (2500, 0)}  # 5 % of 7,500 are held out
-    assert report["splits"]["test"]["faces"] == "official test faces"
-    assert not report["notes"]
-
-
-def test_verify_names_faces_that_cannot_be_scored(config, faces):
-    points = np.random.default_rng(0).uniform(60, 160, (98, 2))
-    points[72] = points[60]
-    name = rewrite(faces, "test", 0, points=points, box=[50, 50, 170, 170])
-    (text,) = problems(config, faces)["cannot be scored"]
-    assert name in text
-    assert "a normaliser must be positive" in text
+    assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
 
 
 def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces):
@@ -148,14 +137,6 @@ def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces
     assert face[206] in problems(config, faces)["in two splits"][0]
 
 
-def test_verify_reports_a_broken_line_with_its_place(config, faces):
-    content = lines(faces, "train")
-    content[4] = "1 2 three"
-    (faces / ANNOTATIONS.format("train")).write_text("\n".join(content) + "\n")
-    (text,) = problems(config, faces)["annotations"]
-    assert "list_98pt_rect_attr_train.txt:5: expected 207 columns, found 3" in text
-
-
 def test_cache_is_written_where_training_looks(config, faces, capsys):
     large = faces / "WFLW_images" / lines(faces, "train")[0].split()[206]
     picture = read_image(large)
@@ -163,10 +144,9 @@ def test_cache_is_written_where_training_looks(config, faces, capsys):
     words = ("codec.input_size=64", "codec.heatmap_size=16")
     assert prepare(config, faces, "cache", *words)[0]
     files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
-    data = engine.build(config("train", "dataset=synthetic", *COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
+    data = engine.build(config("train", "dataset=synthetic", COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
     used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
-    assert files
-    assert set(files) <= set(used)
+    assert files and set(files) <= set(used)
     (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
     assert line == (str(sum(path in files for path in used)), str(len(used)))
 
@@ -177,8 +157,7 @@ def test_show_draws_every_split_and_subset(config, faces):
     names = {file.stem for file in output.glob("*.png")}
     assert {"train_full", "val_full", "test_full", "train_pose"} <= names
     sheet = read_image(output / "train_full.png")
-    assert sheet.shape == (6 * 224, 7 * 224, 3)
-    assert sheet.std() > 20
+    assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
 
 
 def test_unlabelled_points_are_verified_and_shown(config, tmp_path):
