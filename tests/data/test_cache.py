@@ -14,7 +14,6 @@ from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import record_matrix
 from awing.data.dataset import LandmarkDataset
-from awing.data.readers import read_300w
 from awing.errors import DataError
 from awing.schemes import get_scheme
 
@@ -60,24 +59,7 @@ def test_cached_sample_is_close_to_an_uncached_one(tmp_path, side):
         for key in ("points", "labelled", "matrix", "normalisers"):
             assert (one[key] == other[key]).all(), key
         difference = (one["image"].float() - other["image"].float()).abs()
-        assert difference.mean() < 3
-        assert difference.flatten().quantile(0.99) < 12
-
-
-def test_cached_real_faces_differ_by_no_more_than_is_stated(real_data, tmp_path):
-    records = read_300w(real_data / "300w", "train", allow_partial=True).records[::120]
-    common = records, get_scheme("ibug68"), SIZE, "landmarks", 1.25, ["inter_ocular"], [], PAPER
-    plain, cache = LandmarkDataset(*common), cached(tmp_path)
-    assert sum(file is not None for file in map(cache.write, records, plain.matrices)) > 0.8 * len(records)
-    with_cache = LandmarkDataset(*common, cache=cache)
-    differences = []
-    for i in range(len(records)):
-        for epoch in range(2):
-            one, other = plain[epoch, i], with_cache[epoch, i]
-            assert (one["points"] == other["points"]).all()
-            differences.append((one["image"].float() - other["image"].float()).abs().mean().item())
-    assert 0 < np.mean(differences) < 3
-    assert max(differences) < 8
+        assert difference.mean() < 3 and difference.flatten().quantile(0.99) < 12
 
 
 def test_changed_picture_is_read_itself_until_it_is_cached_again(record, tmp_path):
@@ -89,8 +71,7 @@ def test_changed_picture_is_read_itself_until_it_is_cached_again(record, tmp_pat
     os.utime(record.path, ns=(changed, changed))
     assert find(record, tmp_path) == record.path
     after = write(record, tmp_path)
-    assert find(record, tmp_path) == after != before
-    assert abs(cv2.imread(str(after)).mean() - 200) < 1
+    assert find(record, tmp_path) == after != before and abs(cv2.imread(str(after)).mean() - 200) < 1
     assert set((tmp_path / "cache").iterdir()) == {before, after}
 
 
@@ -129,5 +110,4 @@ def test_training_reads_the_cache_and_evaluation_does_not(rendered, config, tmp_
     assert all(map(data.cache.write, plain.records, plain.matrices))
     for split, augmented in (("train", True), ("val", False), ("test", False)):
         folders = {record.path.parent for record, _ in data.dataset(split, augmented).pictures}
-        assert (folders == {tmp_path / "cache"}) == augmented
-        assert (tmp_path / "cache" in folders) == augmented
+        assert (folders == {tmp_path / "cache"}) == augmented and (tmp_path / "cache" in folders) == augmented

@@ -157,19 +157,6 @@ def test_divide_cuts_test_faces_where_no_official_one_is(without_test, caplog):
         module(without_test, test_fraction=0.25).setup()  # and only with permission
 
 
-def test_divide_of_the_real_sets(real_data, config):
-    def real(dataset: str) -> dict[str, tuple[int, int]]:
-        overrides = f"dataset={dataset}", f"paths.data_dir={real_data}", "dataset.allow_partial=true"
-        return numbers(instantiate(config("train", *overrides).dataset))
-
-    found = real("wflw")  # val_fraction 0.05; 61 faces
-    assert {split: expected for split, (_, expected) in found.items()} == {"train": 7125, "val": 375, "test": 2500}
-    assert found["train"][0] + found["val"][0] == 61 and found["test"][0] == 45 and found["val"][0] > 0
-    counts = real("300w")  # 5 % and 10 % of 3,148 faces; 2,012 images are there
-    assert {split: expected for split, (_, expected) in counts.items()} == {"train": 2676, "val": 157, "test": 315}
-    assert sum(count for count, _ in counts.values()) == 2012
-
-
 def test_empty_split_is_refused_with_advice(root, without_test):
     assert module(root).val_dataloader() == []  # with val_fraction 0
     with pytest.raises(DataError, match=r"no face in split val; .* or cut it .* a larger dataset\.val_fraction"):
@@ -200,6 +187,7 @@ def test_test_dataloader_reads_the_split_unaugmented(root, split):
         ({"val_fraction": -0.1}, "val_fraction -0.1"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "below 1 together"),
         ({"split": "valid"}, r"train, val, test; found 'valid'"),
+        ({"crop": "tight", "crop_scale": 1.0}, r"dataset\.crop of faces is one of .*official; found 'tight'"),
         ({"crop": "official"}, r"dataset\.crop of faces is one of provided, landmarks; found 'official'"),
         ({"crop_scale": -1.1}, "dataset.crop_scale must be positive, found -1.1"),
         ({"label_noise": {"share": 0.1, "distance": 0.1, "normaliser": "eyes"}}, "found 'eyes'"),

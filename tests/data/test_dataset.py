@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from miniatures import face, real_faces, save_image
+from miniatures import face, save_image
 
 from awing.data.augment import Augmentation
 from awing.data.dataset import LandmarkDataset, normaliser
@@ -36,8 +36,8 @@ def coloured(tmp_path_factory) -> Record:
     return face(path, points, (100, 90, 500, 440))
 
 
-def dataset(records, augmentation=None, seed=0, size=256, normalisers=("inter_ocular",), subsets=(), scheme=COFW):
-    return LandmarkDataset(records, scheme, size, "provided", 1.2, list(normalisers), list(subsets), augmentation, seed)
+def dataset(records, augmentation=None, seed=0, size=256, normalisers=("inter_ocular",), subsets=()):
+    return LandmarkDataset(records, COFW, size, "provided", 1.2, list(normalisers), list(subsets), augmentation, seed)
 
 
 def is_mirrored(matrix: torch.Tensor) -> bool:
@@ -89,27 +89,6 @@ def test_flip_takes_the_labels_along(coloured):
 
 def equal(one, other) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.mark.parametrize(("name", "scheme", "eyes"), [("cofw", "cofw29", (8, 9)), ("aflw", "aflw19", (6, 11))])
-def test_flip_of_real_faces_keeps_left_on_the_left(real_data, name, scheme, eyes):
-    scheme = get_scheme(scheme)
-    records = [
-        face(file, points, [*box[:2], *(box[:2] + box[2:])], scheme)
-        for file, points, box in zip(*real_faces(real_data, name), strict=True)
-    ]
-    plain, mirrored, drawn = (
-        dataset(records, augmentation, normalisers=["box"], scheme=scheme)
-        for augmentation in (None, Augmentation(rotation=0, translation=0, scale=0, flip=1), Augmentation())
-    )
-    for i in range(0, len(records), 3):
-        one, other = plain[0, i], mirrored[0, i]
-        assert (one["image"].flip(-1).float() - other["image"].float()).abs().mean() < 1
-        samples = [drawn[epoch, i] for epoch in range(8)]
-        assert {is_mirrored(sample["matrix"]) for sample in samples} == {True, False}
-        for sample in (other, *samples):
-            left, right = sample["points"][list(eyes), 0]
-            assert left < right
 
 
 def test_sample_depends_on_seed_epoch_and_index_alone(coloured, config):

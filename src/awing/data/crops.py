@@ -6,13 +6,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from awing.arrays import Box, Matrix, Points
 from awing.data.records import Record
-from awing.errors import ConfigError, DataError, check_choice
+from awing.errors import ConfigError, DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, is_box, shift
 
 Crop = Literal["provided", "landmarks", "official"]
@@ -22,7 +22,6 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     """Source px -> crop px for one annotated face; see :func:`box_matrix`.
 
     Raises:
-        ConfigError: an unknown crop, or a scale of the official one.
         DataError: the record lacks what the crop needs.
 
     >>> from pathlib import Path
@@ -32,7 +31,6 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     array([[127.5, 127.5],
            [129.5, 127.5]])
     """
-    check_choice("dataset.crop", crop, get_args(Crop))
     if crop == "landmarks":
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
@@ -40,8 +38,6 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         raise DataError(
             f"{record.name}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
         )
-    if not is_box(record.box):
-        raise DataError(f"{record.name}: expected a box in px, found {record.box.tolist()}; check the annotation")
     return box_matrix(record.box, crop, scale, size, record.points[record.labelled])
 
 

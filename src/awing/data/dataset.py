@@ -42,7 +42,6 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         jitter: Moves boxes; of evaluation.
 
     Raises:
-        ConfigError: an unknown crop.
         DataError: a face lacks what the crop needs; without augmentation, faces that cannot be scored.
     """
 

@@ -21,7 +21,7 @@ from awing.errors import DataError
 VERSION = 2  # of the pictures: raised when they change, so that an older set on disk is not taken for a new one
 
 _EVENT = "0--Rendered"
-_ATTRIBUTES = "list_98pt_rect_attr_train_test/list_98pt_rect_attr"
+_LISTS = {split: f"list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}" for split in ("train", "test")}
 _TEST = "list_98pt_test/list_98pt_test"
 _SUBSETS = ("", "_largepose", "_expression", "_illumination", "_makeup", "_occlusion", "_blur")  # all, flag by flag
 
@@ -29,34 +29,27 @@ _SUBSETS = ("", "_largepose", "_expression", "_illumination", "_makeup", "_occlu
 def read_synthetic(
     root: Path, split: str, allow_partial: bool = False, *, expected: Mapping[str, int], seed: int = 0
 ) -> Annotations:
-    """Read one split of rendered faces; the whole set is rendered first where it is not there.
+    """Read a split of rendered faces with :func:`awing.data.readers.read_wflw`; they are rendered where none is there.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the data set; created where it is missing.
         split: "train" or "test".
-        allow_partial: As of :func:`awing.data.readers.read_wflw`.
-        expected: Number of faces in each split.
+        allow_partial: Read what is there, if files are missing.
+        expected: Numbers of faces: {"train": ..., "test": ...}.
         seed: Other seeds give other faces.
 
     Raises:
-        DataError: as :func:`write_dataset` and :func:`awing.data.readers.read_wflw`.
+        DataError: ``root`` holds faces of other settings, or files of another origin; or files are missing.
     """
     write_dataset(root, train=expected["train"], test=expected["test"], seed=seed)
     return read_wflw(root, split, allow_partial, expected=expected)
 
 
 def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int = 0, workers: int = 0) -> None:
-    """Write a data set of rendered faces in WFLW's layout, unless it is already there.
+    """Write rendered faces, one a picture, in WFLW's layout, unless they are already there.
 
     Image i of a split is a function of (seed, split, i) alone. An interrupted writing is done again. Processes that
-    want the same set wait for the first one to write it.
-
-    Args:
-        root: Folder of the data set; created where it is missing.
-        train: Number of training faces, one a picture.
-        test: Number of test faces.
-        seed: Other seeds give other faces.
-        workers: Processes; 0 is one a core. The files are the same for every number.
+    want the same set wait for the first one to write it; it has ``workers`` of its own, one a core where that is 0.
 
     Raises:
         DataError: ``root`` holds faces of other settings, or files of another origin. Nothing is overwritten.
@@ -93,16 +86,15 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
 
 
 def _write_faces(root: Path, keys: list[tuple[str, int]], seed: int, workers: int) -> None:
+    lists: dict[str, list[str]] = {file: [] for file in (*_LISTS.values(), *(_TEST + subset for subset in _SUBSETS))}
     (root / "WFLW_images" / _EVENT).mkdir(parents=True)
-    files = [f"{_ATTRIBUTES}_train", f"{_ATTRIBUTES}_test", *(_TEST + subset for subset in _SUBSETS)]
-    lists: dict[str, list[str]] = {file: [] for file in files}
     faces = _render([sample_face(seed, *key) for key in keys], workers)
     for (split, index), face in zip(keys, track(faces, f"Rendering {len(keys)} faces", len(keys)), strict=True):
         name = f"{_EVENT}/0_Rendered_{split}_{index:05d}.jpg"
         encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         (root / "WFLW_images" / name).write_bytes(encoded.tobytes())
         points = " ".join(f"{value:.6f}" for value in face.points.ravel())
-        lists[f"{_ATTRIBUTES}_{split}"].append(" ".join([points, *map(str, [*face.box, *face.flags]), name]))
+        lists[_LISTS[split]].append(" ".join([points, *map(str, [*face.box, *face.flags]), name]))
         for subset, belongs in zip(_SUBSETS, [1, *face.flags], strict=True):
             if split == "test" and belongs:
                 lists[_TEST + subset].append(f"{points} {name}")

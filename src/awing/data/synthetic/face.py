@@ -64,7 +64,7 @@ class FaceParameters:
 
 
 def sample_face(seed: int, split: str, index: int) -> FaceParameters:
-    """Draws a face from the population; each flag comes out set on 15 to 35 % of the faces."""
+    """Draw a face from the population; each flag comes out set on 15 to 35 % of the faces."""
     rng = np.random.default_rng([seed, ("train", "test").index(split), index])
     tone, side, shadowed = rng.uniform(0, 4), rng.choice([-1.0, 1.0]), rng.random() < 0.09
     return FaceParameters(

@@ -37,7 +37,7 @@ EARS_AND_HAIR = _BULGE[..., None] * np.stack([np.sin(AZIMUTH), 0 * AZIMUTH, np.c
 
 
 class RenderedFace(NamedTuple):
-    """RGB picture, points and a detector-like box (x0, y0, x1, y1) in pixels, `FaceParameters.flags`."""
+    """RGB picture, points and a detector-like box (x0, y0, x1, y1) in px, and :meth:`FaceParameters.flags`."""
 
     image: UInt8[np.ndarray, "h w 3"]
     points: Float[np.ndarray, "98 2"]
@@ -46,11 +46,10 @@ class RenderedFace(NamedTuple):
 
 
 def render(face: FaceParameters) -> RenderedFace:
-    """Draws a face; the same parameters always give the same picture.
+    """Draw a face; the same parameters always give the same picture.
 
-    Example:
-        >>> render(FaceParameters(mouth_open=0.9)).flags.tolist()
-        [0, 1, 0, 0, 0, 0]
+    >>> render(FaceParameters(mouth_open=0.9)).flags.tolist()
+    [0, 1, 0, 0, 0, 0]
     """
     rng = np.random.default_rng(face.seed)
     plane = landmarks(face)
@@ -142,7 +141,7 @@ def project(points: Array, face: FaceParameters, share: float = 1.0) -> Array:
 
 
 def draw(image: Array, grid: Array, texture: Array, face: FaceParameters, share: float = 1.0) -> None:
-    """Draws a textured surface in linear light: Lambert's law, wrapped round the terminator, sky light, a highlight."""
+    """Draw a textured surface in linear light: Lambert's law, wrapped round the terminator, sky light, a highlight."""
     normal = np.cross(np.gradient(grid, axis=1), np.gradient(grid, axis=0)) @ rotation(face, share).T
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
     azimuth, elevation = np.radians(face.light)
