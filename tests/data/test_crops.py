@@ -32,7 +32,8 @@ def square(matrix: np.ndarray, size: int) -> list[float]:
     first, last = -0.5, size - 0.5  # outer borders of the crop's pixels
     corners = np.linalg.solve(matrix, np.array([[first, first, 1], [last, last, 1]]).T)[:2].T
     side = corners[1] - corners[0]
-    assert side[0] == pytest.approx(side[1]) and matrix[0, 0] == matrix[1, 1] > 0 == matrix[0, 1] == matrix[1, 0]
+    assert side[0] == pytest.approx(side[1])
+    assert matrix[0, 0] == matrix[1, 1] > 0 == matrix[0, 1] == matrix[1, 0]
     return [*corners.mean(0), side[0]]
 
 

@@ -107,7 +107,8 @@ def test_divide_cuts_the_sizes_that_were_asked_for():
 
     data = module(Path("/faces"), reader=reader, val_fraction=0.1, test_fraction=0.2, allow_partial=True)
     found = {split: count for split, (count, _) in numbers(data).items()}
-    assert found["val"] == pytest.approx(400, abs=4 * 20) and found["test"] == pytest.approx(800, abs=4 * 26)
+    assert found["val"] == pytest.approx(400, abs=4 * 20)
+    assert found["test"] == pytest.approx(800, abs=4 * 26)
 
 
 def test_divide_depends_on_names_and_split_seed_alone(root, tmp_path):
@@ -138,7 +139,8 @@ def test_divide_never_cuts_official_test_faces(root, without_test, caplog):
     arguments = {"val_fraction": 0.25, "test_fraction": 0.25, "allow_partial": True}
     official = module(root, **arguments)
     images = parts(official)
-    assert images["test"] == {f"WFLW_images/{i}--Event {i}/test_{i}.jpg" for i in range(3)} and not caplog.records
+    assert images["test"] == {f"WFLW_images/{i}--Event {i}/test_{i}.jpg" for i in range(3)}
+    assert not caplog.records
     assert official.held_out == {"val_fraction": 0.25, "test_fraction": 0.0, "split_seed": 0}
     cut = module(without_test, **arguments)
     assert parts(cut)["val"] == images["val"]  # whether official test faces are there or not
@@ -149,7 +151,8 @@ def test_divide_cuts_test_faces_where_no_official_one_is(without_test, caplog):
     with caplog.at_level(logging.INFO, "awing"):
         data = module(without_test, test_fraction=0.25, allow_partial=True)
         images = parts(data)
-    assert images["test"] and all("train_" in name for name in images["test"])
+    assert images["test"]
+    assert all("train_" in name for name in images["test"])
     found = numbers(data)
     assert f"no official test face on disk; {found['test'][0]} training faces are held out" in caplog.text
     assert f"{found['test'][0]} of {found['test'][1]} test" in caplog.text
@@ -174,7 +177,8 @@ def test_test_dataloader_reads_the_split_unaugmented(root, split):
     batches = list(data.test_dataloader())
     assert torch.cat([b["index"] for b in batches]).tolist() == list(range(len(data.annotations[split].records)))
     matrices = torch.cat([b["matrix"] for b in batches])
-    assert (matrices[:, 0, 1] == 0).all() and (matrices[:, 0, 0] > 0).all()  # upright: not augmented
+    assert (matrices[:, 0, 1] == 0).all()
+    assert (matrices[:, 0, 0] > 0).all()
 
 
 # Mistakes
@@ -210,7 +214,8 @@ def test_crop_scale_is_one_number_or_that_of_each_crop(root, config):
     }  # fmt: skip
     for dataset, usual in configured.items():
         cfg = config("train", f"dataset={dataset}").dataset
-        assert cfg.crop_scale == usual and cfg.crop == next(iter(usual))
+        assert cfg.crop_scale == usual
+        assert cfg.crop == next(iter(usual))
     assert instantiate(config("train", "dataset=wflw", "dataset.crop_scale=1.3").dataset).crop_scale == 1.3
 
 
@@ -251,9 +256,11 @@ def test_batch_has_the_fields_of_arrays_batch(root):
     for loader in (module(root, augmentation=Augmentation()).train_dataloader(), module(root).test_dataloader()):
         batch = next(iter(loader))
         hints = get_type_hints(Batch)
-        assert batch.keys() == hints.keys() and all(isinstance(batch[name], hint) for name, hint in hints.items())
+        assert batch.keys() == hints.keys()
+        assert all(isinstance(batch[name], hint) for name, hint in hints.items())
         assert batch["image"].dtype == torch.uint8  # a quarter of the float's size
-        assert batch["points"].dtype == torch.float32 and batch["matrix"].dtype == torch.float64
+        assert batch["points"].dtype == torch.float32
+        assert batch["matrix"].dtype == torch.float64
 
 
 def test_training_drops_the_last_batch_and_evaluation_does_not(root):

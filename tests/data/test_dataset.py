@@ -130,7 +130,8 @@ def test_normaliser_by_hand():
     assert normaliser(record, COFW, "box") == pytest.approx(30)  # sqrt(20 * 45)
     assert normaliser(record, COFW, "box_diagonal") == pytest.approx(np.hypot(20, 45))
     record.labelled[8] = False
-    assert np.isnan(normaliser(record, COFW, "inter_ocular")) and normaliser(record, COFW, "inter_pupil") > 0
+    assert np.isnan(normaliser(record, COFW, "inter_ocular"))
+    assert normaliser(record, COFW, "inter_pupil") > 0
     assert np.isnan(normaliser(face(Path("a.jpg")), COFW, "box"))  # there is none
 
 

@@ -54,7 +54,8 @@ def test_read_image_is_rgb_whatever_the_name(tmp_path, name):
 def test_read_image_makes_any_png_eight_bit_rgb(tmp_path, pixels, expected):
     (tmp_path / "a.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     image = read_image(tmp_path / "a.png")
-    assert image.shape == (20, 30, 3) and (image == expected).all()
+    assert image.shape == (20, 30, 3)
+    assert (image == expected).all()
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "bmp"])
@@ -135,7 +136,9 @@ def test_read_crop_is_black_beyond_the_border(tmp_path):
     matrix = crop_matrix(np.array([-20.0, -10.0, 20.0, 30.0]), 80)  # 2 px of the crop per px
     crop = read_crop(face(tmp_path / "a.png"), matrix, 80)
     np.testing.assert_allclose(apply(matrix, np.zeros((1, 2))), [[39.5, 19.5]])  # the first pixel of the image
-    assert (crop[:, :37] == 0).all() and (crop[:17] == 0).all() and (crop[20:, 40:] > 250).all()
+    assert (crop[:, :37] == 0).all()
+    assert (crop[:17] == 0).all()
+    assert (crop[20:, 40:] > 250).all()
 
 
 @pytest.mark.parametrize(("side", "margin"), [(10, 1), (400, 10)])  # the larger one is decoded at an eighth

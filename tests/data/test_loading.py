@@ -41,7 +41,7 @@ def test_training_order_is_a_permutation_of_seed_and_epoch():
     assert keys(EpochSampler(50, shuffle=True, seed=4), 2) != epochs[2]
 
 
-@pytest.mark.parametrize("world", (1, 2, 5))
+@pytest.mark.parametrize("world", [1, 2, 5])
 def test_training_repeats_no_sample_and_drops_less_than_a_round(world):
     for length in LENGTHS:
         parts = shares(length, world, shuffle=True, epoch=2)
@@ -49,7 +49,7 @@ def test_training_repeats_no_sample_and_drops_less_than_a_round(world):
         assert len(set(loaded)) == len(loaded) == length - length % world
 
 
-@pytest.mark.parametrize("world", (1, 3, 64))
+@pytest.mark.parametrize("world", [1, 3, 64])
 def test_evaluation_loses_no_sample_and_gives_every_process_as_many(world):
     for length in LENGTHS:
         parts = shares(length, world)

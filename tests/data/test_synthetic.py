@@ -46,14 +46,19 @@ def polygon(shape: tuple[int, ...], points: np.ndarray) -> np.ndarray:
 
 def test_points_of_a_frontal_face_are_in_wflws_order(frontal):
     x, y = frontal.points.T
-    assert (np.diff(x[:33]) > 0).all() and y[16] == y.max()
-    assert (np.diff(x[33:38]) > 0).all() and (np.diff(x[42:47]) > 0).all()  # upper edges of the brows
+    assert (np.diff(x[:33]) > 0).all()
+    assert y[16] == y.max()
+    assert (np.diff(x[33:38]) > 0).all()
+    assert (np.diff(x[42:47]) > 0).all()
     lids = ((61, 62, 63), (67, 66, 65)), ((69, 70, 71), (75, 74, 73))
     brows = ((34, 35, 36, 37), (41, 40, 39, 38)), ((42, 43, 44, 45), (50, 49, 48, 47))
     for upper, lower in (*lids, *brows, (range(77, 82), range(87, 82, -1))):
         assert (y[list(upper)] < y[list(lower)] - 1).all()
-    assert (np.diff(y[51:55]) > 0).all() and y[54] < y[57] < y[79] < y[90]
-    assert (np.diff(x[55:60]) > 0).all() and (np.diff(x[76:83]) > 0).all() and (np.diff(x[82:88]) < 0).all()
+    assert (np.diff(y[51:55]) > 0).all()
+    assert y[54] < y[57] < y[79] < y[90]
+    assert (np.diff(x[55:60]) > 0).all()
+    assert (np.diff(x[76:83]) > 0).all()
+    assert (np.diff(x[82:88]) < 0).all()
 
 
 def test_points_of_a_symmetric_face_are_symmetric(frontal):
@@ -73,7 +78,8 @@ def test_points_of_pupils_are_where_the_dark_discs_are(parameters):
         near = (np.linalg.norm(grid - middle, axis=-1) < 5) & polygon(dark.shape, face.points[eye])
         weight = np.where(near, np.clip(dark - 150, 0, None), 0)
         found = (grid * weight[..., None]).sum((0, 1)) / weight.sum()
-        assert np.linalg.norm(found - middle) < 1.3 and dark[near].max() > 200
+        assert np.linalg.norm(found - middle) < 1.3
+        assert dark[near].max() > 200
 
 
 @pytest.mark.parametrize("parameters", [{"pose": (25.0, 0.0, 20.0)}, {"mouth_open": 0.6}])
@@ -93,13 +99,15 @@ def test_points_of_lips_enclose_what_is_red(parameters):
 def test_points_follow_an_open_mouth_and_a_shut_eye(frontal):
     face = render(replace(FRONTAL, mouth_open=0.9, eyes_open=(0.0, 1.0)))
     height = [found.points[94, 1] - found.points[90, 1] for found in (frontal, face)]
-    assert height[0] < 1 and height[1] > 15
+    assert height[0] < 1
+    assert height[1] > 15
     x, y = face.points[90] + (face.points[94] - face.points[90]) * 0.6
     nose = np.round(face.points[54]).astype(int)
     assert face.image[round(y), round(x)].mean() < 0.5 * face.image[nose[1], nose[0]].mean()  # dark inside
     y = face.points[:, 1]
     np.testing.assert_allclose(y[[61, 62, 63]], y[[67, 66, 65]], atol=0.01)
-    assert (y[[75, 74, 73]] - y[[69, 70, 71]] > 3).all() and y[96] == pytest.approx(y[62], abs=0.3)
+    assert (y[[75, 74, 73]] - y[[69, 70, 71]] > 3).all()
+    assert y[96] == pytest.approx(y[62], abs=0.3)
 
 
 @pytest.mark.parametrize("yaw", [35.0, -50.0])
@@ -112,7 +120,8 @@ def test_points_of_the_far_contour_keep_to_the_silhouette(yaw):
         spread = np.ptp([picture.image[round(y)].astype(int) for picture in pictures], 0).max(1)
         outwards = spread[round(x) - 20 * side :: side]
         assert abs(round(x) - 20 * side + side * np.argmax(outwards > 45) - x) < 3
-    assert side * (points[54, 0] - points[57, 0]) > 1 and abs(points[54, 0] - points[16 + 14 * side, 0]) < 30
+    assert side * (points[54, 0] - points[57, 0]) > 1
+    assert abs(points[54, 0] - points[16 + 14 * side, 0]) < 30
 
 
 # Randomness and flags
@@ -160,7 +169,8 @@ def test_occluder_hides_points_and_leaves_them_where_they_are(occluder, most, ya
     np.testing.assert_array_equal(face.points, covered.points)
     x, y = np.round(face.points).astype(int).T
     assert (np.abs(face.image[y, x].astype(int) - covered.image[y, x]).max(1) > 12).sum() > most
-    assert face.flags[4] == 0 and covered.flags[4] == 1
+    assert face.flags[4] == 0
+    assert covered.flags[4] == 1
 
 
 # Files
@@ -171,7 +181,8 @@ def test_write_dataset_gives_official_columns_and_subsets(written):
     for split in ("train", "test"):
         lines = (written / ATTRIBUTES / f"list_98pt_rect_attr_{split}.txt").read_text().splitlines()
         rows = [line.split(" ") for line in lines]
-        assert len(rows) == SETTINGS[split] and {len(row) for row in rows} == {207}
+        assert len(rows) == SETTINGS[split]
+        assert {len(row) for row in rows} == {207}
         for index, row in enumerate(rows):
             face, stored = render_face(3, split, index), cv2.imread(str(written / "WFLW_images" / row[206]))[..., ::-1]
             np.testing.assert_allclose(np.array(row[:196], float).reshape(98, 2), face.points, atol=5.1e-7)

@@ -89,7 +89,8 @@ def test_verify_names_every_kind_of_problem(config, faces):
         "unreadable images": [broken], "boxes beside their face": [beside], "implausible points": [away],
         "in two splits": [twin, original], "cannot be scored": [unscored, "a normaliser must be positive"],
     }  # fmt: skip
-    assert found.keys() == names.keys() and all(name in found[kind] for kind in names for name in names[kind])
+    assert found.keys() == names.keys()
+    assert all(name in found[kind] for kind in names for name in names[kind])
 
 
 def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces):
@@ -97,11 +98,13 @@ def test_verify_reports_both_incomplete_lists_and_checks_the_rest(config, faces)
         content = lines(faces, split)
         (faces / ANNOTATIONS.format(split)).write_text("\n".join(content[:-2]) + "\n")
     found = problems(config, faces)["annotations"]
-    assert "expected 24 faces, found 22" in found[0] and "expected 8 faces, found 6" in found[1]
+    assert "expected 24 faces, found 22" in found[0]
+    assert "expected 8 faces, found 6" in found[1]
     sound, output = prepare(config, faces, "verify", "dataset.allow_partial=true")
     assert sound
     counts = json.loads((output / "verify.json").read_text())["splits"]
-    assert sum(split["found"] for split in counts.values()) == 28 and sum(s["expected"] for s in counts.values()) == 32
+    assert sum(split["found"] for split in counts.values()) == 28
+    assert sum(s["expected"] for s in counts.values()) == 32
 
 
 def test_verify_lists_every_missing_picture(config, faces):
@@ -121,7 +124,8 @@ def test_verify_expects_the_official_faces_of_an_absent_set(config, tmp_path):
     report = json.loads((tmp_path / "report" / "verify.json").read_text())
     counts = {split: (c["expected"], c["found"]) for split, c in report["splits"].items()}
     assert counts == {"train": (7125, 0), "val": (375, 0), "test": (2500, 0)}  # 5 % of 7,500 are held out
-    assert report["splits"]["test"]["faces"] == "official test faces" and not report["notes"]
+    assert report["splits"]["test"]["faces"] == "official test faces"
+    assert not report["notes"]
 
 
 def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces):
@@ -146,7 +150,8 @@ def test_cache_is_written_where_training_looks(config, faces, capsys):
     files = list((faces.parent / "cache" / "synthetic").glob("*.jpg"))
     data = engine.build(config("train", "dataset=synthetic", COUNTS, f"paths.data_dir={faces.parent}", *words).dataset)
     used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
-    assert files and set(files) <= set(used)
+    assert files
+    assert set(files) <= set(used)
     (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
     assert line == (str(sum(path in files for path in used)), str(len(used)))
 
@@ -157,7 +162,8 @@ def test_show_draws_every_split_and_subset(config, faces):
     names = {file.stem for file in output.glob("*.png")}
     assert {"train_full", "val_full", "test_full", "train_pose"} <= names
     sheet = read_image(output / "train_full.png")
-    assert sheet.shape == (6 * 224, 7 * 224, 3) and sheet.std() > 20
+    assert sheet.shape == (6 * 224, 7 * 224, 3)
+    assert sheet.std() > 20
 
 
 def test_show_marks_the_left_of_flip_pairs_and_skips_unlabelled_points(config, tmp_path):

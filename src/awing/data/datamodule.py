@@ -157,7 +157,7 @@ class LandmarkDataModule(pl.LightningDataModule):
                 f"the checkpoint was trained with the cut {state_dict}, the data now give {self.held_out}"
             )
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples."""
         dataset = self.dataset("train", augmented=True)
         if len(dataset) < (batch_size := self.loader.batch_size):
@@ -166,11 +166,11 @@ class LandmarkDataModule(pl.LightningDataModule):
             )
         return self._loader(dataset, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Validation samples; none with ``val_fraction`` 0."""
         return self._loader(self.dataset("val")) if self.held_out["val_fraction"] else []
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """The samples of the split that was asked for."""
         return self._loader(self.dataset(self.split))
 
@@ -180,7 +180,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             batch["matrix"], batch["normalisers"] = batch["matrix"].float(), batch["normalisers"].float()
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader:
+    def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
         workers = self.loader.num_workers
         return EpochLoader(
             dataset,
