@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jinja2 import Environment, FileSystemLoader
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
 from awing.report.runs import Run, load_runs
@@ -34,19 +34,20 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         output: May lie inside ``cfg.runs``, whose runs are only read.
 
     Raises:
-        ConfigError: ``output`` holds a report already.
+        ConfigError: ``output`` holds a report already, or no folder of runs is named.
         DataError: nothing below ``cfg.runs`` is a run.
     """
-    for name in ("report.md", "report.html", "report.csv", "intervals.csv", "figures"):
-        if (output / name).exists():
-            raise ConfigError(f"{output} holds a report already ({name}): choose another output")
+    if (output / "report.md").exists():
+        raise ConfigError(f"{output} holds a report already: choose another output")
+    if OmegaConf.is_missing(cfg, "runs"):
+        raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
         raise DataError(
             f"runs={cfg.runs}: expected a folder that holds, at any depth, what src/train.py leaves (config.yaml, "
             "metrics.csv, test/metrics.json) or src/evaluate.py (metrics.json); found neither"
         )
-    (output / "figures").mkdir(parents=True)
+    (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
     chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
     parts = [_part(output / "figures" / name, tables[name], of, problems) for name, of in chosen.items() if of]
