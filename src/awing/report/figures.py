@@ -236,7 +236,6 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
         found = " and ".join([*losses, *sorted(crops)])
         raise CheckpointError(f"expected networks of two losses and one crop, found {found}")
     datamodule = build(cfg.dataset)
-    datamodule.prepare_data()
     networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
     return dict(zip(losses, networks, strict=True)), datamodule.dataset("test")
 

@@ -56,7 +56,6 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if cfg.training.compile:
         regressor.network.compile()
     trainer = build_trainer(cfg, output)
-    datamodule.prepare_data()
     datamodule.setup()
     if path:
         resumed = Checkpoint.read(path)
@@ -133,7 +132,6 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     check_choice("action", cfg.action, ("verify", "cache", "show"))
     settle_scheme(cfg)
     data: LandmarkDataModule = build(cfg.dataset)
-    data.prepare_data()
     if cfg.action == "verify":
         return not verify.verify(data, output, cfg.workers)["problems"]
     if cfg.action == "cache":
