@@ -50,14 +50,10 @@ def test_draw_fills_the_papers_ranges_evenly(drawn, column, low, high):
     assert kstest(values, "uniform", args=(low, high - low)).pvalue > 0.01
 
 
-def test_draw_gives_independent_values(drawn):
-    table = np.column_stack([drawn[0][:, :4], drawn[1]])
-    correlation = np.corrcoef(table.T) - np.eye(5)
-    assert np.abs(correlation).max() < 4 / np.sqrt(DRAWS)  # four standard errors
-
-
 def test_draw_flips_half_and_the_matrix_knows(drawn):
     values, flips = drawn
+    correlation = np.corrcoef(np.column_stack([values[:, :4], flips]).T) - np.eye(5)
+    assert np.abs(correlation).max() < 4 / np.sqrt(DRAWS)  # four standard errors: the draws are independent
     assert binom.ppf(0.001, DRAWS, 0.5) <= flips.sum() <= binom.ppf(0.999, DRAWS, 0.5)
     np.testing.assert_array_equal(values[:, 4], np.where(flips, -1, 1))
 
