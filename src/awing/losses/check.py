@@ -59,12 +59,11 @@ def check(implementation: Loss) -> list[str]:
     Returns:
         What is wrong, a line each; empty where nothing is.
 
-    Example:
-        >>> from awing.losses import AdaptiveWingLoss, MSELoss
-        >>> check(AdaptiveWingLoss)
-        []
-        >>> check(MSELoss)[0]
-        'the value at y = 0, d = 0.01 is 0.0001, expected 0.000883; 40 of 50 are wrong'
+    >>> from awing.losses import AdaptiveWingLoss, MSELoss
+    >>> check(AdaptiveWingLoss)
+    []
+    >>> check(MSELoss)[0]
+    'the value at y = 0, d = 0.01 is 0.0001, expected 0.000883; 40 of 50 are wrong'
     """
     names = [name for name in PAPER if name in inspect.signature(implementation).parameters]
     for constants in (PAPER, PAPER | {name: CHANGED[name] for name in names}):
@@ -83,10 +82,8 @@ def _problems(loss: Loss, constants: dict[str, float]) -> Iterator[str]:
     for what, found, expected in (("value", values, right), ("slope", slopes, right_slopes)):
         if (wrong := ~_close(found, expected)).any():
             y, d, first, instead_of = (array[wrong][0] for array in (Y, np.abs(E), found, expected))
-            yield (
-                f"the {what} at y = {y:g}, d = {d:g} is {first:.4g}, expected {instead_of:.4g}; "
-                f"{wrong.sum()} of {wrong.size} are wrong"
-            )
+            count = f"{wrong.sum()} of {wrong.size} are wrong"
+            yield f"the {what} at y = {y:g}, d = {d:g} is {first:.4g}, expected {instead_of:.4g}; {count}"
     at_theta = np.abs(E) == constants["theta"]  # rounding puts it on either side
     for slip, formula in SLIPS.items():
         if not _close(values, right).all() and (_close(values, formula(constants)) | at_theta).all():

@@ -10,13 +10,7 @@ Maps = Float[Tensor, "*shape"]  # any shape, the same for all arguments and the 
 
 
 def adaptive_wing(
-    pred: Maps,
-    target: Maps,
-    *,
-    omega: float = 14.0,
-    theta: float = 0.5,
-    epsilon: float = 1.0,
-    alpha: float = 2.1,
+    pred: Maps, target: Maps, *, omega: float = 14.0, theta: float = 0.5, epsilon: float = 1.0, alpha: float = 2.1
 ) -> Maps:
     r"""Adaptive Wing loss of every heatmap pixel (Wang et al., ICCV 2019, equation 3).
 
@@ -31,30 +25,22 @@ def adaptive_wing(
     where :math:`A = \omega \frac{1}{1 + (\theta/\epsilon)^{\alpha-y}} (\alpha - y)
     (\theta/\epsilon)^{\alpha-y-1} \frac{1}{\epsilon}` and
     :math:`C = \theta A - \omega \ln(1 + (\theta/\epsilon)^{\alpha-y})` make value and slope continuous at
-    :math:`\theta`. On the background (y = 0) it acts like a squared error, on a peak (y = 1) like the
-    Wing loss.
-
-    The gradient at d = 0 is exactly 0 for every y in [0, 1], also at alpha = 2 and y = 1, where the slope jumps.
+    :math:`\theta`. On the background (y = 0) it acts like a squared error, on a peak (y = 1) like the Wing loss. The
+    gradient at d = 0 is exactly 0 for every y in [0, 1], also at alpha = 2 and y = 1, where the slope jumps.
 
     Args:
         pred: predicted heatmap values, any real number. Half precision is computed, and returned, in float32.
-        target: ground-truth heatmap values y in [0, 1], of the same shape. Values above alpha - 1 are
-            outside the loss's domain: the slope at d = 0 is infinite there.
+        target: ground-truth values y in [0, 1], of the same shape; above alpha - 1 the slope at d = 0 is infinite.
         omega: positive scale of the loss, in which it is linear.
         theta: positive error at which the curve becomes a line.
         epsilon: positive error at which the logarithm's argument is 2; smaller is steeper near 0.
         alpha: exponent at y = 0, at least 2.
 
-    Returns:
-        The loss of each element, at least 0.
-
     Raises:
         ValueError: the shapes differ, or a constant is out of its range.
 
-    Example:
-        >>> import torch
-        >>> adaptive_wing(torch.tensor([0.1, 0.9, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
-        tensor([ 0.1108,  1.0701, 10.2594])
+    >>> adaptive_wing(torch.tensor([0.1, 0.9, 0.0]), torch.tensor([0.0, 1.0, 1.0]))
+    tensor([ 0.1108,  1.0701, 10.2594])
     """
     check_constants(omega=omega, theta=theta, epsilon=epsilon, alpha=alpha)
     pred, target = promote(pred, target)
@@ -89,16 +75,11 @@ def wing(pred: Maps, target: Maps, *, omega: float = 10.0, epsilon: float = 2.0)
         omega: positive error, in the unit of the inputs, at which the logarithm becomes a line.
         epsilon: positive curvature of the logarithm.
 
-    Returns:
-        The loss of each element, at least 0.
-
     Raises:
         ValueError: the shapes differ, or a constant is out of its range.
 
-    Example:
-        >>> import torch
-        >>> wing(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
-        tensor([ 4.0547, 27.9176])
+    >>> wing(torch.tensor([1.0, 20.0]), torch.tensor([0.0, 0.0]))
+    tensor([ 4.0547, 27.9176])
     """
     check_constants(omega=omega, epsilon=epsilon)
     pred, target = promote(pred, target)
@@ -112,9 +93,7 @@ def check_constants(*, alpha: float = 2.0, **positive: float) -> None:
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, found {value}")
     if not 2 <= alpha < math.inf:
-        raise ValueError(
-            f"alpha must be finite and at least 2, so that alpha - y >= 1 for every y up to 1; found {alpha}"
-        )
+        raise ValueError(f"alpha must be finite and at least 2 (alpha - y >= 1 for every y up to 1), found {alpha}")
 
 
 def promote(pred: Maps, target: Maps) -> tuple[Maps, Maps]:

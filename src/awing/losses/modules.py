@@ -16,9 +16,6 @@ class HeatmapLoss(nn.Module):
         reduction: "mean" divides the weighted sum by the number of elements, not by the sum of the weights: a
             constant, so that the mean over the ranks of distributed training is the loss of the whole batch.
             "sum" adds up; "none" returns the weighted loss of every element.
-
-    Raises:
-        ValueError: an unknown reduction.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -31,12 +28,7 @@ class HeatmapLoss(nn.Module):
         """The loss of every element; each loss defines its own."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        pred: Maps,
-        target: Maps,
-        weight: Float[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "..."]:
+    def forward(self, pred: Maps, target: Maps, weight: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
         """Weighted and reduced loss, computed in float32 at least.
 
         Args:
@@ -65,31 +57,18 @@ class HeatmapLoss(nn.Module):
 
 
 class AdaptiveWingLoss(HeatmapLoss):
-    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
+    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing` and :class:`HeatmapLoss`.
 
-    Args:
-        omega, theta, epsilon, alpha: the constants.
-        reduction: "mean", "sum" or "none".
-
-    Raises:
-        ValueError: a constant out of its range, or an unknown reduction.
-
-    Example:
-        >>> import torch
-        >>> from awing.losses import dilated_weight_map
-        >>> target = torch.zeros(1, 1, 4, 4)
-        >>> target[0, 0, 0, 0] = 1.0
-        >>> AdaptiveWingLoss()(torch.zeros(1, 1, 4, 4), target, dilated_weight_map(target))
-        tensor(7.0533)
+    >>> import torch
+    >>> from awing.losses import dilated_weight_map
+    >>> target = torch.zeros(1, 1, 4, 4)
+    >>> target[0, 0, 0, 0] = 1.0
+    >>> AdaptiveWingLoss()(torch.zeros(1, 1, 4, 4), target, dilated_weight_map(target))
+    tensor(7.0533)
     """
 
     def __init__(
-        self,
-        omega: float = 14.0,
-        theta: float = 0.5,
-        epsilon: float = 1.0,
-        alpha: float = 2.1,
-        reduction: str = "mean",
+        self, omega: float = 14.0, theta: float = 0.5, epsilon: float = 1.0, alpha: float = 2.1, reduction: str = "mean"
     ) -> None:
         super().__init__(reduction)
         check_constants(omega=omega, theta=theta, epsilon=epsilon, alpha=alpha)
@@ -101,15 +80,7 @@ class AdaptiveWingLoss(HeatmapLoss):
 
 
 class WingLoss(HeatmapLoss):
-    """Wing loss; see :func:`awing.losses.wing`.
-
-    Args:
-        omega, epsilon: the constants.
-        reduction: "mean", "sum" or "none".
-
-    Raises:
-        ValueError: a constant out of its range, or an unknown reduction.
-    """
+    """Wing loss; see :func:`awing.losses.wing` and :class:`HeatmapLoss`."""
 
     def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
         super().__init__(reduction)

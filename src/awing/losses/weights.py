@@ -23,18 +23,14 @@ def dilated_weight_map(
     Returns:
         A map of the values 1 and W + 1, in the dtype of `target`.
 
-    Raises:
-        ValueError: `weight` or `threshold` out of its range.
-
-    Example:
-        >>> import torch
-        >>> target = torch.zeros(1, 1, 4, 4)
-        >>> target[0, 0, 0, 0] = 1.0
-        >>> dilated_weight_map(target)[0, 0]
-        tensor([[11., 11.,  1.,  1.],
-                [11., 11.,  1.,  1.],
-                [ 1.,  1.,  1.,  1.],
-                [ 1.,  1.,  1.,  1.]])
+    >>> import torch
+    >>> target = torch.zeros(1, 1, 4, 4)
+    >>> target[0, 0, 0, 0] = 1.0
+    >>> dilated_weight_map(target)[0, 0]
+    tensor([[11., 11.,  1.,  1.],
+            [11., 11.,  1.,  1.],
+            [ 1.,  1.,  1.,  1.],
+            [ 1.,  1.,  1.,  1.]])
     """
     _check_weight(weight)
     if not 0 < threshold <= 1:
@@ -52,13 +48,9 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
     Returns:
         A map between 1 and W + 1, in the dtype of `target`.
 
-    Raises:
-        ValueError: `weight` out of its range.
-
-    Example:
-        >>> import torch
-        >>> base_weight_map(torch.tensor([[[[0.0, 0.5, 1.0]]]]))
-        tensor([[[[ 1.,  6., 11.]]]])
+    >>> import torch
+    >>> base_weight_map(torch.tensor([[[[0.0, 0.5, 1.0]]]]))
+    tensor([[[[ 1.,  6., 11.]]]])
     """
     _check_weight(weight)
     return weight * target + 1
@@ -67,10 +59,9 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
 def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """3x3 grey dilation, H^d of equation 4: the maximum over each pixel and its eight neighbours.
 
-    Example:
-        >>> import torch
-        >>> grey_dilation(torch.tensor([[[[0.0, 0.0, 0.5, 1.0]]]]))
-        tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
+    >>> import torch
+    >>> grey_dilation(torch.tensor([[[[0.0, 0.0, 0.5, 1.0]]]]))
+    tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
     """
     return F.max_pool2d(target, kernel_size=3, stride=1, padding=1)
 
