@@ -18,10 +18,9 @@ def boundary_map(
 ) -> Float[Tensor, "b h w"]:
     """Boundary heatmap, one channel "that combines all boundary lines" of a face (paper section 5).
 
-    ``exp(-d^2 / (2 sigma^2))`` with d the distance to the nearest line, 0 where d >= 3 sigma. Lines are
-    splines, drawn as straight pieces, ``size`` or more of them a line; each piece is compared only with the
-    pixels around it. Pieces of at most 1 px miss no pixel: where neighbouring landmarks of a line are within
-    a quarter of the map of each other. Pieces of several px begin to lose the faint rim of the line.
+    ``exp(-d^2 / (2 sigma^2))`` with d the distance to the nearest line, 0 where d >= 3 sigma. Lines are splines, drawn
+    as ``size`` or more straight pieces, each compared with the pixels around it. Pieces of at most 1 px miss no pixel:
+    where a line's landmarks are within a quarter of the map of the next. Longer ones begin to lose the line's rim.
 
     Args:
         points: Landmarks in map px, (B, K, 2), finite; they may lie outside the map.
@@ -33,10 +32,9 @@ def boundary_map(
     Returns:
         (B, size, size), in [0, 1] and of the points' dtype.
 
-    Example:
-        >>> points = torch.tensor([[[2.0, 4.0], [6.0, 4.0]]])
-        >>> boundary_map(points, torch.tensor([[True, True]]), [(0, 1)], 9)[0, :, 4]  # across the line
-        tensor([0.0000, 0.0000, 0.1353, 0.6065, 1.0000, 0.6065, 0.1353, 0.0000, 0.0000])
+    >>> points = torch.tensor([[[2.0, 4.0], [6.0, 4.0]]])
+    >>> boundary_map(points, torch.tensor([[True, True]]), [(0, 1)], 9)[0, :, 4]  # across the line
+    tensor([0.0000, 0.0000, 0.1353, 0.6065, 1.0000, 0.6065, 0.1353, 0.0000, 0.0000])
     """
     squared = points.new_full((len(points), size * size), float("inf"))
     for n, group in groupby(sorted(lines, key=len), key=len):  # lines of one length make one batch
@@ -53,9 +51,9 @@ def boundary_map(
 def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b l m 2"]:
     """Interpolating spline of degree min(4, n) - 1 over the chord length, sampled.
 
-    The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a
-    parabola through three, a straight line through two. Where two points in a row coincide, as annotators
-    stack the hidden half of an eye, there is no spline through them: straight pieces take its place.
+    The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a parabola
+    through three, a straight line through two. Where two points in a row coincide, as in the hidden half of an eye,
+    straight pieces take the spline's place.
 
     Args:
         points: (B, lines, n, 2), n >= 2, px.
@@ -64,14 +62,13 @@ def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b 
     Returns:
         (B, lines, (n - 1) * segments + 1, 2): every ``segments``-th sample is one of the points.
 
-    Example:
-        >>> parabola = torch.tensor([[-2.0, 4.0], [0.0, 0.0], [2.0, 4.0]])
-        >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3)
-        tensor([[-2.,  4.],
-                [-1.,  1.],
-                [ 0.,  0.],
-                [ 1.,  1.],
-                [ 2.,  4.]])
+    >>> parabola = torch.tensor([[-2.0, 4.0], [0.0, 0.0], [2.0, 4.0]])
+    >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3)
+    tensor([[-2.,  4.],
+            [-1.,  1.],
+            [ 0.,  0.],
+            [ 1.,  1.],
+            [ 2.,  4.]])
     """
     start, end = points[..., :-1, None, :], points[..., 1:, None, :]
     s = torch.linspace(0, 1, segments + 1, device=points.device, dtype=points.dtype)[:, None]
@@ -83,9 +80,7 @@ def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b 
     return torch.cat([samples[..., :-1, :].flatten(-3, -2), points[..., -1:, :]], -2)
 
 
-def _second_derivatives(
-    points: Float[Tensor, "b l n 2"],
-) -> tuple[Float[Tensor, "b l i"], Float[Tensor, "b l n 2"]]:
+def _second_derivatives(points: Float[Tensor, "b l n 2"]) -> tuple[Float[Tensor, "b l i"], Float[Tensor, "b l n 2"]]:
     """Chord lengths, and the spline's second derivatives at its points from the usual tridiagonal system."""
     n = points.shape[-2]
     step = points.diff(dim=-2)

@@ -9,16 +9,15 @@ def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"]
     """Highest pixel of each map.
 
     Args:
-        maps: (B, K, h, w), any values.
+        maps: (B, K, h, w).
 
     Returns:
         (B, K, 2) its (x, y) in map px, one of several that are equally high, and (B, K) its value.
 
-    Example:
-        >>> maps = torch.zeros(1, 1, 3, 4)
-        >>> maps[0, 0, 2, 1] = 0.8
-        >>> heatmap_argmax(maps)
-        (tensor([[[1, 2]]]), tensor([[0.8000]]))
+    >>> maps = torch.zeros(1, 1, 3, 4)
+    >>> maps[0, 0, 2, 1] = 0.8
+    >>> heatmap_argmax(maps)
+    (tensor([[[1, 2]]]), tensor([[0.8000]]))
     """
     score, index = maps.flatten(2).max(-1)
     width = maps.shape[-1]
@@ -29,16 +28,15 @@ def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -
     """Quarter-pixel shift towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
 
     Args:
-        maps: (B, K, h, w), any values.
+        maps: (B, K, h, w).
         pixel: (B, K, 2), the peak of each map, map px.
 
     Returns:
         (B, K, 2), each -0.25, 0 (equal neighbours) or 0.25 map px; 0 in both for a peak on the map's border.
 
-    Example:
-        >>> maps = torch.tensor([[[[0.0, 0.5, 0.0], [0.2, 1.0, 0.4], [0.0, 0.1, 0.0]]]])
-        >>> quarter_shift(maps, torch.tensor([[[1, 1]]]))
-        tensor([[[ 0.2500, -0.2500]]])
+    >>> maps = torch.tensor([[[[0.0, 0.5, 0.0], [0.2, 1.0, 0.4], [0.0, 0.1, 0.0]]]])
+    >>> quarter_shift(maps, torch.tensor([[[1, 1]]]))
+    tensor([[[ 0.2500, -0.2500]]])
     """
     around, inside = _neighbourhood(maps, pixel)
     slope = torch.stack([around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1]], -1)
@@ -58,11 +56,10 @@ def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> 
         (B, K, 2), each within half a map px; 0 where the logarithm has no maximum, and across a border of the
         map on which the peak lies.
 
-    Example:
-        >>> x = torch.arange(5.0)
-        >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]
-        >>> refine_dark(maps, torch.tensor([[[2, 2]]]))
-        tensor([[[-0.3000,  0.1000]]])
+    >>> x = torch.arange(5.0)
+    >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]
+    >>> refine_dark(maps, torch.tensor([[[2, 2]]]))
+    tensor([[[-0.3000,  0.1000]]])
     """
     around, inside = _neighbourhood(maps, pixel)
     f = around.clamp_min(1e-6).log()

@@ -37,11 +37,10 @@ class HeatmapCodec:
             at floor(crop / stride), decoded as (map + 0.5) * stride.
         boundary_sigma: Standard deviation across a boundary line, map px; the line is cut at three of it.
         decoder: ``"argmax"``; ``"quarter"``: moved a quarter pixel towards the higher neighbour in x and in y
-            (paper 7.3); ``"refined"``: moved to the maximum of a parabola through the logarithm of the peak's
-            neighbourhood.
+            (paper 7.3); ``"refined"``: moved to the maximum of a parabola through the logarithm around the peak.
 
     Raises:
-        ConfigError: a combination that cannot work; the message says which.
+        ConfigError: a combination that cannot work.
 
     >>> codec = HeatmapCodec("ibug68", decoder="refined")
     >>> points = torch.full((1, 68, 2), 100.3)
@@ -103,10 +102,9 @@ class HeatmapCodec:
         >>> codec.encode(points, torch.ones(1, 29, dtype=torch.bool))[0, 0, 2, :7]
         tensor([0.5205, 0.8494, 1.0000, 0.8494, 0.5205, 0.2301, 0.0000])
         """
-        if points.shape[1] != self.scheme.num_landmarks:
-            raise ValueError(
-                f"expected the {self.scheme.num_landmarks} points of scheme {self.scheme.name}, found {points.shape[1]}"
-            )
+        k = self.scheme.num_landmarks
+        if points.shape[1] != k:
+            raise ValueError(f"expected the {k} points of scheme {self.scheme.name}, found {points.shape[1]}")
         centers = self._to_map(torch.where(labelled[..., None], points.float(), 0.0))
         maps = self._gaussians(centers, labelled)
         if not self.boundary:
@@ -147,12 +145,9 @@ class HeatmapCodec:
         Raises:
             ValueError: another number of channels, or maps of another size.
         """
-        k = self.scheme.num_landmarks
-        if maps.shape[1] not in (k, k + 1) or maps.shape[2:] != (self.heatmap_size, self.heatmap_size):
-            raise ValueError(
-                f"expected maps (B, {k} or {k + 1}, {self.heatmap_size}, {self.heatmap_size}), "
-                f"found {tuple(maps.shape)}"
-            )
+        k, size = self.scheme.num_landmarks, self.heatmap_size
+        if maps.shape[1] not in (k, k + 1) or maps.shape[2:] != (size, size):
+            raise ValueError(f"expected maps (B, {k} or {k + 1}, {size}, {size}), found {tuple(maps.shape)}")
         maps = maps[:, :k].float()
         pixel, score = heatmap_argmax(maps)
         if self.decoder == "quarter":

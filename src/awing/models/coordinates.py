@@ -23,18 +23,14 @@ def coordinate_channels(
     Returns:
         float32 channels x, y in [-1, 1] and r in [0, 1].
 
-    Raises:
-        ValueError: a side is shorter than 2 pixels, where the coordinate is undefined.
-
-    Example:
-        >>> x, y, r = coordinate_channels(2, 3)
-        >>> x
-        tensor([[-1.,  0.,  1.],
-                [-1.,  0.,  1.]])
-        >>> y[:, 0]
-        tensor([-1.,  1.])
-        >>> r[0]
-        tensor([1.0000, 0.7071, 1.0000])
+    >>> x, y, r = coordinate_channels(2, 3)
+    >>> x
+    tensor([[-1.,  0.,  1.],
+            [-1.,  0.,  1.]])
+    >>> y[:, 0]
+    tensor([-1.,  1.])
+    >>> r[0]
+    tensor([1.0000, 0.7071, 1.0000])
     """
     if height < 2 or width < 2:
         raise ValueError(f"coordinates need a map of at least 2x2 pixels, found {height}x{width}")
@@ -48,8 +44,8 @@ def boundary_coordinates(
 ) -> Float[Tensor, "b 2 height width"]:
     """Coordinates on the predicted boundary, zero elsewhere (paper equation 6).
 
-    ``B_x = C_x where B >= 0.05, else 0``, and the same for y. No gradient passes through the gate. The
-    authors' code has ``>`` for ``>=``; the two differ only where the prediction is exactly 0.05.
+    ``B_x = C_x where B >= 0.05, else 0``, and the same for y. No gradient passes through the gate. The authors' code
+    has ``>`` for ``>=``.
 
     Args:
         coordinates: channels x and y.
@@ -58,18 +54,16 @@ def boundary_coordinates(
     Returns:
         Channels B_x and B_y in [-1, 1].
 
-    Example:
-        >>> xy = coordinate_channels(2, 2)[:2]
-        >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]
-        tensor([[-1.,  1.],
-                [ 0.,  0.]])
+    >>> xy = coordinate_channels(2, 2)[:2]
+    >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]
+    tensor([[-1.,  1.],
+            [ 0.,  0.]])
     """
     return torch.where(boundary >= BOUNDARY_THRESHOLD, coordinates, 0.0)
 
 
 def append_coordinates(
-    features: Float[Tensor, "b channels height width"],
-    boundary: Float[Tensor, "b 1 height width"] | None = None,
+    features: Float[Tensor, "b channels height width"], boundary: Float[Tensor, "b 1 height width"] | None = None
 ) -> Float[Tensor, "b more_channels height width"]:
     """Input of a coordinate convolution: features, x, y, r and, where a boundary map is given, B_x, B_y.
 

@@ -17,8 +17,7 @@ class StackedHourglass(nn.Module):
     but the first, the boundary coordinates B_x, B_y of the previous boundary map (equation 6).
 
     The modules of the paper's Table 7 are the switches: all three off is its baseline, ``boundary`` adds B,
-    ``coord_conv`` C and ``boundary_coords`` CB. Parameters are initialised as PyTorch does by default: the
-    paper trains from scratch and names no other way.
+    ``coord_conv`` C and ``boundary_coords`` CB. The initial parameters are PyTorch's: the paper names no other way.
 
     Args:
         num_landmarks: number of landmark maps, K.
@@ -32,10 +31,9 @@ class StackedHourglass(nn.Module):
     Raises:
         ValueError: an argument is out of range, or ``boundary_coords`` without what it needs.
 
-    Example:
-        >>> network = StackedHourglass(num_landmarks=5, stacks=2, channels=16, depth=2)
-        >>> [maps.shape for maps in network(torch.rand(1, 3, 32, 48))]
-        [torch.Size([1, 6, 8, 12]), torch.Size([1, 6, 8, 12])]
+    >>> network = StackedHourglass(num_landmarks=5, stacks=2, channels=16, depth=2)
+    >>> [maps.shape for maps in network(torch.rand(1, 3, 32, 48))]
+    [torch.Size([1, 6, 8, 12]), torch.Size([1, 6, 8, 12])]
     """
 
     def __init__(
@@ -55,13 +53,11 @@ class StackedHourglass(nn.Module):
             raise ValueError(f"channels must be a positive multiple of 8, found {channels}")
         if boundary_coords and not (boundary and coord_conv):
             raise ValueError(
-                "boundary_coords needs boundary=True (the map that gates them) and coord_conv=True (the "
-                f"convolution that takes them), found boundary={boundary}, coord_conv={coord_conv}; "
-                "set boundary_coords=False"
+                "boundary_coords needs boundary=True (the map that gates them) and coord_conv=True (the convolution "
+                f"that takes them), found {boundary=}, {coord_conv=}; set boundary_coords=False"
             )
         self.coord_conv, self.boundary, self.boundary_coords = coord_conv, boundary, boundary_coords
-        self.depth = depth
-        maps = num_landmarks + boundary
+        self.depth, maps = depth, num_landmarks + boundary
 
         self.stem = nn.Sequential(
             nn.Conv2d(6 if coord_conv else 3, channels // 4, 7, stride=2, padding=3),
@@ -83,14 +79,10 @@ class StackedHourglass(nn.Module):
         """Maps of every hourglass, the last one's being the prediction.
 
         Args:
-            image: RGB in [0, 1], neither mean nor standard deviation removed; height and width are multiples
-                of 4 * 2**depth.
+            image: RGB in [0, 1], neither mean nor deviation removed; height and width are multiples of 4 * 2**depth.
 
         Returns:
             One tensor per hourglass, K landmark maps then the boundary map, unbounded.
-
-        Raises:
-            ValueError: the image has another number of channels or a size that the hourglass cannot halve.
         """
         multiple = 4 * 2**self.depth
         if image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple:
@@ -110,14 +102,10 @@ class StackedHourglass(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: at each level a branch that keeps the resolution plus one at half of it.
+    """One hourglass: at each level a branch that keeps the resolution plus one at half of it (paper section 3).
 
-    ``skip(x) + upsample(after(inner(before(average_pool(x)))))``, where ``inner`` is the next level's
-    hourglass, at the last level a block (paper section 3). Width and size stay as they are.
-
-    Args:
-        channels: width, a multiple of 4.
-        depth: number of levels; height and width are multiples of 2**depth.
+    ``skip(x) + upsample(after(inner(before(average_pool(x)))))``, where ``inner`` is the next level's hourglass, at the
+    last level a block. ``channels`` is a multiple of 4, height and width of 2**depth; all stay as they are.
     """
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -128,7 +116,6 @@ class Hourglass(nn.Module):
         self.after = Block(channels, channels)
 
     def forward(self, x: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b channels h w"]:
-        """Features of the same shape."""
         full: Tensor = self.skip(x)
         half = self.after(self.inner(self.before(F.avg_pool2d(x, 2))))
         return full + F.interpolate(half, scale_factor=2, mode="nearest")
@@ -137,12 +124,8 @@ class Hourglass(nn.Module):
 class Block(nn.Module):
     """Hierarchical, parallel and multi-scale residual block, pre-activated (the paper's reference [7]).
 
-    Three 3x3 convolutions in a row, of 1/2, 1/4 and 1/4 of the output's width; their results are concatenated
-    and added to the input, which passes a 1x1 convolution where the width changes.
-
-    Args:
-        in_channels: width of the input.
-        out_channels: width of the output, a multiple of 4.
+    Three 3x3 convolutions in a row, of 1/2, 1/4 and 1/4 of the output's width (a multiple of 4); their results are
+    concatenated and added to the input, which passes a 1x1 convolution where the width changes.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -154,7 +137,6 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if same else _activated_conv(in_channels, out_channels, 1)
 
     def forward(self, x: Float[Tensor, "b in_channels h w"]) -> Float[Tensor, "b out_channels h w"]:
-        """Features of the same size."""
         out1 = self.branch1(x)
         out2 = self.branch2(out1)
         out3 = self.branch3(out2)

@@ -16,26 +16,24 @@ from awing.models.hourglass import StackedHourglass
 def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -> StackedHourglass:
     """Network with the weights of a checkpoint of the authors' released code.
 
-    Stacks, landmarks, channels and depth are read off the checkpoint. The authors' channel called x varies
-    along the rows and ours along the columns, so the weights of x and y, and of B_x and B_y, are exchanged in
-    the stem and in each coordinate convolution. Their boundary gate is ``> 0.05`` where ours is ``>=``;
-    otherwise the network is the same function. It comes in training mode: call ``eval()`` to predict.
+    Stacks, landmarks, channels and depth are read off the checkpoint. The authors' channel called x varies along the
+    rows and ours along the columns, so the weights of x and y, and of B_x and B_y, are exchanged in the stem and in
+    each coordinate convolution. But for the boundary gate, ``> 0.05`` there and ``>=`` here, it is the same function.
 
     Args:
         state_dict_or_path: a state dict, or a file that ``torch.save`` wrote of one; either may hold it under
             ``state_dict``, and its keys may start with ``module.``.
 
     Returns:
-        The network on the CPU, in float32, with tensors of its own.
+        The network on the CPU, in float32 and training mode, with tensors of its own.
 
     Raises:
         CheckpointError: the file cannot be read, or its tensors are not those of the authors' network.
 
-    Example:
-        >>> load_official("no_such_file.pth")
-        Traceback (most recent call last):
-        ...
-        awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
+    >>> load_official("no_such_file.pth")
+    Traceback (most recent call last):
+    ...
+    awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
     """
     if isinstance(state_dict_or_path, Mapping):
         source, content = "state dict", state_dict_or_path
@@ -70,11 +68,10 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the layout has no place for a network without them.
 
-    Example:
-        >>> network = StackedHourglass(5, stacks=2, channels=16)
-        >>> back = load_official(to_official(network)).state_dict()
-        >>> all(torch.equal(back[key], value) for key, value in network.state_dict().items())
-        True
+    >>> network = StackedHourglass(5, stacks=2, channels=16)
+    >>> back = load_official(to_official(network)).state_dict()
+    >>> all(torch.equal(back[key], value) for key, value in network.state_dict().items())
+    True
     """
     if not (network.coord_conv and network.boundary and (network.boundary_coords or len(network.stacks) == 1)):
         raise CheckpointError(
@@ -108,8 +105,7 @@ def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:
 
 def _official_names(network: StackedHourglass) -> dict[str, str]:
     """Our name of each tensor to the authors'."""
-    modules = {"stem.0": "conv1.conv", "stem.1": "bn1"}
-    modules |= {"stem.3": "conv2", "stem.5": "conv3", "stem.6": "conv4"}
+    modules = {"stem.0": "conv1.conv", "stem.1": "bn1", "stem.3": "conv2", "stem.5": "conv3", "stem.6": "conv4"}
     for i in range(len(network.stacks)):
         modules[f"stacks.{i}.coordinates"] = f"m{i}.coordconv.conv"
         level_path = f"stacks.{i}.hourglass"
@@ -130,8 +126,7 @@ def _official_names(network: StackedHourglass) -> dict[str, str]:
     names = {}
     for ours, theirs in modules.items():
         for key in network.get_submodule(ours).state_dict():
-            in_block = re.sub(r"branch(\d)\.0", r"bn\1", key)
-            in_block = re.sub(r"branch(\d)\.2", r"conv\1", in_block)
+            in_block = re.sub(r"branch(\d)\.2", r"conv\1", re.sub(r"branch(\d)\.0", r"bn\1", key))
             names[f"{ours}.{key}"] = f"{theirs}.{in_block.replace('shortcut', 'downsample')}"
     return names
 
