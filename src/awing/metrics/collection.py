@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from awing.metrics.functional import auc, correct_keypoints, failure_rate, nme
+from awing.metrics.functional import Labelled, Norm, Points, auc, correct_keypoints, failure_rate, nme
 from awing.metrics.per_image import PerImageMetric
 
 
@@ -21,26 +21,21 @@ class LandmarkNME(PerImageMetric):
         normalisers: names of the normalisers, in the order of `norms`' columns.
         subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
             first subset of that name holds all images.
-        thresholds: errors at which failure rate and area are taken: fractions of at most two decimals.
+        thresholds: errors at which failure rate and area are taken: positive fractions of at most two decimals.
 
-    Raises:
-        ValueError: a threshold has more decimals, or is not positive.
-
-    Example:
-        >>> import torch
-        >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
-        >>> target = torch.zeros(2, 5, 2)
-        >>> metric.update(
-        ...     pred=target + torch.tensor([3.0, 4.0]),
-        ...     target=target,
-        ...     labelled=torch.ones(2, 5, dtype=torch.bool),
-        ...     norms=torch.tensor([[100.0], [50.0]]),
-        ...     index=torch.tensor([0, 1]),
-        ...     subsets=torch.tensor([[False], [True]]),
-        ... )
-        >>> result = metric.compute()
-        >>> result["full"]["count"], result["full"]["nme"], result["pose"]["fr"]
-        (2, {'inter_ocular': 0.07500000000000001}, {'inter_ocular': {'0.08': 1.0, '0.10': 0.0}})
+    >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
+    >>> target = torch.zeros(2, 5, 2)
+    >>> metric.update(
+    ...     pred=target + torch.tensor([3.0, 4.0]),
+    ...     target=target,
+    ...     labelled=torch.ones(2, 5, dtype=torch.bool),
+    ...     norms=torch.tensor([[100.0], [50.0]]),
+    ...     index=torch.tensor([0, 1]),
+    ...     subsets=torch.tensor([[False], [True]]),
+    ... )
+    >>> result = metric.compute()
+    >>> result["full"]["count"], result["full"]["nme"], result["pose"]["fr"]
+    (2, {'inter_ocular': 0.07500000000000001}, {'inter_ocular': {'0.08': 1.0, '0.10': 0.0}})
     """
 
     higher_is_better = False
@@ -48,25 +43,21 @@ class LandmarkNME(PerImageMetric):
     membership: list[Tensor]
 
     def __init__(
-        self,
-        normalisers: Sequence[str],
-        subsets: Sequence[str] = (),
-        thresholds: Sequence[float] = (0.08, 0.10),
+        self, normalisers: Sequence[str], subsets: Sequence[str] = (), thresholds: Sequence[float] = (0.08, 0.10)
     ) -> None:
         empty = torch.zeros(0, len(normalisers), dtype=torch.float64)
         super().__init__(nmes=empty, membership=torch.zeros(0, len(subsets), dtype=torch.bool))
         for threshold in thresholds:
             if not (threshold > 0 and round(threshold, 2) == threshold):
                 raise ValueError(f"expected positive thresholds of at most two decimals, found {threshold}")
-        self.normalisers = tuple(normalisers)
-        self.subsets = tuple(subsets)
+        self.normalisers, self.subsets = tuple(normalisers), tuple(subsets)
         self.thresholds = {f"{threshold:.2f}": threshold for threshold in thresholds}
 
     def update(
         self,
-        pred: Float[Tensor, "b k 2"],
-        target: Float[Tensor, "b k 2"],
-        labelled: Bool[Tensor, "b k"],
+        pred: Points,
+        target: Points,
+        labelled: Labelled,
         norms: Float[Tensor, "b n"],
         index: Int[Tensor, " b"],
         subsets: Bool[Tensor, "b s"],
@@ -74,15 +65,12 @@ class LandmarkNME(PerImageMetric):
         """Add a batch of images.
 
         Args:
-            pred: predicted landmarks, in the pixels of the same image as `target`.
-            target: ground-truth landmarks.
-            labelled: which landmarks count.
-            norms: the normalisers in those pixels; NaN where there is none.
-            index: the images' indices in the data set.
-            subsets: whether the image belongs to each subset.
-
-        Raises:
-            ValueError: the shapes do not fit, or a normaliser is zero, negative or infinite.
+            pred: (B, K, 2) predicted landmarks, in the pixels of the same image as `target`.
+            target: (B, K, 2) ground-truth landmarks.
+            labelled: (B, K) which landmarks count.
+            norms: (B, N) the normalisers in those pixels, positive; NaN where there is none.
+            index: (B,) the images' indices in the data set.
+            subsets: (B, S) whether the image belongs to each subset.
         """
         self.index.append(index)
         scored = [labelled & ~norm.isnan()[:, None] for norm in norms.unbind(1)]
@@ -138,16 +126,13 @@ class PercentCorrectKeypoints(PerImageMetric):
         groups: the joints of each group, left and right of a pair together.
         threshold: share of the torso within which a joint is correct.
 
-    Example:
-        >>> import torch
-        >>> metric = PercentCorrectKeypoints({"ankle": (0, 2), "head": (1,)})
-        >>> target = torch.zeros(1, 3, 2)
-        >>> pred = torch.tensor([[[19.0, 0.0], [0.0, 0.0], [0.0, 21.0]]])
-        >>> metric.update(
-        ...     pred, target, torch.tensor([100.0]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([0])
-        ... )
-        >>> metric.compute()
-        {'ankle': 0.5, 'head': 1.0, 'mean': 0.75}
+    >>> metric = PercentCorrectKeypoints({"ankle": (0, 2), "head": (1,)})
+    >>> target = torch.zeros(1, 3, 2)
+    >>> pred = torch.tensor([[[19.0, 0.0], [0.0, 0.0], [0.0, 21.0]]])
+    >>> labelled = torch.ones(1, 3, dtype=torch.bool)
+    >>> metric.update(pred, target, torch.tensor([100.0]), labelled, index=torch.tensor([0]))
+    >>> metric.compute()
+    {'ankle': 0.5, 'head': 1.0, 'mean': 0.75}
     """
 
     higher_is_better = True
@@ -160,35 +145,14 @@ class PercentCorrectKeypoints(PerImageMetric):
         self.groups = {name: list(joints) for name, joints in groups.items()}
         self.threshold = threshold
 
-    def update(
-        self,
-        pred: Float[Tensor, "b k 2"],
-        target: Float[Tensor, "b k 2"],
-        torso: Float[Tensor, " b"],
-        labelled: Bool[Tensor, "b k"],
-        index: Int[Tensor, " b"],
-    ) -> None:
-        """Add a batch of images.
-
-        Args:
-            pred: predicted joints, in the pixels of the same image as `target`.
-            target: ground-truth joints.
-            torso: size of each person's torso in those pixels.
-            labelled: which joints count.
-            index: the images' indices in the data set.
-
-        Raises:
-            ValueError: the shapes do not fit, or a torso is not positive and finite.
-        """
+    def update(self, pred: Points, target: Points, torso: Norm, labelled: Labelled, index: Int[Tensor, " b"]) -> None:
+        """Add a batch of images: the arguments of :func:`awing.metrics.pck`, and their indices in the data set."""
         self.index.append(index)
         self.correct.append(self._count(correct_keypoints(pred, target, torso, labelled, self.threshold)))
         self.counted.append(self._count(labelled))
 
     def compute(self) -> dict[str, float]:
-        """PCK of each group, and the mean over the groups.
-
-        Returns:
-            `{group: fraction, ..., "mean": fraction}` without the groups of which no joint was labelled.
+        """PCK of each group, and the mean over the groups; without the groups of which no joint was labelled.
 
         Raises:
             ValueError: no labelled joint of any group was added.

@@ -7,38 +7,34 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+Points = Float[Tensor, "b k 2"]  # K landmarks of each image of a batch, in the pixels of any image
+Labelled = Bool[Tensor, "b k"]  # which of them count
+Norm = Float[Tensor, " b"]  # size of each face or person in the same pixels
 
-def nme(
-    pred: Float[Tensor, "b k 2"],
-    target: Float[Tensor, "b k 2"],
-    norm: Float[Tensor, " b"],
-    labelled: Bool[Tensor, "b k"] | None = None,
-) -> Float[Tensor, " b"]:
+
+def nme(pred: Points, target: Points, norm: Norm, labelled: Labelled | None = None) -> Float[Tensor, " b"]:
     r"""Normalised mean error of each image (Wang et al., ICCV 2019, equation 7).
 
     .. math:: \mathrm{NME} = \frac{1}{M} \sum_{i=1}^{M} \frac{\|p_i - \hat{p}_i\|_2}{d}
 
-    over the M labelled landmarks of an image. The rest of the batch does not change one bit of an image's
-    result.
+    over the M labelled landmarks of an image. The rest of the batch does not change one bit of an image's result.
 
     Args:
-        pred: predicted landmarks, in the pixels of the same image as `target`; NaN is infinitely far off.
-        target: ground-truth landmarks.
-        norm: d, each image's normaliser in those pixels: distance of the eyes, or size of the face box.
-        labelled: which landmarks count; None for all.
+        pred: (B, K, 2) predicted landmarks, in the pixels of the same image as `target`; NaN is infinitely far off.
+        target: (B, K, 2) ground-truth landmarks.
+        norm: (B,) d, each image's normaliser in those pixels: distance of the eyes, or size of the face box.
+        labelled: (B, K) which landmarks count; None for all.
 
     Returns:
-        One error an image in float64; NaN for an image without a labelled landmark.
+        (B,) errors in float64; NaN for an image without a labelled landmark.
 
     Raises:
         ValueError: the shapes do not fit, or the normaliser of an image with a labelled landmark is not
             positive and finite.
 
-    Example:
-        >>> import torch
-        >>> pred, target = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.zeros(1, 2, 2)
-        >>> nme(pred, target, norm=torch.tensor([50.0]))
-        tensor([0.0500], dtype=torch.float64)
+    >>> pred, target = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.zeros(1, 2, 2)
+    >>> nme(pred, target, norm=torch.tensor([50.0]))
+    tensor([0.0500], dtype=torch.float64)
     """
     if labelled is None:
         labelled = torch.ones_like(pred[..., 0], dtype=torch.bool)
@@ -55,16 +51,11 @@ def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
         nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
         threshold: largest error that is no failure, usually 0.08 or 0.10.
 
-    Returns:
-        A fraction in [0, 1].
-
     Raises:
         ValueError: no image is left, or the threshold is not positive and finite.
 
-    Example:
-        >>> import torch
-        >>> failure_rate(torch.tensor([0.05, 0.10, 0.15, 0.20]), threshold=0.10)
-        0.5
+    >>> failure_rate(torch.tensor([0.05, 0.10, 0.15, 0.20]), threshold=0.10)
+    0.5
     """
     return float((_scored(nmes, threshold) > threshold).double().mean())
 
@@ -72,8 +63,7 @@ def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
 def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
     """Cumulative error distribution: share of images with an error of at most e, for e from 0 to a limit.
 
-    The exact step curve: shares[i] holds from errors[i] up to the next error, so draw it with steps after
-    each point (matplotlib's drawstyle "steps-post").
+    The exact step curve: shares[i] holds from errors[i] up to the next error (matplotlib's drawstyle "steps-post").
 
     Args:
         nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
@@ -86,10 +76,8 @@ def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], F
     Raises:
         ValueError: no image is left, or the limit is not positive and finite.
 
-    Example:
-        >>> import torch
-        >>> ced(torch.tensor([0.03, 0.25, 0.05, 0.05]).double(), limit=0.1)[1]
-        tensor([0.0000, 0.2500, 0.7500, 0.7500], dtype=torch.float64)
+    >>> ced(torch.tensor([0.03, 0.25, 0.05, 0.05]).double(), limit=0.1)[1]
+    tensor([0.0000, 0.2500, 0.7500, 0.7500], dtype=torch.float64)
     """
     ordered = _scored(nmes, limit).sort().values
     ends = ordered.new_tensor([0.0, limit])
@@ -101,68 +89,49 @@ def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], F
 def auc(nmes: Float[Tensor, " n"], threshold: float) -> float:
     """Area under the cumulative error distribution from 0 to a threshold, divided by the threshold.
 
-    The area is exact: an image with error e adds max(0, threshold - e) to it, so this is the mean of
-    max(0, 1 - e / threshold).
+    The area is exact: an image with error e adds max(0, threshold - e), so it is the mean of max(0, 1 - e / threshold).
 
     Args:
         nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
         threshold: end of the curve, usually 0.08 or 0.10.
 
-    Returns:
-        A fraction in [0, 1]; larger is better.
-
     Raises:
         ValueError: no image is left, or the threshold is not positive and finite.
 
-    Example:
-        >>> import torch
-        >>> auc(torch.tensor([0.0, 0.25, 1.0]), threshold=0.5)
-        0.5
+    >>> auc(torch.tensor([0.0, 0.25, 1.0]), threshold=0.5)
+    0.5
     """
     return float((1 - _scored(nmes, threshold).double() / threshold).clamp(min=0).mean())
 
 
-def pck(
-    pred: Float[Tensor, "b k 2"],
-    target: Float[Tensor, "b k 2"],
-    torso: Float[Tensor, " b"],
-    labelled: Bool[Tensor, "b k"],
-    threshold: float = 0.2,
-) -> Float[Tensor, " k"]:
+def pck(pred: Points, target: Points, torso: Norm, labelled: Labelled, threshold: float = 0.2) -> Float[Tensor, " k"]:
     """Percentage of correct keypoints (PCK) of each joint, a fraction.
 
     A joint is correct where its distance from the truth is at most `threshold` times the torso.
 
     Args:
-        pred: predicted joints, in the pixels of the same image as `target`; NaN is not correct.
-        target: ground-truth joints.
-        torso: size of each person's torso in those pixels: left shoulder to right hip.
-        labelled: which joints count.
+        pred: (B, K, 2) predicted joints, in the pixels of the same image as `target`; NaN is not correct.
+        target: (B, K, 2) ground-truth joints.
+        torso: (B,) size of each person's torso in those pixels: left shoulder to right hip.
+        labelled: (B, K) which joints count.
         threshold: share of the torso.
 
     Returns:
-        One fraction a joint in float64; NaN for a joint that is labelled in no image.
+        (K,) fractions in float64; NaN for a joint that is labelled in no image.
 
     Raises:
-        ValueError: the shapes do not fit, or the threshold or the torso of an image with a labelled joint is not
-            positive and finite.
+        ValueError: the shapes do not fit, or the threshold or a labelled person's torso is not positive and finite.
 
-    Example:
-        >>> import torch
-        >>> pred, target = torch.tensor([[[0.0, 0.0], [30.0, 0.0]]]), torch.zeros(1, 2, 2)
-        >>> pck(pred, target, torch.tensor([100.0]), labelled=torch.ones(1, 2, dtype=torch.bool))
-        tensor([1., 0.], dtype=torch.float64)
+    >>> pred, target = torch.tensor([[[0.0, 0.0], [30.0, 0.0]]]), torch.zeros(1, 2, 2)
+    >>> pck(pred, target, torch.tensor([100.0]), labelled=torch.ones(1, 2, dtype=torch.bool))
+    tensor([1., 0.], dtype=torch.float64)
     """
     correct = correct_keypoints(pred, target, torso, labelled, threshold)
     return correct.sum(0).double() / labelled.sum(0)
 
 
 def correct_keypoints(
-    pred: Float[Tensor, "b k 2"],
-    target: Float[Tensor, "b k 2"],
-    torso: Float[Tensor, " b"],
-    labelled: Bool[Tensor, "b k"],
-    threshold: float,
+    pred: Points, target: Points, torso: Norm, labelled: Labelled, threshold: float
 ) -> Bool[Tensor, "b k"]:
     """Labelled joints within ``threshold * torso`` of the truth; see :func:`pck`, which takes the same arguments."""
     _check_threshold(threshold)
