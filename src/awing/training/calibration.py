@@ -31,13 +31,8 @@ def judge(
 ) -> None:
     """Write ``confidence.json`` and ``reliability.png`` of a confidence on tested points.
 
-    Args:
-        points: Peak heights and errors, in parts of the normaliser, of each batch.
-        normaliser: Its name.
-        checkpoint: Its confidence is judged, where it has one of this normaliser.
-        radius: Of a confidence that is fitted to the points instead.
-        output: The folder.
-        title: What data the points are of.
+    ``points`` are peak heights and errors, in parts of the normaliser, of each batch. With a radius, a confidence is
+    fitted to them; otherwise the checkpoint's is judged, where it has one of this normaliser.
     """
     known = checkpoint.confidence
     if radius is None and (known is None or known["normaliser"] != normaliser):
@@ -57,16 +52,9 @@ def judge(
 def fit(
     peaks: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n"], radius: float, normaliser: str
 ) -> dict[str, Any]:
-    """Fit the logistic function of largest likelihood.
+    """Fit the logistic function of largest likelihood to peak heights and errors in parts of the normaliser.
 
-    Args:
-        peaks: Heights of peaks.
-        errors: Of the points, in parts of the normaliser.
-        radius: Within which a point is right, in parts of the normaliser.
-        normaliser: Its name.
-
-    Returns:
-        "slope" and "offset": the probability is ``1 / (1 + exp(-(offset + slope * peak)))``; "radius", "normaliser".
+    Returns slope and offset, of ``1 / (1 + exp(-(offset + slope * peak)))``, with radius and normaliser.
 
     Raises:
         DataError: all points are right, or none.
@@ -94,16 +82,10 @@ def fit(
 
 
 def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = 10) -> dict[str, Any]:
-    """Reliability curve, and expected calibration error.
+    """Reliability curve and expected calibration error.
 
-    Args:
-        confidence: In [0, 1].
-        right: Whether each point was right.
-        bins: Groups of equally many points, by confidence; of fewer points, one each.
-
-    Returns:
-        "confidence" and "right": mean confidence and share of right points of each bin; "error": the mean difference
-        of the two (expected calibration error).
+    Returns mean "confidence" and share of "right" points in bins of equally many points, ordered by confidence, and as
+    "error" the mean difference of the two.
 
     >>> reliability(np.array([0.2, 0.2, 0.9, 0.9]), np.array([False, False, True, True]), bins=2)
     {'confidence': [0.2, 0.9], 'right': [0.0, 1.0], 'error': 0.15}

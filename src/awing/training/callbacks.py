@@ -20,12 +20,8 @@ from awing.training.resume import write_rows
 class ValidationPictures(pl.Callback):
     """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that show images.
 
-    Place it before a weight averaging callback, which puts the raw weights back when a validation ends.
-
-    Args:
-        folder: Where the PNG files go.
-        every_n_epochs: How often; the last epoch is always drawn.
-        count: Number of faces.
+    Place it before a weight averaging callback, which puts the raw weights back when a validation ends. The last epoch
+    is always drawn.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 10, count: int = 8) -> None:
@@ -59,12 +55,9 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
 class TerminateOnNaN(pl.Callback):
     """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
 
+    ``nonfinite_rank0.pt`` gets epoch, step, loss, the batches of the step, and the norms of weights and gradients.
     Gradients of float16 overflow now and then: the scaler leaves such steps out and halves its scale. Only gradients
     that are not finite at a scale of 1 stop the training.
-
-    Args:
-        folder: Where ``nonfinite_rank0.pt`` goes: epoch, step, loss, the batches of the step, and the norms of weights
-            and gradients by name.
     """
 
     def __init__(self, folder: str) -> None:

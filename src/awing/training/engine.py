@@ -25,14 +25,10 @@ log = logging.getLogger(__name__)
 
 
 def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
-    """Train as configured, then evaluate the best checkpoint by validation once on the test faces.
+    """Train as configured in ``conf/train.yaml``, then test the best checkpoint by validation once.
 
-    Args:
-        cfg: Composed from ``conf/train.yaml``.
-        output: The run's folder; gets ``config.yaml``, ``metrics.csv``, ``checkpoints/``, ``pictures/``, ``test/``.
-
-    Returns:
-        What ``test/metrics.json`` holds; with ``test=false`` the validation scores. A finished run is not repeated.
+    The run's folder gets ``config.yaml``, ``metrics.csv``, ``checkpoints/``, ``pictures/`` and ``test/``. A finished
+    run is not repeated. Returns what ``test/metrics.json`` holds; with ``test=false`` the validation scores.
 
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
@@ -84,11 +80,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
-    """Evaluate a checkpoint on one split of one data set.
-
-    Args:
-        cfg: Composed from ``conf/evaluate.yaml``. A null value means the checkpoint's.
-        output: Where the results go; see :func:`awing.training.evaluation.write_results`.
+    """Evaluate a checkpoint on one split of one data set, as configured in ``conf/evaluate.yaml``.
 
     Raises:
         CheckpointError: the checkpoint is missing, broken, or of another landmark scheme.
@@ -120,15 +112,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
 
 
 def prepare(cfg: DictConfig, output: Path) -> bool:
-    """Verify, cache or show a data set.
-
-    Args:
-        cfg: Composed from ``conf/prepare.yaml``.
-        output: Gets ``verify.json`` or the sheets.
-
-    Returns:
-        Whether the data set is sound, as far as it was looked at.
-    """
+    """Verify, cache or show a data set, as configured in ``conf/prepare.yaml``; returns whether it is sound."""
     check_choice("action", cfg.action, ("verify", "cache", "show"))
     settle_scheme(cfg)
     data: LandmarkDataModule = build(cfg.dataset)

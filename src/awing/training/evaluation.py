@@ -39,19 +39,9 @@ def run_test(
     fps: bool = False,
     validation: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Test on the split that the data module names; write and print the results.
+    """Test a checkpoint's regressor on the split that the data module names; write and print the results.
 
-    Args:
-        trainer: Runs the test.
-        datamodule: The faces.
-        regressor: Of :func:`regressor_from_checkpoint`.
-        checkpoint: Where it is from.
-        output: Where :func:`write_results` writes.
-        fps: Measure frames a second.
-        validation: Scores of the training that has just ended, for the results.
-
-    Returns:
-        What ``metrics.json`` holds.
+    ``validation`` has the scores of a training that has just ended. Returns what ``metrics.json`` holds.
     """
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
@@ -82,12 +72,7 @@ def run_jittered(
 ) -> None:
     """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``.
 
-    Args:
-        amounts: Of "shift" and "scale"; see :class:`awing.data.crops.BoxJitter`.
-        trainer: As of :func:`run_test`, and so the others.
-        datamodule: The faces.
-        regressor: The network.
-        output: The folder.
+    ``amounts`` has those of "shift" and of "scale"; see :class:`awing.data.crops.BoxJitter`.
     """
     rows = []
     for kind, amount in [(kind, amount) for kind, values in amounts.items() for amount in values]:
@@ -112,14 +97,10 @@ def regressor_from_checkpoint(
 
 
 def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
-    """Write the results of a finished ``trainer.test`` into a folder.
+    """Write the results of a finished ``trainer.test``: numbers, errors of each face, CED and pictures.
 
-    Args:
-        output: The folder; ``metrics.json``, ``per_image.csv``, ``ced.png``, ``worst.png``, ``overlay.png`` and
-            ``heatmaps.png`` go there.
-        regressor: Its ``results`` and per-image values are written.
-        dataset: The samples that were tested.
-        about: What the numbers depend on: data set, split, crop, checkpoint...; stands first in ``metrics.json``.
+    ``about`` says what the numbers depend on (data set, split, crop, checkpoint...) and stands first in
+    ``metrics.json``, which is written last and at once: with it, a run is finished.
     """
     output.mkdir(parents=True, exist_ok=True)
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
@@ -139,7 +120,7 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
     for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
         save_picture(output / f"{name}.png", picture)
-    part = output / "metrics.json.part"  # last and at once: with it, a run is finished
+    part = output / "metrics.json.part"
     part.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
     part.replace(output / "metrics.json")
 

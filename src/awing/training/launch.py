@@ -67,21 +67,19 @@ class SweepTable(Callback):
         self.start = time.time()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from rich import box, console, table
+        from rich import print
+        from rich.table import Table
 
         from awing.report.runs import load_runs
 
-        sweep = Path(config.hydra.sweep.dir)
-        jobs = table.Table("job", "state", "best val NME %", "NME %", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        sweep, jobs = Path(config.hydra.sweep.dir), Table("job", "state", "best val NME %", "test NME %", box=None)
         runs, evaluations, _problems = load_runs(sweep)
         for run in [*runs, *evaluations]:
-            best, nmes = run.results.get("val_nme_best"), run.results["subsets"]["full"]["nme"] if run.results else {}
-            tested = [f"{run.results['split']} {100 * nme:.2f} by {name}" for name, nme in nmes.items()]
-            state = run.status if run.config else "evaluated"
-            jobs.add_row(run.folder, state, "" if best is None else f"{100 * best:.2f}", *tested[:1])
-        console.Console().print(jobs)
+            tested = run.results["subsets"]["full"]["nme"] if run.results else {}
+            nmes = [run.get("results.val_nme_best"), *tested.values()][:2]
+            jobs.add_row(run.folder, run.status, *("" if nme is None else f"{100 * nme:.2f}" for nme in nmes))
+        print(jobs, f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
         failed = [file for file in sorted(sweep.rglob("error.txt")) if file.stat().st_mtime >= self.start]
-        print(f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
         if failed:
             lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in failed]
             sys.exit("\n".join([f"error: {len(failed)} of the jobs failed (error.txt in their folders):", *lines]))

@@ -41,13 +41,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     """The checkpoint that a training in ``output`` starts from; None if it starts anew.
 
-    Args:
-        resume: "auto": the folder's ``last.ckpt`` if there is one, as also in a job that SLURM has requeued. Otherwise
-            a path, or None.
-        output: The run's folder.
+    "auto", or a job that SLURM has requeued, takes the folder's ``last.ckpt`` if there is one.
 
     Raises:
-        ConfigError: the folder holds a run, and ``resume`` is not "auto".
+        ConfigError: the folder holds a run that was not asked for.
     """
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         last = output / "checkpoints" / "last.ckpt"
@@ -63,11 +60,7 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Path, finished: bool = False) -> None:
     """Refuse to go on with a run under another configuration.
 
-    Args:
-        before: The run's configuration.
-        now: The configuration that is asked for.
-        where: The run, for the message.
-        finished: Its length is then settled, too; as from the start under a schedule that is laid over the length.
+    A finished run's length is settled, too; as from the start under a schedule that is laid over the length.
 
     Raises:
         ConfigError: the values that differ.
