@@ -59,8 +59,7 @@ class Checkpoint:
         if not path.is_file():
             shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
             raise CheckpointError(
-                f"{name}: expected a checkpoint file (a run's checkpoints/best.ckpt) or a shipped name ({shipped}), "
-                "found neither"
+                f"{name}: expected a checkpoint (a run's checkpoints/best.ckpt) or a shipped name ({shipped}), found neither"
             )
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
@@ -93,14 +92,12 @@ class Checkpoint:
         stacks = len(network.stacks)
         config = {
             "codec": {"scheme": scheme, "center": "floor", "decoder": "quarter"},
-            "model": {
-                "stacks": stacks, "channels": channels, "depth": network.depth, "boundary_coords": stacks > 1,
-            },
+            "model": {"stacks": stacks, "channels": channels, "depth": network.depth, "boundary_coords": stacks > 1},
             "dataset": dict(zip(("name", "crop", "crop_scale"), OFFICIAL[scheme], strict=True)),
             "trainer": {"precision": "32-true"},
             "matmul_precision": "high",
             "seed": 0,
-        }  # fmt: skip
+        }
         held_out = {"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0}
         return cls(path, config, held_out, 0, network.state_dict())
 
@@ -118,12 +115,7 @@ class Checkpoint:
         return replace(self, confidence=confidence)
 
     def write(self, path: Path, half: bool = False) -> None:
-        """Write the weights, and what using them needs, as ``.safetensors``.
-
-        Args:
-            path: The file.
-            half: Store float16: half the size.
-        """
+        """Write the weights, and what using them needs, as ``.safetensors``; with ``half`` in float16."""
         used = ("codec", "model", "loss", "matmul_precision", "seed")
         config: dict[str, Any] = {key: value for key, value in self.config.items() if key in used}
         config["dataset"] = {key: self.config["dataset"][key] for key in ("name", "crop", "crop_scale")}

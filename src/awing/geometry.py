@@ -21,9 +21,6 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
         size: Side of the crop in px.
         scale: The square's side is ``scale`` times the box's longer side.
 
-    Returns:
-        (3, 3), a scaling and a shift.
-
     Raises:
         ValueError: the box has no area, or ``scale`` is not positive.
 
@@ -58,9 +55,6 @@ def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: 
         dy: Shift down in crop px.
         flip: Mirror x to size - 1 - x. The landmarks' identities are the caller's to permute.
 
-    Returns:
-        (3, 3), a similarity.
-
     >>> matrix = augmentation_matrix(5, angle=90, zoom=1, dx=0, dy=0, flip=False)
     >>> apply(matrix, np.array([[4.0, 2.0]])).round(6)  # right of the centre -> below it
     array([[2., 4.]])
@@ -84,14 +78,7 @@ def zoom_by(factor: float) -> Matrix:
 
 
 def apply(matrix: Matrix, points: Points) -> Points:
-    """Transform points by an affine matrix.
-
-    Args:
-        matrix: (3, 3).
-        points: (K, 2), px of the frame that the matrix maps from.
-
-    Returns:
-        (K, 2), px of the frame that it maps to.
+    """Transform points (K, 2) by an affine matrix (3, 3), to px of the frame that it maps to.
 
     >>> apply(shift(0.5, 0.5) @ zoom_by(2), np.array([[1.0, 2.0]]))
     array([[2.5, 4.5]])
@@ -101,15 +88,9 @@ def apply(matrix: Matrix, points: Points) -> Points:
 
 
 def warp(image: Image, matrix: Matrix, size: int) -> Image:
-    """Resample an image once, bilinearly; black outside the image.
+    """Resample an image (H, W, 3) uint8 once, bilinearly, to (size, size, 3); black outside the image.
 
-    Args:
-        image: (H, W, 3) uint8.
-        matrix: (3, 3), source px -> crop px: what :func:`apply` does to the points.
-        size: Side of the crop in px.
-
-    Returns:
-        (size, size, 3) uint8.
+    ``matrix`` maps source px to crop px: :func:`apply` moves the points alike.
 
     >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     >>> warp(image, shift(1, 0), 2)[:, :, 0]

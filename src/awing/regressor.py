@@ -13,6 +13,8 @@ from awing.codec import HeatmapCodec
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
 
+Maps = Float[Tensor, "b c h w"]  # of the landmarks, and the boundary's where the codec draws one
+
 
 class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
@@ -55,8 +57,7 @@ class LandmarkRegressor(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self.loss, self.weight_map = codec, loss, weight_map
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
-        self.stack_weights, self.boundary_weight = stack_weights, boundary_weight
-        self.flip_test = flip_test
+        self.stack_weights, self.boundary_weight, self.flip_test = stack_weights, boundary_weight, flip_test
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
@@ -94,9 +95,7 @@ class LandmarkRegressor(pl.LightningModule):
         for logger in self.loggers:
             logger.log_metrics(means, step=self.global_step - 1)
 
-    def heatmap_loss(
-        self, outputs: list[Float[Tensor, "b c h w"]], target: Float[Tensor, "b c h w"], labelled: Bool[Tensor, "b k"]
-    ) -> Float[Tensor, ""]:
+    def heatmap_loss(self, outputs: list[Maps], target: Maps, labelled: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
         """The loss over all stacks and channels of one batch."""
         weight = self.codec.channel_mask(labelled).to(target.dtype)
         if self.codec.boundary:
@@ -150,11 +149,7 @@ class LandmarkRegressor(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def _score(
-        self,
-        metric: LandmarkNME,
-        maps: Float[Tensor, "b c h w"],
-        batch: Batch,
-        pck: PercentCorrectKeypoints | None = None,
+        self, metric: LandmarkNME, maps: Maps, batch: Batch, pck: PercentCorrectKeypoints | None = None
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
         """Update the metrics; return peak heights, and errors by the first normaliser: NaN without annotation."""
         inverse = torch.linalg.inv(batch["matrix"])
@@ -168,9 +163,7 @@ class LandmarkRegressor(pl.LightningModule):
         return peaks, torch.where(labelled, (points - target).norm(dim=-1) / norms[:, :1], torch.nan)
 
 
-def squared_errors(
-    maps: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], labelled: Bool[Tensor, "b k"]
-) -> Float[Tensor, "3"]:
+def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "3"]:
     """Mean squared error of the labelled landmarks' maps, whatever loss is trained (10.4.1, Table 10).
 
     Returns:

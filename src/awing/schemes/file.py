@@ -45,11 +45,7 @@ def read_scheme(file: Path) -> Scheme:
 
 
 def make_scheme(values: Any, source: str) -> Scheme:
-    """Scheme of plain values, as :func:`read_scheme` and checkpoints have them; ``source`` begins every message.
-
-    Raises:
-        ConfigError: they are no scheme.
-    """
+    """Scheme of plain values, as :func:`read_scheme` and checkpoints have them; ``source`` begins every error."""
     if not isinstance(values, Mapping) or not values.keys() >= {"name", "names", "flip_pairs"}:
         raise ConfigError(f"{source}: expected a mapping with names and flip_pairs, found {values!r:.80}")
     try:

@@ -24,8 +24,7 @@ class Scheme:
         groups: Name -> the joints whose PCK is reported together; none for faces.
 
     Raises:
-        ValueError: an index out of range, a landmark in two pairs, a line that a flip turns into none of the scheme,
-            or a normaliser or group that is empty or has a name that is taken.
+        ValueError: an index out of range, or facts that do not fit together, such as a line without its mirror image.
 
     >>> from awing.schemes import get_scheme
     >>> scheme = get_scheme("wflw98")
@@ -45,18 +44,16 @@ class Scheme:
         used = {i for indices in (*self.flip_pairs, *self.lines, *ends, *self.groups.values()) for i in indices}
         outside = sorted(i for i in used if not 0 <= i < self.num_landmarks)
         paired = [i for pair in self.flip_pairs for i in pair]
+        two_ends = all(ends) and all(len(pair) == 2 for pair in self.normalisers.values())
+        usable_groups = all(self.groups.values()) and "mean" not in self.groups
         self._require(not outside, f"indices {outside} are outside 0..{self.num_landmarks - 1}")
         self._require(len(set(self.names)) == len(self.names), "landmark names must be unique")
         self._require(all(len(pair) == 2 for pair in self.flip_pairs), "a flip pair needs two landmarks")
         self._require(len(set(paired)) == len(paired), "a landmark stands in two flip pairs")
         self._require(all(len(line) > 1 for line in self.lines), "a boundary line needs at least two landmarks")
-        self._require(
-            all(len(pair) == 2 for pair in self.normalisers.values()) and all(ends), "a normaliser needs two ends"
-        )
+        self._require(two_ends, "a normaliser needs two ends")
         self._require(self.normalisers.keys().isdisjoint(BOX_NORMALISERS), "box and box_diagonal come from the box")
-        self._require(
-            all(self.groups.values()) and "mean" not in self.groups, 'a group needs landmarks, "mean" is taken'
-        )
+        self._require(usable_groups, 'a group needs landmarks, "mean" is taken')
         flip = self.flip_permutation
         undirected = {min(line, line[::-1]) for line in self.lines}
         for line in self.lines:
@@ -96,9 +93,6 @@ class Scheme:
 
         Returns:
             The distance, or NaN where one of its points is unlabelled.
-
-        Raises:
-            KeyError: the scheme has no such normaliser.
         """
         first, second = (list(group) for group in self.normalisers[name])
         if not (labelled[first].all() and labelled[second].all()):
