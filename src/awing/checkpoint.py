@@ -59,7 +59,7 @@ class Checkpoint:
         if not path.is_file():
             shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
             raise CheckpointError(
-                f"{name}: expected a checkpoint (a run's checkpoints/best.ckpt) or a shipped name ({shipped}), found neither"
+                f"{name}: expected a checkpoint (a run's best.ckpt) or a shipped name ({shipped}), found neither"
             )
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)

@@ -57,7 +57,9 @@ class HeatmapLoss(nn.Module):
 
 
 class AdaptiveWingLoss(HeatmapLoss):
-    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing` and :class:`HeatmapLoss`.
+    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
+
+    The reduction is that of :class:`HeatmapLoss`.
 
     >>> import torch
     >>> from awing.losses import dilated_weight_map
@@ -80,7 +82,10 @@ class AdaptiveWingLoss(HeatmapLoss):
 
 
 class WingLoss(HeatmapLoss):
-    """Wing loss; see :func:`awing.losses.wing` and :class:`HeatmapLoss`."""
+    """Wing loss; see :func:`awing.losses.wing`.
+
+    The reduction is that of :class:`HeatmapLoss`.
+    """
 
     def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
         super().__init__(reduction)
