@@ -53,8 +53,7 @@ def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> 
         pixel: (B, K, 2), the peak of each map, map px.
 
     Returns:
-        (B, K, 2), each within half a map px; 0 where the logarithm has no maximum, and across a border of the
-        map on which the peak lies.
+        (B, K, 2), each within half a map px; 0 where there is no maximum, and across a map border that the peak is on.
 
     >>> x = torch.arange(5.0)
     >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]

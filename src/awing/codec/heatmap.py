@@ -113,13 +113,9 @@ class HeatmapCodec:
         return torch.cat([maps, line[:, None]], 1)
 
     def channel_mask(self, labelled: Bool[Tensor, "b k"]) -> Bool[Tensor, "b c"]:
-        """Mask of the channels whose target is known, which enter the loss.
+        """Mask (B, K + boundary) of the channels whose target is known, which enter the loss.
 
-        Args:
-            labelled: (B, K).
-
-        Returns:
-            (B, K + boundary): labelled landmarks, in the crop or not; the boundary where every line is drawn.
+        Known are the labelled landmarks, in the crop or not, and the boundary where every line is drawn.
 
         >>> codec = HeatmapCodec("aflw19")
         >>> labelled = torch.ones(1, 19, dtype=torch.bool)

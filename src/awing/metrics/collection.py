@@ -79,11 +79,9 @@ class LandmarkNME(PerImageMetric):
         self.membership.append(subsets)
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """Results of every subset that has an image with an error.
+        """Results of every subset that has an image with an error; all but the count are fractions.
 
-        Returns:
-            `{subset: {"count": images, "nme": {normaliser: mean}, "fr": {normaliser: {"0.08": ...}},
-            "auc": {normaliser: {"0.08": ...}}}}`, all but the count fractions.
+        As `{subset: {"count": images, "nme": {normaliser: mean}, "fr": {normaliser: {"0.08": rate}}, "auc": ...}}`.
 
         Raises:
             ValueError: no image with a labelled landmark and its normalisers was added.
@@ -100,11 +98,9 @@ class LandmarkNME(PerImageMetric):
         return results
 
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
-        """Errors of every image, sorted by index; in distributed runs all processes must call it.
+        """Index, errors (a column a normaliser, NaN where there is none) and subset membership of every image.
 
-        Returns:
-            The indices, the errors (a column a normaliser, NaN where there is none) and whether the
-            image belongs to each subset.
+        They are sorted by index. In distributed runs all processes must call it.
         """
         with self.sync_context():
             index, nmes, membership = self._unique_rows()

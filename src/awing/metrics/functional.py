@@ -70,8 +70,7 @@ def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], F
         limit: end of the curve, above 0.
 
     Returns:
-        Errors, strictly rising: 0, every distinct error in between, `limit`. Shares in [0, 1] in float64; the
-        last one is 1 - failure_rate(nmes, limit).
+        Strictly rising errors from 0 to `limit`, and shares in float64, the last being 1 - failure_rate(nmes, limit).
 
     Raises:
         ValueError: no image is left, or the limit is not positive and finite.

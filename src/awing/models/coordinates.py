@@ -10,18 +10,11 @@ BOUNDARY_THRESHOLD = 0.05
 def coordinate_channels(
     height: int, width: int, device: torch.device | str | None = None
 ) -> Float[Tensor, "3 height width"]:
-    """Coordinates x, y and radius r of every pixel of a feature map (paper section 6).
+    """Coordinates x, y and radius r of every pixel of a feature map of at least 2 x 2 (paper section 6).
 
     ``x = 2 i / (width - 1) - 1`` in column i, growing to the right; ``y = 2 j / (height - 1) - 1`` in row j,
-    growing downwards; ``r = sqrt(x^2 + y^2) / max``, where the maximum, in the corners, is sqrt(2).
-
-    Args:
-        height: rows of the map, at least 2.
-        width: columns of the map, at least 2.
-        device: where to make the channels.
-
-    Returns:
-        float32 channels x, y in [-1, 1] and r in [0, 1].
+    growing downwards; ``r = sqrt(x^2 + y^2) / max``, where the maximum, in the corners, is sqrt(2). So x and y are in
+    [-1, 1], r in [0, 1], all float32.
 
     >>> x, y, r = coordinate_channels(2, 3)
     >>> x
@@ -44,15 +37,8 @@ def boundary_coordinates(
 ) -> Float[Tensor, "b 2 height width"]:
     """Coordinates on the predicted boundary, zero elsewhere (paper equation 6).
 
-    ``B_x = C_x where B >= 0.05, else 0``, and the same for y. No gradient passes through the gate. The authors' code
-    has ``>`` for ``>=``.
-
-    Args:
-        coordinates: channels x and y.
-        boundary: boundary map that the previous hourglass predicted, of any range.
-
-    Returns:
-        Channels B_x and B_y in [-1, 1].
+    ``B_x = C_x where B >= 0.05, else 0``, and the same for y, where B is the boundary map of the previous hourglass. No
+    gradient passes through the gate. The authors' code has ``>`` for ``>=``.
 
     >>> xy = coordinate_channels(2, 2)[:2]
     >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]
@@ -67,12 +53,7 @@ def append_coordinates(
 ) -> Float[Tensor, "b more_channels height width"]:
     """Input of a coordinate convolution: features, x, y, r and, where a boundary map is given, B_x, B_y.
 
-    Args:
-        features: feature map or image; its data type, device and memory format are kept.
-        boundary: boundary map that gates B_x and B_y.
-
-    Returns:
-        Channels + 3 channels, or channels + 5 with a boundary map.
+    The data type, device and memory format of the features are kept.
     """
     batch, _, height, width = features.shape
     coordinates = coordinate_channels(height, width, features.device)

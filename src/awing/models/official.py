@@ -62,11 +62,8 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
 def to_official(network: StackedHourglass) -> dict[str, Tensor]:
     """State dict of a network in the layout of the authors' released code: the inverse of :func:`load_official`.
 
-    Args:
-        network: With coordinates and boundary, and boundary coordinates where it has a second stack.
-
     Raises:
-        CheckpointError: the layout has no place for a network without them.
+        CheckpointError: the network has no coordinates, no boundary, or two stacks and no boundary coordinates.
 
     >>> network = StackedHourglass(5, stacks=2, channels=16)
     >>> back = load_official(to_official(network)).state_dict()
