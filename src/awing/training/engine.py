@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from awing.checkpoint import Checkpoint
@@ -43,7 +44,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         cfg.output = str(output)  # a sweep's job has a folder of its own
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if (results := output / "test" / "metrics.json").is_file():
-        check_same_run(yaml_config(output), config, output, finished=True)
+        check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
         log.info("finished before, not run again: %s", results)
         return dict(json.loads(results.read_text()))
 
@@ -180,8 +181,3 @@ def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} was trained on {name} with {checkpoint.held_out} held out; with {held_out}, faces that "
             "it was trained on would count as held out"
         )
-
-
-def yaml_config(output: Path) -> dict[str, Any]:
-    """The configuration that a run left in its folder."""
-    return OmegaConf.to_container(OmegaConf.load(output / "config.yaml"))  # type: ignore[return-value]
