@@ -35,7 +35,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     """(DRAWS, 5) parts of matrices drawn with the paper's settings at 256 px, and (DRAWS,) flips."""
     augmentation, generator = Augmentation(), rng(1)
     draws = [augmentation.draw(256, generator) for _ in range(DRAWS)]
-    return np.array([parts(d.matrix, 256) for d in draws]), np.array([d.flip for d in draws])
+    return np.array([parts(matrix, 256) for matrix, _ in draws]), np.array([flip for _, flip in draws])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_draw_flips_half_and_the_matrix_knows(drawn):
 def test_draw_scales_translation_alone_with_the_crop():
     augmentation = Augmentation()
     for seed in range(20):
-        small, large = (parts(augmentation.draw(size, rng(seed)).matrix, size) for size in (128, 256))
+        small, large = (parts(augmentation.draw(size, rng(seed))[0], size) for size in (128, 256))
         assert large[2:4] == pytest.approx((2 * small[2], 2 * small[3]))
         assert large[:2] + large[4:] == pytest.approx(small[:2] + small[4:])
 
@@ -69,9 +69,9 @@ def test_draw_scales_translation_alone_with_the_crop():
 def test_zero_augmentation_is_the_identity():
     augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=0)
     for seed in range(20):
-        draw = augmentation.draw(256, rng(seed))
-        np.testing.assert_allclose(draw.matrix, np.eye(3), atol=1e-12)
-        assert draw.flip is False
+        matrix, flip = augmentation.draw(256, rng(seed))
+        np.testing.assert_allclose(matrix, np.eye(3), atol=1e-12)
+        assert flip is False
         np.testing.assert_array_equal(augmentation.apply_photometric(CROP, rng(seed)), CROP)
 
 
@@ -79,7 +79,7 @@ def test_max_extent_covers_every_augmented_crop():
     generator, size = rng(), 64
     corners = np.array([[-0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, -0.5], [size - 0.5, size - 0.5]])
     for augmentation in (Augmentation(), Augmentation(rotation=20, translation=5, scale=0.3)):
-        matrices = [augmentation.draw(size, generator).matrix for _ in range(DRAWS)]
+        matrices = [augmentation.draw(size, generator)[0] for _ in range(DRAWS)]
         far = max(np.abs(apply(np.linalg.inv(matrix), corners) - (size - 1) / 2).max() for matrix in matrices)
         assert 0.85 * augmentation.max_extent * size < far <= augmentation.max_extent * size + 1e-9
 
@@ -125,8 +125,8 @@ def test_photometric_transforms_fire_independently():
     augmentation, table = Augmentation(photometric=[Mark(channel) for channel in range(3)]), []
     for i in range(DRAWS):
         generator = rng(i)
-        draw = augmentation.draw(256, generator)
-        table.append([*parts(draw.matrix, 256)[:4], draw.flip, *fired(augmentation, generator)])
+        matrix, flip = augmentation.draw(256, generator)
+        table.append([*parts(matrix, 256)[:4], flip, *fired(augmentation, generator)])
     counts = Counter(tuple(row[-3:]) for row in table)
     assert len(counts) == 8  # with one stream for all there would be two: all or none
     assert chisquare(list(counts.values())).pvalue > 0.01

@@ -3,7 +3,6 @@
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +15,6 @@ import albumentations
 from albumentations.augmentations.dropout.transforms import BaseDropout
 
 Transform = albumentations.BasicTransform | albumentations.BaseCompose
-
-
-class AugmentParams(NamedTuple):
-    """One sample's geometry: its matrix (crop px -> crop px), and whether it mirrors."""
-
-    matrix: Matrix
-    flip: bool
 
 
 class Augmentation:
@@ -53,11 +45,9 @@ class Augmentation:
         photometric: Sequence[Transform] = (),
     ) -> None:
         if not (rotation >= 0 and translation >= 0 and 0 <= scale < 1 and 0 <= flip <= 1):
-            raise ConfigError(
-                "augment: expected rotation and translation of at least 0, scale in [0, 1) and flip in [0, 1], found "
-                f"{rotation}, {translation}, {scale} and {flip}"
-            )
-        for transform in _single(photometric):
+            found = f"{rotation}, {translation}, {scale}, {flip}"
+            raise ConfigError(f"augment: expected rotation, translation >= 0, 0 <= scale < 1, flip <= 1, found {found}")
+        for transform in _leaves(photometric):
             if isinstance(transform, albumentations.DualTransform) and not isinstance(transform, BaseDropout):
                 raise ConfigError(f"augment.photometric must not move pixels, found {type(transform).__name__}")
         self.rotation, self.translation, self.scale, self.flip = rotation, translation, scale, flip
@@ -73,21 +63,16 @@ class Augmentation:
         turn = np.deg2rad(min(self.rotation, 45))
         return float((0.5 + self.translation / 256) * (np.cos(turn) + np.sin(turn)) / (1 - self.scale))
 
-    def draw(self, size: int, rng: np.random.Generator) -> AugmentParams:
-        """Draw the geometry of one sample for a crop of ``size`` px."""
-        angle, zoom, dx, dy = rng.uniform(-1, 1, 4)
-        flip = bool(rng.random() < self.flip)
-        pixels = self.translation * size / 256
-        matrix = augmentation_matrix(
-            size, angle=angle * self.rotation, zoom=1 + zoom * self.scale, dx=dx * pixels, dy=dy * pixels, flip=flip
-        )
-        return AugmentParams(matrix, flip)
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[Matrix, bool]:
+        """Draw one sample's geometry for a crop of ``size`` px: crop px -> crop px, and whether it mirrors."""
+        (angle, zoom, dx, dy), flip = rng.uniform(-1, 1, 4), bool(rng.random() < self.flip)
+        turn, factor, pixels = angle * self.rotation, 1 + zoom * self.scale, self.translation * size / 256
+        return augmentation_matrix(size, angle=turn, zoom=factor, dx=dx * pixels, dy=dy * pixels, flip=flip), flip
 
     def apply_photometric(self, crop: Image, rng: np.random.Generator) -> Image:
         """Apply the photometric transforms to a crop; the array that is passed in may be returned.
 
-        All of them draw from ``rng`` in turn, so that they fire independently; albumentations' own seeding gives each
-        the same stream, and then all fire or none.
+        All draw from ``rng`` in turn: albumentations' own seeding gives each the same stream, so all fire or none.
         """
         if not self.photometric.transforms:
             return crop
@@ -96,7 +81,7 @@ class Augmentation:
         return changed
 
 
-def _single(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:
+def _leaves(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:
     """Those inside OneOf, Sequential and so on."""
     for transform in transforms:
-        yield from _single(transform.transforms) if isinstance(transform, albumentations.BaseCompose) else [transform]
+        yield from _leaves(transform.transforms) if isinstance(transform, albumentations.BaseCompose) else [transform]

@@ -21,12 +21,11 @@ class CropCache:
     """Files that hold what the augmented crops of a training set can show, for pictures that are larger.
 
     A file's name is a hash of its picture's name, size and time of change, of the crop and of the settings, so it does
-    not stand for a picture that was changed; a picture without a file is read itself. Files that are no longer found
-    stay until the folder is deleted.
+    not stand for a picture that was changed; a picture without a file is read itself. Evaluation reads none.
 
     The file holds the picture's own pixels, averaged over 2 x 2, 4 x 4 or 8 x 8 px where the crop is that much
     smaller. A sample's points are exactly those of an uncached one; its pixels differ by at most 3 grey levels of 255
-    on average over a set and 8 over a crop (64 px of real faces; less in larger crops). Evaluation never reads it.
+    on average over a set and 8 over a crop (64 px of real faces; less in larger crops).
 
     Args:
         folder: Where the files are.
@@ -39,22 +38,13 @@ class CropCache:
         self.folder, self.root, self.size, self.max_extent = folder, root, size, max_extent
 
     def picture(self, record: Record, matrix: Matrix) -> tuple[Record, Matrix]:
-        """The record to read pixels from, and its px -> source px; the record itself where nothing is cached.
-
-        Args:
-            record: A face.
-            matrix: Source px -> crop px, not augmented.
-        """
+        """The record to read pixels from, and its px -> source px; ``matrix`` is source px -> crop px."""
         if self.folder.is_dir() and (file := self._file(record, matrix)).exists():
             return Record(file, record.points, record.labelled), self._view(matrix)[0]
         return record, np.eye(3)
 
     def write(self, record: Record, matrix: Matrix) -> Path | None:
-        """Write the file of a face unless it is there or would save nothing; returns the file that the face has.
-
-        Raises:
-            DataError: the picture cannot be read, the crop lies outside it, or the file cannot be written.
-        """
+        """Write the file of a face unless it is there or would save nothing; returns the file that the face has."""
         image, (view, side) = read_image(record.path, record.entry), self._view(matrix)
         check_overlap(record, image, matrix, self.size)
         if side * side > 0.7 * image.shape[0] * image.shape[1]:

@@ -34,10 +34,8 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     if crop == "landmarks":
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
-        why = f" ({record.no_box})" if record.no_box else ""
-        raise DataError(
-            f"{record.name}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
-        )
+        none = f"there is none ({record.no_box})" if record.no_box else "there is none"
+        raise DataError(f"{record.name}: crop={crop} needs a provided box and {none}; use dataset.crop=landmarks")
     return box_matrix(record.box, crop, scale, size, record.points[record.labelled])
 
 
@@ -50,9 +48,6 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
         scale: The square's side is ``scale`` times the box's longer side; ``official`` has its own, and takes 1.
         size: Side of the crop, px.
         points: Ground truth, which enlarges the ``official`` square; None where there is none.
-
-    Raises:
-        ConfigError: a scale of the official crop.
     """
     if crop != "official":
         return crop_matrix(box, size, scale)
@@ -62,11 +57,7 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
 
 
 def landmark_box(record: Record) -> Box:
-    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px.
-
-    Raises:
-        DataError: the labelled landmarks have no width or no height.
-    """
+    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px."""
     points = record.points[record.labelled]
     if len(points) < 2 or not is_box(box := np.concatenate([points.min(0), points.max(0)])):
         raise DataError(f"{record.name}: the labelled landmarks span no box")

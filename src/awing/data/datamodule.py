@@ -30,12 +30,10 @@ log = logging.getLogger(__name__)
 class LandmarkDataModule(pl.LightningDataModule):
     """Splits, crops, augments and batches one data set.
 
-    Validation faces are cut from the official training split. Test faces are the official ones; where none of them is
-    on disk, and ``allow_partial`` permits it, they are cut from the training split too. Both cuts go by image, never by
-    face: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it somewhere in [0, 1);
-    the lower end is validation, the upper end test. So an image's side depends on nothing but its name: not on the
-    order on disk, nor on which other images or official test faces are there. :attr:`held_out` says what was cut, and
-    is kept in checkpoints.
+    Validation faces are cut from the official training split, and test faces too where no official one is on disk.
+    Both cuts go by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it in
+    [0, 1), of which the lower end is validation and the upper end test, whatever else is on disk. :attr:`held_out`
+    says what was cut, and is kept in checkpoints.
 
     Args:
         name: The data set's name, for results.
@@ -43,11 +41,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         root: Its folder.
         reader: Turns the official files into records.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
-        crop_scale: Side of the cropped square divided by the box's longer side: one number, or that of each crop that
-            the data set has.
+        crop_scale: Side of the cropped square by the box's longer side; or one of each crop that the data set has.
         loader: How samples are made and batched.
-        normalisers: Names of the distances that errors are divided by; the first one ranks checkpoints. None: those
-            of the scheme, or the box where it has none.
+        normalisers: Distances that divide errors, the first ranks checkpoints; None: the scheme's, or else the box.
         subsets: Subsets to report besides the whole.
         split: What :meth:`test_dataloader` gives.
         val_fraction: Share of the training images that are held out for validation, in [0, 1).
@@ -55,7 +51,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
-        cache: Folder of :class:`awing.data.cache.CropCache`, read in training where it has a face.
+        cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -82,18 +78,19 @@ class LandmarkDataModule(pl.LightningDataModule):
         cache: str | None = None,
     ) -> None:
         super().__init__()
-        check_choice("dataset.split", split, get_args(Split))
-        check_choice(f"dataset.crop of {name}", crop, crop_scale if isinstance(crop_scale, Mapping) else get_args(Crop))
-        if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
-            raise ConfigError(
-                f"val_fraction {val_fraction} and test_fraction {test_fraction} must be at least 0 and below 1 together"
-            )
         self.name, self.root, self.reader, self.allow_partial = name, Path(root), reader, allow_partial
-        self.loader, self.scheme, self.split, self.subsets = loader, get_scheme(scheme), split, list(subsets)
-        self.crop, self.crop_scale = crop, crop_scale[crop] if isinstance(crop_scale, Mapping) else crop_scale
+        self.scheme, self.loader, self.subsets, self.split = get_scheme(scheme), loader, list(subsets), split
+        check_choice("dataset.split", split, get_args(Split))
+        if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
+            found = f"val_fraction {val_fraction} and test_fraction {test_fraction}"
+            raise ConfigError(f"{found} must be at least 0 and below 1 together")
+        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
+        scales = crop_scale if isinstance(crop_scale, Mapping) else dict.fromkeys(get_args(Crop), crop_scale)
+        check_choice(f"dataset.crop of {name}", crop, scales)
+        self.crop, self.crop_scale = crop, scales[crop]
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
-        self.normalisers = list(self.scheme.normalisers or ["box"]) if normalisers is None else list(normalisers)
+        self.normalisers = list(normalisers or self.scheme.normalisers or ["box"])
         for normaliser in self.normalisers:
             known = [*self.scheme.normalisers, *BOX_NORMALISERS]
             check_choice(f"a normaliser of {self.scheme.name}", normaliser, known)
@@ -117,22 +114,17 @@ class LandmarkDataModule(pl.LightningDataModule):
             log.info("%s: %s faces", self.name, counts)
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
-        """The samples of one split, as they are or as training sees them.
-
-        Raises:
-            DataError: the split is empty.
-        """
+        """The samples of one split, as they are or as training sees them."""
         self.setup()
         records = self.annotations[split].records
         if not records:
             cut = f", or cut it from the training images with a larger dataset.{split}_fraction" * (split != "train")
             raise DataError(f"{self.name} in {self.root}: no face in split {split}; put the set's files there{cut}")
-        settings = (
-            records, self.scheme, self.loader.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets,
-        )  # fmt: skip
+        protocol = self.loader.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets
         if not augmented:
-            return LandmarkDataset(*settings, jitter=self.jitter)
-        dataset = LandmarkDataset(*settings, self.loader.augmentation, self.loader.seed, self.cache, self.label_noise)
+            return LandmarkDataset(records, self.scheme, *protocol, jitter=self.jitter)
+        training = self.loader.augmentation, self.loader.seed, self.cache, self.label_noise
+        dataset = LandmarkDataset(records, self.scheme, *protocol, *training)
         if self.cache and self.cache.folder.is_dir():
             cached = sum(picture.path.parent == self.cache.folder for picture, _ in dataset.pictures)
             log.info("%s: %d of %d faces come from %s", self.name, cached, len(records), self.cache.folder)
@@ -140,11 +132,9 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
-        if split == "train":
-            return "training faces"
-        if split == "test" and not self.held_out["test_fraction"]:
-            return "official test faces"
-        return f"cut from the training faces, split_seed {self.held_out['split_seed']}"
+        official = split == "test" and not self.held_out["test_fraction"]
+        cut = f"cut from the training faces, split_seed {self.held_out['split_seed']}"
+        return "training faces" if split == "train" else "official test faces" if official else cut
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the cut."""
@@ -153,17 +143,13 @@ class LandmarkDataModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to go on with another cut: faces that were held out would be trained on, or the other way round."""
         if state_dict != self.held_out:
-            raise ConfigError(
-                f"the checkpoint was trained with the cut {state_dict}, the data now give {self.held_out}"
-            )
+            raise ConfigError(f"the checkpoint was trained with the cut {state_dict}, the data give {self.held_out}")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples."""
-        dataset = self.dataset("train", augmented=True)
-        if len(dataset) < (batch_size := self.loader.batch_size):
-            raise ConfigError(
-                f"data.batch_size {batch_size} exceeds the {len(dataset)} training faces: give a smaller one"
-            )
+        dataset, size = self.dataset("train", augmented=True), self.loader.batch_size
+        if len(dataset) < size:
+            raise ConfigError(f"data.batch_size {size} exceeds the {len(dataset)} training faces: give a smaller one")
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
@@ -198,23 +184,23 @@ class LandmarkDataModule(pl.LightningDataModule):
         """The three splits of the two official ones: held-out faces are cut."""
         if test.records:
             self.held_out["test_fraction"] = 0.0
-        val_fraction, test_fraction = self.held_out["val_fraction"], self.held_out["test_fraction"]
-        parts: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
+        fractions: dict[Split, float] = {"val": self.held_out["val_fraction"], "test": self.held_out["test_fraction"]}
+        parts: dict[Split, list[Record]] = {"train": [], "val": [], "test": []}
         for place, _, record in sorted(((*self._place(r), r) for r in train.records), key=itemgetter(0, 1)):
-            parts["val" if place < val_fraction else "test" if place >= 1 - test_fraction else "train"].append(record)
-
-        def expected(split: str) -> int:
-            complete = len(train.records) == train.expected  # then it is known, several faces in an image included
-            return len(parts[split]) if complete else round(self.held_out[f"{split}_fraction"] * train.expected)
-
-        val, rest = Annotations(parts["val"], expected("val")), train.expected - expected("val")
-        if test_fraction:
-            why = "no official test face on disk; " * (test.expected > 0)
-            level = logging.WARNING if why else logging.INFO
-            log.log(level, "%s: %s%d training faces are held out", self.name, why, len(parts["test"]))
-            test = Annotations(parts["test"], expected("test"))
-            rest -= test.expected
-        return {"train": Annotations(parts["train"], rest), "val": val, "test": test}
+            side: Split = "val" if place < fractions["val"] else "test" if place >= 1 - fractions["test"] else "train"
+            parts[side].append(record)
+        expected = {split: round(fraction * train.expected) for split, fraction in fractions.items()}
+        if len(train.records) == train.expected:  # then it is known, several faces in an image included
+            expected = {split: len(parts[split]) for split in fractions}
+        expected["train"] = train.expected - sum(expected.values())
+        splits = {split: Annotations(records, expected[split]) for split, records in parts.items()}
+        if not fractions["test"]:
+            splits["test"] = test
+        elif test.expected:
+            log.warning(
+                "%s: no official test face on disk; %d training faces are held out", self.name, len(parts["test"])
+            )
+        return splits
 
     def _place(self, record: Record) -> tuple[float, str]:
         """Where in [0, 1) the cuts find an image, and its name."""

@@ -34,20 +34,14 @@ def read_image(path: str | os.PathLike[str], entry: str = "", reduction: int = 1
         return shrink(_read_entry(path, entry), reduction)
     try:  # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
         data = np.fromfile(path, dtype=np.uint8)
+        is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # whatever its name says
+        flags = REDUCED[reduction if is_jpeg else 1] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.cvtColor(cv2.imdecode(data, flags), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]  # None: cv2.error
     except OSError as error:
         raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # whatever its name says
-    flags = REDUCED[reduction if is_jpeg else 1] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-    try:
-        image = cv2.imdecode(data, flags)
-    except cv2.error:  # no bytes, or too many pixels
-        image = None
-    if image is None:
-        raise DataError(
-            f"{path}: expected an image, but the file cannot be decoded; is it truncated, or larger than "
-            "OPENCV_IO_MAX_IMAGE_PIXELS in the environment permits?"
-        )
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    except cv2.error:  # no bytes, too many pixels, or no image
+        why = "is it truncated, or larger than OPENCV_IO_MAX_IMAGE_PIXELS in the environment permits?"
+        raise DataError(f"{path}: expected an image, but the file cannot be decoded; {why}") from None
     return image if is_jpeg else shrink(image, reduction)
 
 
@@ -73,11 +67,7 @@ def save_picture(path: Path, picture: Image) -> None:
         DataError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    except cv2.error:  # a suffix that it does not know
-        written = False
-    if not written:
+    if not (cv2.haveImageWriter(path.name) and cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))):
         raise DataError(f"{path}: the picture cannot be written; is the disk full, and is the suffix one of an image?")
 
 
@@ -92,13 +82,7 @@ def crop(image: Image, matrix: Matrix, size: int) -> Image:
 
 
 def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
-    """Decode an image and crop it, as :func:`crop` does.
-
-    Args:
-        record: Its image is read.
-        matrix: Source px -> crop px, without rotation.
-        size: Side of the crop, px.
-        moved: Crop px -> crop px, an augmentation; the warp is of both matrices at once.
+    """Decode a record's image and crop it, as :func:`crop` does, by ``matrix`` and the augmentation ``moved`` at once.
 
     Raises:
         DataError: the file cannot be read as an image, or the crop lies wholly outside it before it is moved.
@@ -111,18 +95,12 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
 
 
 def check_overlap(record: Record, image: Image, matrix: Matrix, size: int) -> None:
-    """Refuse a crop that lies wholly outside its image; ``matrix`` is px of ``image`` -> crop px, without rotation.
-
-    Raises:
-        DataError: it does; the face is named.
-    """
-    height, width = image.shape[:2]
+    """Raise if a crop lies wholly outside its image; ``matrix`` is px of ``image`` -> crop px, without rotation."""
     low, high = apply(np.linalg.inv(matrix), np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]])) + 0.5
-    if (high <= 0).any() or (low >= (width, height)).any():
+    if (high <= 0).any() or (low >= image.shape[1::-1]).any():
         height, width = read_image(record.path, record.entry).shape[:2]  # not shrunk
-        raise DataError(
-            f"{record.name}: the face's box lies outside the image of {width} x {height} px; check the annotation"
-        )
+        place = f"outside the image of {width} x {height} px"
+        raise DataError(f"{record.name}: the face's box lies {place}; check the annotation")
 
 
 def reduction_for(matrix: Matrix) -> int:

@@ -17,21 +17,13 @@ from awing.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How samples are made and batched: what ``codec``, ``augment`` and ``data`` of the configuration say.
+    """How samples are made and batched: from the groups ``codec``, ``augment`` and ``data`` of the configuration."""
 
-    Args:
-        input_size: Side of the crop, px.
-        augmentation: Of training samples; None leaves them as they are.
-        batch_size: Over all devices.
-        num_workers: Processes that load samples, per device.
-        seed: Of the training order and the augmentation.
-    """
-
-    input_size: int
-    augmentation: Augmentation | None = None
-    batch_size: int = 16
-    num_workers: int = 0
-    seed: int = 0
+    input_size: int  # side of the crop, px
+    augmentation: Augmentation | None = None  # of training samples
+    batch_size: int = 16  # over all devices
+    num_workers: int = 0  # processes that load samples, per device
+    seed: int = 0  # of the training order and the augmentation
 
 
 class EpochSampler(Sampler[Key]):
@@ -39,11 +31,6 @@ class EpochSampler(Sampler[Key]):
 
     Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
     order and pads with repeats, which the metrics count once.
-
-    Args:
-        length: Number of samples.
-        shuffle: Training.
-        seed: Of the order.
 
     >>> sampler = EpochSampler(3, shuffle=False)
     >>> sampler.set_epoch(7)
@@ -60,9 +47,8 @@ class EpochSampler(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         rank, world = _rank_and_world()
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)
         order = np.resize(order, len(self) * world)  # cuts, or repeats from the start
         return ((self.epoch, int(index)) for index in order[rank::world])
 
@@ -91,9 +77,7 @@ def per_device_batch_size(batch_size: int, devices: int) -> int:
     4
     """
     if batch_size < 1 or batch_size % devices:
-        raise ConfigError(
-            f"data.batch_size {batch_size} is global and must be a positive multiple of the {devices} devices"
-        )
+        raise ConfigError(f"data.batch_size {batch_size} is global: expected a multiple of the {devices} devices")
     return batch_size // devices
 
 

@@ -21,9 +21,6 @@ class LabelNoise:
         normaliser: The scheme's distance that S is a share of.
         seed: Of the draws.
 
-    Raises:
-        ConfigError: a share or distance out of range.
-
     >>> from pathlib import Path
     >>> from awing.schemes import get_scheme
     >>> points = np.arange(196.0).reshape(98, 2)
@@ -43,11 +40,7 @@ class LabelNoise:
             raise ConfigError(f"label noise: expected share in [0, 1] and distance of at least 0, found {self}")
 
     def __call__(self, record: Record, scheme: Scheme) -> Points:
-        """The points of a face, some of them moved; in source px.
-
-        Raises:
-            DataError: the normaliser is not labelled.
-        """
+        """The points of a face, some of them moved; in source px."""
         rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()))
         labelled = np.flatnonzero(record.labelled)
         chosen = rng.permutation(labelled)[: round(self.share * len(labelled))]

@@ -1,7 +1,7 @@
 """What a reader returns, one record per annotated face, and the parsing and checks that readers share."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +10,8 @@ import numpy as np
 
 from awing.arrays import Box, Mask, Points
 from awing.errors import DataError
+
+Counts = Mapping[str, int]  # number of faces of each complete split
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,10 @@ class IncompleteError(DataError):
 def check_complete(
     source: Source, root: Path, records: list[Record], expected: int, allow_partial: bool, problems: Sequence[str] = ()
 ) -> Annotations:
-    """Refuse an incomplete split, listing what is missing, unless partial data are allowed.
+    """Return the faces whose image is on disk.
 
-    Args:
-        source: Where to get the set, for the message.
-        root: Its folder.
-        records: The annotated faces, whether their image is on disk or not.
-        expected: Number of faces in the complete split.
-        allow_partial: Accept the split as it is.
-        problems: What else is missing, an entry each; without one, the number of faces is compared.
-
-    Returns:
-        The faces whose image is on disk.
+    ``records`` are all annotated faces, ``expected`` is their number in the complete split, compared where the reader
+    has found no other ``problems``: an entry for whatever is missing.
 
     Raises:
         IncompleteError: something is missing and ``allow_partial`` is false.
@@ -98,9 +92,8 @@ def check_complete(
     problems += [f"{path.relative_to(root) if path.is_relative_to(root) else path} is missing" for path in missing]
     if not problems or allow_partial:
         return Annotations([record for record in records if on_disk[record.path]], expected)
-    shown = "".join(f"  {problem}\n" for problem in problems[:12])
-    if len(problems) > 12:
-        shown += f"  ... and {len(problems) - 12} more\n"
+    more = [f"... and {len(problems) - 12} more"] * (len(problems) > 12)
+    shown = "".join(f"  {line}\n" for line in [*problems[:12], *more])
     get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
     raise IncompleteError(
         f"{source.title} in {root} is not complete:\n{shown}{get}, so that {root} holds {source.layout}.\n"
@@ -110,22 +103,14 @@ def check_complete(
 
 
 def check_box(box: np.ndarray, where: str) -> Box:
-    """Return the box x0, y0, x1, y1; ``where`` is its file and line or face.
-
-    Raises:
-        DataError: it has no area.
-    """
+    """Return the box x0, y0, x1, y1, or raise a DataError if it has no area; ``where`` is its file and line or face."""
     if not (box[2] > box[0] and box[3] > box[1]):
         raise DataError(f"{where}: expected a box of positive width and height, found {box.tolist()}")
     return box
 
 
 def image_path(root: Path, name: str, where: str) -> Path:
-    """The path of an image that an annotation names; ``where`` is the annotation's file and line.
-
-    Raises:
-        DataError: the name is empty or leads out of ``root``.
-    """
+    """The path of an image that an annotation names, below ``root``; ``where`` is the annotation's file and line."""
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
         raise DataError(f"{where}: expected the name of a file below {root}, found {name!r:.80}")
@@ -133,11 +118,7 @@ def image_path(root: Path, name: str, where: str) -> Path:
 
 
 def parse_numbers(values: Sequence[Any], where: str) -> np.ndarray:
-    """Finite numbers from words or plain values; ``where`` is their file and line.
-
-    Raises:
-        DataError: one is no finite number.
-    """
+    """Finite numbers from words or plain values; ``where`` is their file and line."""
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -152,9 +133,6 @@ def read_mat(file: Path, name: str, shape: tuple[int, ...] | None = None) -> Any
 
     With the expected ``shape``, an array as it is stored; without, cells and structs as arrays and dictionaries, of
     which axes of length 1 are dropped.
-
-    Raises:
-        DataError: the file cannot be read, or has no such variable, or one of another shape.
     """
     from scipy.io import loadmat  # in the train extra
     from scipy.io.matlab import MatReadError
@@ -163,6 +141,6 @@ def read_mat(file: Path, name: str, shape: tuple[int, ...] | None = None) -> Any
         value = loadmat(file, variable_names=name, simplify_cells=shape is None)[name]
     except (OSError, LookupError, ValueError, NotImplementedError, MatReadError) as error:
         raise DataError(f"{file}: expected {name} in a MATLAB file of version 5 to 7, found {error!r}") from None
-    if shape is not None and value.shape != shape:
+    if shape and value.shape != shape:
         raise DataError(f"{file}: expected {name} of shape {shape}, found {value.shape}")
     return value

@@ -32,16 +32,11 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
 
     Checked: faces found against expected; every image decodes; :data:`FACE_CHECKS`; held-out faces can be scored; no
     picture, by a hash of its pixels, is in two splits. Different faces of one picture may be: official splits do that,
-    and it is only noted; so is a split without a face.
-
-    Args:
-        data: The data set.
-        output: Gets ``verify.json``.
-        workers: Threads that decode.
+    and it is only noted; so is a split without a face. ``workers`` is the number of threads that decode.
 
     Returns:
         ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
-        "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" says where they are from; with no problem the
+        "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" says where they are from. With no problem the
         data set is sound, whatever the notes say.
     """
     missing, findings = _read(data)
@@ -56,17 +51,16 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             same_pixels[digest] += faces
             findings += found
     findings += [*check_copies(same_pixels), *check_splits(data)]
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for kind, text in findings:
-        kinds[kind].append(text)
-    report = {
-        "dataset": data.name, "root": str(data.root), "splits": {
-            split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}
-            for split, a in data.annotations.items()
-        }, "images": len(images), "missing": missing,
-        "problems": {kind: texts for kind, texts in kinds.items() if kind not in NOTES},
-        "notes": {kind: texts for kind, texts in kinds.items() if kind in NOTES},
+    splits = {
+        split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}
+        for split, a in data.annotations.items()
+    }
+    report: dict[str, Any] = {
+        "dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images), "missing": missing,
+        "problems": {}, "notes": {},
     }  # fmt: skip
+    for kind, text in findings:
+        report["notes" if kind in NOTES else "problems"].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     _print_report(report)
@@ -77,13 +71,12 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
 def check_points(record: Record, width: int, height: int) -> str | None:
     """Labelled points are finite, half of them lie in the image, and not all in one place."""
     points = record.points[record.labelled]
-    if not len(points) or not np.isfinite(points).all():
-        return f"expected finite labelled points, found {len(points)}"
+    if not (n := len(points)) or not np.isfinite(points).all():
+        return f"expected finite labelled points, found {n}"
     inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
-    if inside < len(points) / 2:
-        return f"{inside} of {len(points)} points lie in its {width} x {height} px"
-    in_one_place = len(points) > 1 and np.ptp(points, axis=0).max() == 0
-    return f"all of its {len(points)} points lie in one place" if in_one_place else None
+    if inside < n / 2:
+        return f"{inside} of {n} points lie in its {width} x {height} px"
+    return f"all of its {n} points lie in one place" if n > 1 and np.ptp(points, axis=0).max() == 0 else None
 
 
 def check_box(record: Record, width: int, height: int) -> str | None:
@@ -101,7 +94,7 @@ def check_box(record: Record, width: int, height: int) -> str | None:
     return f"its box {box} is over 4 times as large as its face" if too_large else None
 
 
-FACE_CHECKS = (("implausible points", check_points), ("boxes beside their face", check_box))
+FACE_CHECKS = {"implausible points": check_points, "boxes beside their face": check_box}
 
 
 def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
@@ -112,7 +105,7 @@ def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
     except DataError as error:
         return record.name, [("unreadable images", str(error))]
     height, width = image.shape[:2]
-    found = [(kind, r.name, check(r, width, height)) for _, r in faces for kind, check in FACE_CHECKS]
+    found = [(kind, r.name, check(r, width, height)) for _, r in faces for kind, check in FACE_CHECKS.items()]
     digest = hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest()
     return digest, [(kind, f"{name}: {text}") for kind, name, text in found if text]
 
@@ -153,29 +146,27 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
         written = pool.map(data.cache.write, faces.records, faces.matrices)
         files = [file for file in track(written, "Caching", len(faces)) if file]
     size = sum(file.stat().st_size for file in set(files)) / 1e6
-    print(f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB)")
-    print("Training with the same crop and augmentation reads them; the other faces' pictures are hardly larger.")
+    print(f"{len(files)} of {len(faces)} training faces have a crop in {data.cache.folder} ({size:.0f} MB), which")
+    print("training with the same crop and augmentation reads; the others' pictures are hardly larger")
 
 
-def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path) -> list[Path]:
+def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path) -> None:
     """Draw ``<split>_<subset>.png`` for each: points, lines and target maps of six crops, and three augmented crops.
 
     The first landmark of each flip pair is red, so that it stays on its side of the face also in a mirrored crop.
     """
     data.setup()
-    files = []
     for split, annotations in data.annotations.items():
         if not annotations.records:
             continue
         plain, augmented = data.dataset(split), data.dataset(split, augmented=True)
         for subset in ("full", *data.subsets):
             members = [i for i, record in enumerate(annotations.records) if subset in ("full", *record.subsets)][:6]
-            if members:
-                faces = [[plain[0, i], *(augmented[epoch, i] for epoch in range(3))] for i in members]
-                files.append(output / f"{split}_{subset}.png")
-                save_picture(files[-1], np.concatenate([_draw_samples(data.scheme, codec, face) for face in faces]))
-    print(*files, sep="\n")
-    return files
+            faces = [[plain[0, i], *(augmented[epoch, i] for epoch in range(3))] for i in members]
+            if faces:
+                file = output / f"{split}_{subset}.png"
+                save_picture(file, np.concatenate([_draw_samples(data.scheme, codec, face) for face in faces]))
+                print(file)
 
 
 def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[str, torch.Tensor]]) -> Image:

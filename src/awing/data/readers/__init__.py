@@ -1,7 +1,7 @@
 """One file a data set: its official files -> records.
 
-Every reader parses files into records, lists what is missing, and has :func:`awing.data.records.check_complete` compare
-both with the official split. Its first arguments, and ``expected`` where it has it, are always these:
+Every reader parses files into records and has :func:`awing.data.records.check_complete` compare them with the official
+split. Its first arguments, and ``expected`` where it has it, are always these:
 
 Args:
     root: Folder of the data set in its official layout.

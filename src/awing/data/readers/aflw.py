@@ -1,28 +1,22 @@
 """AFLW (19 points) from its own images and AFLWinfo_release.mat: Koestinger et al., 2011; Zhu et al., CVPR 2016."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from awing.data.records import Annotations, Record, Source, check_box, check_complete, read_mat
+from awing.data.records import Annotations, Counts, Record, Source, check_box, check_complete, read_mat
 
 OFFICIAL = {"train": 20000, "test": 4386}  # the paper prints 4,368
 NAME = "AFLWinfo_release.mat"
-SOURCE = Source(
-    "AFLW",
+PAGES = (
     "https://www.tugraz.at/institute/icg/research/team-bischof/lrs/downloads/aflw (images) and "
-    "http://mmlab.ie.cuhk.edu.hk/projects/compositional.html (the .mat)",
-    f"data/flickr/{{0,2,3}}/ and {NAME}",
+    "http://mmlab.ie.cuhk.edu.hk/projects/compositional.html (the .mat)"
 )
+SOURCE = Source("AFLW", PAGES, f"data/flickr/{{0,2,3}}/ and {NAME}")
 
 
 def read_aflw(
-    root: Path,
-    split: str,
-    allow_partial: bool = False,
-    visible_only: bool = False,
-    expected: Mapping[str, int] = OFFICIAL,
+    root: Path, split: str, allow_partial: bool = False, visible_only: bool = False, expected: Counts = OFFICIAL
 ) -> Annotations:
     """Read the faces of a split. A record has the annotated box, and the subset frontal if every point is visible.
 
@@ -35,18 +29,14 @@ def read_aflw(
     if not file.is_file():
         return check_complete(SOURCE, root, [], expected[split], allow_partial, [f"{NAME} is missing"])
     names, order = (np.ravel(read_mat(file, name)) for name in ("nameList", "ra"))
-    boxes, data, visible = (
-        read_mat(file, name, (total, width)).astype(np.float64)
-        for name, width in (("bbox", 4), ("data", 38), ("mask_new", 19))
-    )
+    widths = {"bbox": 4, "data": 38, "mask_new": 19}
+    boxes, data, visible = (read_mat(file, name, (total, n)).astype(np.float64) for name, n in widths.items())
     chosen = order[: expected["train"]] if split == "train" else order[expected["train"] :]
     records = []
     for i in chosen.astype(int) - 1:
-        left, right, top, bottom = boxes[i]
-        box = check_box(np.array([left, top, right, bottom]), f"{file}: face {i + 1}")
-        seen = visible[i] == 1
+        path, seen = root / "data" / "flickr" / str(names[i]), visible[i] == 1
+        box = check_box(boxes[i, [0, 2, 1, 3]], f"{file}: face {i + 1}")  # left, right, top, bottom
         labelled = seen if visible_only else np.ones(19, dtype=bool)
         subsets = frozenset({"frontal"} if seen.all() else ())
-        path = root / "data" / "flickr" / str(names[i])
         records.append(Record(path, data[i].reshape(2, 19).T, labelled, box, subsets, occluded=~seen))
     return check_complete(SOURCE, root, records, expected[split], allow_partial)

@@ -17,11 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def read_coco(file: Path, images: Path, scheme: Scheme) -> list[Record]:
-    """Read the faces of a file of COCO keypoints; image names start from the folder ``images``.
-
-    Raises:
-        DataError: the file is broken; the entry is named.
-    """
+    """Read the faces of a file of COCO keypoints; image names start from the folder ``images``."""
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
@@ -34,17 +30,16 @@ def read_coco(file: Path, images: Path, scheme: Scheme) -> list[Record]:
     category = _category(content["categories"], scheme, file)
     records, left_out = [], 0
     for i, entry in enumerate(content["annotations"]):
-        where = f"{file}: annotations[{i}]"
         if entry.get("category_id") != category:
             continue
+        where, image = f"{file}: annotations[{i}]", entry.get("image_id")
         keypoints = _numbers(entry, "keypoints", 3 * scheme.num_landmarks, where).reshape(-1, 3)
         if entry.get("iscrowd") or not keypoints[:, 2].any():
             left_out += 1
             continue
-        if entry.get("image_id") not in names:
-            raise DataError(f"{where}: no image has the id {entry.get('image_id')!r}")
-        path = image_path(images, names[entry["image_id"]], where)
-        records.append(_record(entry, keypoints, path, where))
+        if image not in names:
+            raise DataError(f"{where}: no image has the id {image!r}")
+        records.append(_record(entry, keypoints, image_path(images, names[image], where), where))
     if left_out:
         log.info("%s: %d crowds and annotations without a labelled keypoint are no faces", file, left_out)
     return records
@@ -56,10 +51,8 @@ def _category(categories: list[dict[str, Any]], scheme: Scheme, file: Path) -> A
         names = category.get("keypoints")
         if names == list(scheme.names) or (len(categories) == 1 and not names):
             return category.get("id")
-    raise DataError(
-        f"{file}: expected a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}, "
-        f"found {[category.get('keypoints') for category in categories]!s:.2000}"
-    )
+    expected = f"a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}"
+    raise DataError(f"{file}: expected {expected}, found {[c.get('keypoints') for c in categories]!s:.2000}")
 
 
 def _record(entry: Mapping[str, Any], keypoints: np.ndarray, path: Path, where: str) -> Record:

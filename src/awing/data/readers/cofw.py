@@ -1,12 +1,11 @@
 """COFW (29 points and their occlusion) from its own files: Burgos-Artizzu et al., ICCV 2013."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from awing.data.records import Annotations, Record, Source, check_box, check_complete
+from awing.data.records import Annotations, Counts, Record, Source, check_box, check_complete
 from awing.errors import DataError
 
 OFFICIAL = {"train": 1345, "test": 507}
@@ -14,9 +13,7 @@ FILES = {"train": ("COFW_train_color.mat", "Tr"), "test": ("COFW_test_color.mat"
 SOURCE = Source("COFW", "https://data.caltech.edu/records/bc0bf-nc666", "COFW_train_color.mat and COFW_test_color.mat")
 
 
-def read_cofw(
-    root: Path, split: str, allow_partial: bool = False, expected: Mapping[str, int] = OFFICIAL
-) -> Annotations:
+def read_cofw(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
     """Read the faces of a split; the images stay in the file until a sample needs one.
 
     A record has the provided box, and the annotated occlusion of each point. The files are MATLAB's version 7.3, which

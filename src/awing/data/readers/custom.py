@@ -40,38 +40,34 @@ def read_custom(
     x, y, width, height. Crowds, and annotations without a labelled keypoint, are no faces: the log counts them.
 
     Args:
-        root: Folder of everything.
+        root: Folder of everything; see :mod:`awing.data.readers` for this, the next two arguments, and errors.
         split: ``"train"`` or ``"test"``.
-        allow_partial: Leave out faces whose image is missing instead of refusing.
+        allow_partial: Leave out faces whose image is missing.
         scheme: What :func:`awing.schemes.get_scheme` takes.
         train: The training faces' file, in ``root``.
         test: The test faces' file; without one they are cut from the training faces.
         images: The folder in ``root`` that image names start from.
-
-    Raises:
-        ConfigError: the scheme is none, or a file's name has another ending.
-        DataError: the file is broken (line or entry are named), or an image is missing.
     """
     name = {"train": train, "test": test}[split]
     if name is None:
         return Annotations([], 0)
-    read_faces = {".csv": _read_table, ".json": read_coco}.get(Path(name).suffix.lower())
+    file = root / name
+    read_faces = {".csv": _read_table, ".json": read_coco}.get(file.suffix.lower())
     if read_faces is None:
         raise ConfigError(f"dataset.reader.{split}: expected the name of a .csv or .json file, found {name!r}")
     source = Source("The data set", "", f"{name}, and in {root / images} the images that it names")
-    if not (root / name).is_file():
+    if not file.is_file():
         return check_complete(source, root, [], 0, allow_partial, [f"{name} is missing"])
-    records = read_faces(root / name, root / images, get_scheme(scheme))
+    records = read_faces(file, root / images, get_scheme(scheme))
     if not records:
-        raise DataError(f"{root / name}: expected a face, found none")
+        raise DataError(f"{file}: expected a face, found none")
     if Path(images).is_absolute() or ".." in Path(images).parts:
         records = [replace(record, root=root / images) for record in records]
     return check_complete(source, root, records, len(records), allow_partial)
 
 
 def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
-    points = [f"{axis}{i}" for i in range(scheme.num_landmarks) for axis in "xy"]
-    records = []
+    points, records = [f"{axis}{i}" for i in range(scheme.num_landmarks) for axis in "xy"], []
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream, strict=True)
@@ -89,7 +85,6 @@ def _read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
 
 
 def _check_header(header: list[str], points: list[str], where: str) -> None:
-    """Refuse a table without the columns that it needs, or with more points than the scheme."""
     for column in ("image", *points, *(BOX if set(BOX) & set(header) else ())):
         if header.count(column) != 1:
             raise DataError(f"{where}: expected one column {column!r}, found {header.count(column)} in {header!s:.400}")

@@ -1,21 +1,17 @@
 """LSP and its training extension (14 joints) from their own files: Johnson and Everingham, BMVC 2010, CVPR 2011."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from awing.data.images import image_size
-from awing.data.records import Annotations, Record, Source, check_complete, read_mat
+from awing.data.records import Annotations, Counts, Record, Source, check_complete, read_mat
 
 OFFICIAL = {"lsp_dataset": 2000, "lspet_dataset": 10000}
-SOURCE = Source(
-    "LSP",
-    "http://sam.johnson.io/research/lsp.html and http://sam.johnson.io/research/lspet.html",
-    "lsp_dataset/ and lspet_dataset/, each with joints.mat and images/",
-)
+PAGES = "http://sam.johnson.io/research/lsp.html and http://sam.johnson.io/research/lspet.html"
+SOURCE = Source("LSP", PAGES, "lsp_dataset/ and lspet_dataset/, each with joints.mat and images/")
 # folder -> subset, names of its images, and which axes of joints.mat are images, joints and their three numbers
 LAYOUTS = {
     "lsp_dataset": ("lsp", "im{:04d}.jpg", (2, 1, 0)),
@@ -23,9 +19,7 @@ LAYOUTS = {
 }
 
 
-def read_lsp(
-    root: Path, split: str, allow_partial: bool = False, expected: Mapping[str, int] = OFFICIAL
-) -> Annotations:
+def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
     """Read the people of a split: 14 joints, person-centric; the box is the whole image.
 
     The third number of a joint means opposite things: 1 is *occluded* in LSP, where every joint is labelled, and
@@ -48,8 +42,7 @@ def read_lsp(
             continue
         sizes = (expected[folder], 14, 3)
         stored = read_mat(file, "joints", tuple(sizes[axes.index(axis)] for axis in range(3)))
-        joints = stored.transpose(axes).astype(np.float64)
-        images = root / folder / "images"
+        joints, images = stored.transpose(axes).astype(np.float64), root / folder / "images"
         records += [_record(images / name.format(i + 1), joints[i], subset) for i in numbers]
     return check_complete(SOURCE, root, records, sum(map(len, chosen.values())), allow_partial, problems)
 

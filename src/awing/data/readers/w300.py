@@ -1,7 +1,6 @@
 """300-W (68 points) from its own files: Sagonas et al., "300 Faces in-the-Wild Challenge", 2013."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,9 @@ SPLITS = {
 }
 PRIVATE = {"01_Indoor": (300, "indoor"), "02_Outdoor": (300, "outdoor")}
 EXTENSIONS = (".jpg", ".jpeg", ".png")
-SOURCE = Source(
-    "300-W",
-    "https://ibug.doc.ic.ac.uk/resources/300-W/",
-    "afw/, helen/{trainset,testset}/, lfpw/{trainset,testset}/ and ibug/, an image beside each .pts",
-)
-PRIVATE_SOURCE = Source(
-    "the private test set of 300-W", SOURCE.url, "01_Indoor/ and 02_Outdoor/, an image beside each .pts"
-)
+PAGE, BESIDE = "https://ibug.doc.ic.ac.uk/resources/300-W/", "an image beside each .pts"
+SOURCE = Source("300-W", PAGE, f"afw/, helen/{{trainset,testset}}/, lfpw/{{trainset,testset}}/ and ibug/, {BESIDE}")
+PRIVATE_SOURCE = Source("the private test set of 300-W", PAGE, f"01_Indoor/ and 02_Outdoor/, {BESIDE}")
 
 
 def read_300w(root: Path, split: str, allow_partial: bool = False) -> Annotations:
@@ -50,12 +44,12 @@ def read_300w_private(root: Path, split: str, allow_partial: bool = False, *, tr
 
 
 def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow_partial: bool) -> Annotations:
-    records, problems = [], []
+    records, problems, labelled = [], [], np.ones(68, dtype=bool)
     for folder, (expected, subset) in folders.items():
         files = sorted((root / folder).glob("[!.]*.pts"))  # macOS leaves ._NAME.pts
         if len(files) != expected:
             problems.append(f"{folder}: expected {expected} .pts files, found {len(files)}")
-        beside = sorted((root / folder).glob("*"))
+        beside, subsets = sorted((root / folder).glob("*")), frozenset({subset})
         images = {path.stem: path for path in beside if path.suffix.lower() in EXTENSIONS}  # of two, the last: .png
         boxes, no_box = _read_boxes(root, folder) if source is SOURCE else ({}, "")
         for file in files:
@@ -65,8 +59,8 @@ def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow
                 continue
             if boxes and stem not in boxes:
                 problems.append(f"{folder}/{stem}: {no_box}")
-            record = Record(images[stem], points, np.ones(68, dtype=bool), boxes.get(stem), frozenset({subset}))
-            records.append(replace(record, no_box=no_box if record.box is None else "", root=root))
+            why = "" if stem in boxes else no_box
+            records.append(Record(images[stem], points, labelled, boxes.get(stem), subsets, no_box=why, root=root))
     return check_complete(source, root, records, sum(n for n, _ in folders.values()), allow_partial, problems)
 
 
@@ -84,11 +78,7 @@ def _read_boxes(root: Path, folder: str) -> tuple[dict[str, Box], str]:
 
 
 def read_pts(file: Path, count: int) -> Points:
-    """Read the ``count`` points of a ``.pts`` file in source px; its 1-based coordinates become 0-based.
-
-    Raises:
-        DataError: not ``version: 1``, another number of points, or a word that is no finite number.
-    """
+    """Read the ``count`` points of a ``.pts`` file in source px; its 1-based coordinates become 0-based."""
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     parts = re.fullmatch(r"\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*", text, re.DOTALL)
     if parts is None:

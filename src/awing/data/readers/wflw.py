@@ -1,32 +1,26 @@
 """WFLW (98 points) from its own files: Wu et al., "Look at Boundary", CVPR 2018."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from awing.data.records import Annotations, Record, Source, check_box, check_complete, image_path, parse_numbers
+from awing.data.records import Annotations, Counts, Record, Source, check_box, check_complete, image_path, parse_numbers
 from awing.errors import DataError
 
 SUBSETS = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # in the order of the flags
 OFFICIAL = {"train": 7500, "test": 2500}
 COLUMNS = 196 + 4 + len(SUBSETS) + 1
-SOURCE = Source(
-    "WFLW",
-    "https://wywu.github.io/projects/LAB/WFLW.html",
-    "WFLW_images/ and WFLW_annotations/list_98pt_rect_attr_train_test/",
-)
+LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
+SOURCE = Source("WFLW", "https://wywu.github.io/projects/LAB/WFLW.html", f"WFLW_images/ and {LISTS}/")
 
 
-def read_wflw(
-    root: Path, split: str, allow_partial: bool = False, expected: Mapping[str, int] = OFFICIAL
-) -> Annotations:
+def read_wflw(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
     """Read one official list: 98 points, box x_min y_min x_max y_max, six attribute flags, image name a line.
 
     A record has the provided box, and the attributes whose flag is 1 as its subsets. See :mod:`awing.data.readers`
     for arguments and errors.
     """
-    name = f"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
+    name = f"{LISTS}/list_98pt_rect_attr_{split}.txt"
     file = root / name
     if not file.is_file():
         return check_complete(SOURCE, root, [], expected[split], allow_partial, [f"{name} is missing"])

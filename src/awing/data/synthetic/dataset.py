@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,44 +12,28 @@ import cv2
 from filelock import FileLock
 from rich.progress import track
 
-from awing.data.readers.wflw import read_wflw
-from awing.data.records import Annotations
+from awing.data.readers.wflw import LISTS, read_wflw
+from awing.data.records import Annotations, Counts
 from awing.data.synthetic.face import FaceParameters, sample_face
 from awing.data.synthetic.rendering import RenderedFace, render
 from awing.errors import DataError
 
 VERSION = 2  # of the pictures: raised when they change, so that an older set on disk is not taken for a new one
 
-_EVENT = "0--Rendered"
-_LISTS = {split: f"list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}" for split in ("train", "test")}
-_TEST = "list_98pt_test/list_98pt_test"
-_SUBSETS = ("", "_largepose", "_expression", "_illumination", "_makeup", "_occlusion", "_blur")  # all, flag by flag
-
 
 def read_synthetic(
-    root: Path, split: str, allow_partial: bool = False, *, expected: Mapping[str, int], seed: int = 0
+    root: Path, split: str, allow_partial: bool = False, *, expected: Counts, seed: int = 0
 ) -> Annotations:
-    """Read a split of rendered faces with :func:`awing.data.readers.read_wflw`; they are rendered where none is there.
-
-    Args:
-        root: Folder of the data set; created where it is missing.
-        split: "train" or "test".
-        allow_partial: Read what is there, if files are missing.
-        expected: Numbers of faces: {"train": ..., "test": ...}.
-        seed: Other seeds give other faces.
-
-    Raises:
-        DataError: ``root`` holds faces of other settings, or files of another origin; or files are missing.
-    """
+    """Read one split as :func:`awing.data.readers.read_wflw` does; :func:`write_dataset` renders the set before."""
     write_dataset(root, train=expected["train"], test=expected["test"], seed=seed)
     return read_wflw(root, split, allow_partial, expected=expected)
 
 
 def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int = 0, workers: int = 0) -> None:
-    """Write rendered faces, one a picture, in WFLW's layout, unless they are already there.
+    """Write ``train`` and ``test`` rendered faces, one a picture, in WFLW's layout, unless they are already there.
 
-    Image i of a split is a function of (seed, split, i) alone. An interrupted writing is done again. Processes that
-    want the same set wait for the first one to write it; it has ``workers`` of its own, one a core where that is 0.
+    Image i of a split is a function of (seed, split, i) alone, whatever the number of ``workers``; 0 is one a core.
+    An interrupted writing is done again. Processes that want the same set wait for the first one to write it.
 
     Raises:
         DataError: ``root`` holds faces of other settings, or files of another origin. Nothing is overwritten.
@@ -68,9 +52,7 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
             return
         unfinished = root.with_name(f".{root.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _write_faces(
-            unfinished, [("train", i) for i in range(train)] + [("test", i) for i in range(test)], seed, workers
-        )
+        _write_faces(unfinished, {"train": train, "test": test}, seed, workers)
         (unfinished / "settings.json").write_text(json.dumps(settings))
         unfinished.replace(root)
 
@@ -85,23 +67,20 @@ def render_face(seed: int, split: str, index: int) -> RenderedFace:
     return render(sample_face(seed, split, index))
 
 
-def _write_faces(root: Path, keys: list[tuple[str, int]], seed: int, workers: int) -> None:
-    lists: dict[str, list[str]] = {file: [] for file in (*_LISTS.values(), *(_TEST + subset for subset in _SUBSETS))}
-    (root / "WFLW_images" / _EVENT).mkdir(parents=True)
+def _write_faces(root: Path, counts: Counts, seed: int, workers: int) -> None:
+    (root / "WFLW_images" / "0--Rendered").mkdir(parents=True)
+    (root / LISTS).mkdir(parents=True)
+    keys = [(split, index) for split, count in counts.items() for index in range(count)]
     faces = _render([sample_face(seed, *key) for key in keys], workers)
+    lines: dict[str, list[str]] = {split: [] for split in counts}
     for (split, index), face in zip(keys, track(faces, f"Rendering {len(keys)} faces", len(keys)), strict=True):
-        name = f"{_EVENT}/0_Rendered_{split}_{index:05d}.jpg"
+        name = f"0--Rendered/0_Rendered_{split}_{index:05d}.jpg"
         encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         (root / "WFLW_images" / name).write_bytes(encoded.tobytes())
-        points = " ".join(f"{value:.6f}" for value in face.points.ravel())
-        lists[_LISTS[split]].append(" ".join([points, *map(str, [*face.box, *face.flags]), name]))
-        for subset, belongs in zip(_SUBSETS, [1, *face.flags], strict=True):
-            if split == "test" and belongs:
-                lists[_TEST + subset].append(f"{points} {name}")
-    for file, lines in lists.items():
-        path = root / "WFLW_annotations" / f"{file}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines))
+        points = [f"{value:.6f}" for value in face.points.ravel()]
+        lines[split].append(" ".join([*points, *map(str, [*face.box, *face.flags]), name]) + "\n")
+    for split, content in lines.items():
+        (root / LISTS / f"list_98pt_rect_attr_{split}.txt").write_text("".join(content))
 
 
 def _render(faces: list[FaceParameters], workers: int) -> Iterator[RenderedFace]:

@@ -46,11 +46,7 @@ class RenderedFace(NamedTuple):
 
 
 def render(face: FaceParameters) -> RenderedFace:
-    """Draw a face; the same parameters always give the same picture.
-
-    >>> render(FaceParameters(mouth_open=0.9)).flags.tolist()
-    [0, 1, 0, 0, 0, 0]
-    """
+    """Draw a face; the same parameters always give the same picture."""
     rng = np.random.default_rng(face.seed)
     plane = landmarks(face)
     grid = head(face, plane)
@@ -61,7 +57,7 @@ def render(face: FaceParameters) -> RenderedFace:
     at[:33, 1] = np.interp([*CONTOUR, *CONTOUR[-2::-1]], HEIGHT, np.arange(ROWS))
     points = project(lookup(grid, at[None])[0], face)[:, :2]
 
-    n = int(rng.integers(2, 9))  # blurred blots of similar colours
+    n = rng.integers(2, 9)  # blurred blots of similar colours
     blots = rng.uniform(0.15, 0.7) + rng.normal(0, 0.1, (n, n, 1)) + rng.normal(0, 0.07, (n, n, 3))
     image = cv2.resize(blots, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).clip(0.02, 1) ** 2
     image = (image * (face.exposure * np.array(face.tint))).astype(np.float32)
@@ -163,8 +159,7 @@ def rasterize(screen: Array) -> tuple[Float32[np.ndarray, "h w 2"], Array]:
     middle, across, down = (a + b + c + d) / 4, (b + d - a - c) / 2, (c + d - a - b) / 2
     area = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
     outlines = np.round(np.stack([a, b, d, c], 1)[..., :2] * 16).astype(np.int32)
-    front = np.flatnonzero(area > 1e-3)
-    cells = np.full((SIZE, SIZE), -1, np.int32)
+    front, cells = np.flatnonzero(area > 1e-3), np.full((SIZE, SIZE), -1, np.int32)
     for cell in front[np.argsort(middle[front, 2])].tolist():
         cv2.fillConvexPoly(cells, outlines[cell], cell, shift=4)
     y, x = np.nonzero(cells >= 0)
