@@ -118,13 +118,6 @@ def test_boundary_map_of_real_faces(name, size, real_data):
     assert np.mean(errors) < 0.01
 
 
-@pytest.mark.parametrize("sigma", [0.5, 2.5])
-def test_boundary_map_of_other_widths(sigma):
-    points = curve(7, 48, np.random.default_rng(1))
-    lines = [tuple(range(7))]
-    assert error(drawn(points, lines, 48, sigma), reference(points, lines, 48, sigma)) < 0.02
-
-
 @pytest.mark.parametrize(
     "ends",
     [

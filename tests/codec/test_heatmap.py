@@ -153,21 +153,6 @@ def test_encode_and_decode_of_a_batch_are_its_samples(codec: HeatmapCodec) -> No
     torch.testing.assert_close(scores, torch.cat([scores for _, scores in alone]))
 
 
-@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.scheme.name)
-def test_precision_of_the_input_changes_nothing(codec: HeatmapCodec) -> None:
-    points = uniform(codec, 2).requires_grad_()
-    maps = codec.encode(points, all_labelled(points))
-    assert maps.dtype == torch.float32
-    assert not maps.requires_grad
-    assert torch.equal(codec.encode(points.double(), all_labelled(points)), maps)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(codec.encode(points, all_labelled(points)), maps)
-        for found, expected in zip(codec.decode(maps.double().requires_grad_()), codec.decode(maps), strict=True):
-            assert found.dtype == torch.float32
-            assert not found.requires_grad
-            assert torch.equal(found, expected)
-
-
 @pytest.mark.parametrize("decoder", ["argmax", "quarter", "refined"])
 def test_decode_ignores_the_boundary(decoder: Any) -> None:
     codec = HeatmapCodec("aflw19", 128, 32, decoder=decoder)

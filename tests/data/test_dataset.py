@@ -104,14 +104,6 @@ def test_sample_depends_on_seed_epoch_and_index_alone(coloured, config):
     assert not any(torch.equal(first[key]["matrix"], other[key]["matrix"]) for key in keys)
 
 
-def test_zero_augmentation_equals_none(coloured):
-    zero = Augmentation(rotation=0, translation=0, scale=0, flip=0)
-    plain, augmented = dataset([coloured])[(0, 0)], dataset([coloured], zero)[(3, 0)]
-    assert equal(plain, dataset([coloured])[(5, 0)])  # in every epoch
-    torch.testing.assert_close(augmented["matrix"], plain["matrix"], rtol=0, atol=1e-10)
-    assert torch.equal(augmented["image"], plain["image"])
-
-
 def test_sample_carries_subsets_and_index(coloured):
     subsets = frozenset({"blur"}), frozenset({"a", "pose"})
     records = [face(coloured.path, coloured.points, coloured.box, subsets=names) for names in subsets]

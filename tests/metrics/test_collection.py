@@ -161,15 +161,6 @@ def test_nme_without_any_normaliser_is_an_error(faces):
         landmark_metric({**faces, "norms": torch.full((11, 2), torch.nan).double()}, [list(range(11))]).compute()
 
 
-def test_nme_takes_a_subset_called_full_as_given(faces):
-    metric = LandmarkNME(["inter_ocular"], ["common", "full"])
-    part = {**take(faces, [0, 1, 2, 3]), "norms": faces["norms"][:4, :1]}
-    metric.update(**{**part, "subsets": torch.tensor([[1, 1], [1, 1], [0, 1], [0, 0]]).bool()})
-    result = metric.compute()
-    assert {name: values["count"] for name, values in result.items()} == {"common": 2, "full": 3}
-    assert list(result) == ["common", "full"]
-
-
 def test_perfect_predictions_score_perfectly(faces):
     perfect = {**faces, "pred": faces["target"]}
     full = landmark_metric(perfect, [list(range(11))]).compute()["full"]
@@ -194,8 +185,3 @@ def test_reset_forgets_and_copies_keep(build, faces):
 def test_images_without_a_label_are_an_error(build, faces):
     with pytest.raises(ValueError, match="found none in 1 images"):
         build(faces, [[5]]).compute()
-
-
-def test_thresholds_of_three_decimals_are_refused():
-    with pytest.raises(ValueError, match="at most two decimals"):
-        LandmarkNME(["box"], thresholds=(0.075,))

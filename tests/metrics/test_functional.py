@@ -185,16 +185,3 @@ def test_no_error_and_a_bad_threshold_are_refused(metric):
     for bad in (0.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="threshold must be a positive"):
             metric(torch.tensor([0.1]), bad)
-
-
-def test_shapes_that_do_not_fit_are_refused(unchecked):
-    pred, target, norm, labelled = tensors(*faces(0))
-    for arguments in (
-        (pred, target[:1], norm, labelled),
-        (pred, target, norm[:1], labelled),
-        (pred, target, norm, labelled[:, :1]),
-        (pred[..., :1], target[..., :1], norm, labelled),
-    ):
-        for metric in (nme, pck):
-            with pytest.raises(ValueError, match="expected shapes"):
-                metric(*arguments)

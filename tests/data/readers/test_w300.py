@@ -13,8 +13,7 @@ from miniatures import pts_text, write_boxes
 from awing.data.crops import record_matrix
 from awing.data.readers import read_300w, read_300w_private
 from awing.data.readers.w300 import read_pts
-from awing.errors import ConfigError, DataError
-from awing.training import engine
+from awing.errors import DataError
 
 POINTS = np.random.default_rng(0).uniform(1, 500, (68, 2)).round(6)  # 1-based, as a .pts holds them
 GOOD = pts_text(POINTS)
@@ -113,14 +112,6 @@ def test_300w_private_lies_in_its_folder_or_the_archives(tmp_path, inside):
         private(tmp_path)
 
 
-def test_300w_private_is_trained_for_on_300w(tmp_path):
-    put(tmp_path / "300w/afw", "a.pts", "a.jpg")
-    annotations = private(tmp_path, "train", allow_partial=True)
-    assert ([r.path for r in annotations.records], annotations.expected) == ([tmp_path / "300w/afw/a.jpg"], 3148)
-    with pytest.raises(DataError, match=rf"300-W in {tmp_path / '300w'} is not complete"):
-        private(tmp_path, "train")
-
-
 def test_300w_private_holds_out_the_faces_that_300w_does(tmp_path, config, monkeypatch):
     """So a network that trained on either is validated on faces that it has not seen."""
     folder = tmp_path / "elsewhere/deep/300w"
@@ -140,11 +131,6 @@ def test_300w_private_holds_out_the_faces_that_300w_does(tmp_path, config, monke
     assert held_out[0] == held_out[1]
     assert 5 < len(held_out[0]) < 40
     assert [record.path.name for record in data.annotations["test"].records] == ["indoor_001.png"]
-
-
-def test_300w_private_has_no_official_boxes(config):
-    with pytest.raises(ConfigError, match="300w_private is one of landmarks; found 'provided'"):
-        engine.build(config("train", "dataset=300w_private", "dataset.crop=provided").dataset)
 
 
 # Official boxes
