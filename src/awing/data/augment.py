@@ -27,9 +27,6 @@ class Augmentation:
         flip: Probability of mirroring.
         photometric: albumentations transforms of the crop; they must not move pixels.
 
-    Raises:
-        ConfigError: a value out of range, or a transform that moves pixels.
-
     >>> augmentation = Augmentation(rotation=0, translation=0, scale=0, flip=1)
     >>> matrix, flip = augmentation.draw(64, np.random.default_rng(0))
     >>> flip, matrix[0].tolist()  # x -> 63 - x

@@ -21,9 +21,6 @@ Crop = Literal["provided", "landmarks", "official"]
 def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
     """Source px -> crop px for one annotated face; see :func:`box_matrix`.
 
-    Raises:
-        DataError: the record lacks what the crop needs.
-
     >>> from pathlib import Path
     >>> face = Record(Path("a.jpg"), np.zeros((1, 2)), np.array([True]), box=np.array([10.0, 20.0, 50.0, 100.0]))
     >>> matrix = record_matrix(face, "provided", scale=1.6, size=256)  # a square of 128 around (30, 60)
@@ -66,11 +63,7 @@ def landmark_box(record: Record) -> Box:
 
 @dataclass(frozen=True)
 class BoxJitter:
-    """A box that lies elsewhere or has another size: how much a detector may err.
-
-    Args:
-        shift: How far the box moves, in sides of the box; each face's direction is drawn once.
-        scale: Factor of its size, positive.
+    """How a detector may err: a box moves by ``shift`` of its side, each in a direction, and grows by ``scale``.
 
     >>> face_px = np.array([[63.5, 63.5]])  # the centre of a crop of 128 px whose box is 100 px
     >>> moved = apply(BoxJitter(shift=0.1)(np.eye(3), 100, 128, index=0), face_px)
@@ -90,8 +83,7 @@ class BoxJitter:
         angle = np.random.default_rng([0, index]).uniform(0, 2 * np.pi)
         dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
         resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
-        moved: Matrix = resized @ shift(-dx, -dy) @ matrix
-        return moved
+        return np.asarray(resized @ shift(-dx, -dy) @ matrix)
 
 
 def _official_matrix(box: Box, size: int, points: Points | None) -> Matrix:

@@ -167,18 +167,13 @@ class LandmarkDataModule(pl.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
-        workers = self.loader.num_workers
+        workers, devices = self.loader.num_workers, self.trainer.world_size if self.trainer else 1
         return EpochLoader(
-            dataset,
-            batch_size=per_device_batch_size(self.loader.batch_size, self.trainer.world_size if self.trainer else 1),
-            sampler=EpochSampler(len(dataset), shuffle, self.loader.seed),
-            num_workers=workers,
-            worker_init_fn=limit_threads,
-            persistent_workers=workers > 0,
+            dataset, per_device_batch_size(self.loader.batch_size, devices), drop_last=shuffle,
+            sampler=EpochSampler(len(dataset), shuffle, self.loader.seed), pin_memory=torch.cuda.is_available(),
+            num_workers=workers, worker_init_fn=limit_threads, persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
-            pin_memory=torch.cuda.is_available(),
-            drop_last=shuffle,
-        )
+        )  # fmt: skip
 
     def divide(self, train: Annotations, test: Annotations) -> dict[Split, Annotations]:
         """The three splits of the two official ones: held-out faces are cut."""

@@ -40,9 +40,6 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         cache: Where to look for the pixels first; of training samples.
         noise: Moves points; of training samples. Crops stay where the true points put them.
         jitter: Moves boxes; of evaluation.
-
-    Raises:
-        DataError: a face lacks what the crop needs; without augmentation, faces that cannot be scored.
     """
 
     def __init__(

@@ -46,11 +46,7 @@ def read_image(path: str | os.PathLike[str], entry: str = "", reduction: int = 1
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of an image as its pixels are stored, from the head of the file alone.
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
+    """Width and height of an image as its pixels are stored, from the head of the file alone."""
     from PIL import Image as ImageFile  # in the train extra
 
     try:
@@ -61,11 +57,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def save_picture(path: Path, picture: Image) -> None:
-    """Write a PNG (or whatever the suffix says); the folder is made.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write a PNG (or whatever the suffix says); the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not (cv2.haveImageWriter(path.name) and cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))):
         raise DataError(f"{path}: the picture cannot be written; is the disk full, and is the suffix one of an image?")
@@ -82,11 +74,7 @@ def crop(image: Image, matrix: Matrix, size: int) -> Image:
 
 
 def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
-    """Decode a record's image and crop it, as :func:`crop` does, by ``matrix`` and the augmentation ``moved`` at once.
-
-    Raises:
-        DataError: the file cannot be read as an image, or the crop lies wholly outside it before it is moved.
-    """
+    """Decode an image and crop it as :func:`crop` does, by ``matrix`` and the augmentation ``moved`` at once."""
     whole = matrix if moved is None else moved @ matrix
     factor = reduction_for(whole)
     image, to_source = read_image(record.path, record.entry, factor), reduced_to_source(factor)
@@ -124,8 +112,7 @@ def shrink(image: Image, factor: int) -> Image:
 
 def reduced_to_source(factor: int) -> Matrix:
     """Px of an image that was averaged over ``factor`` x ``factor`` px -> its source px."""
-    matrix: Matrix = shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor)
-    return matrix
+    return np.asarray(shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor))
 
 
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:

@@ -70,9 +70,6 @@ class EpochLoader(DataLoader[Any]):
 def per_device_batch_size(batch_size: int, devices: int) -> int:
     """The share of a global batch that one device gets.
 
-    Raises:
-        ConfigError: the devices do not divide the batch, or it is empty.
-
     >>> per_device_batch_size(16, devices=4)
     4
     """

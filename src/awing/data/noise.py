@@ -15,12 +15,6 @@ from awing.schemes import Scheme
 class LabelNoise:
     """Move some points of every face by a fixed distance at a random angle, the same in every epoch (paper 10.4.2).
 
-    Args:
-        share: P, the share of a face's labelled points that move, in [0, 1].
-        distance: S, how far, as a share of the normaliser; at least 0.
-        normaliser: The scheme's distance that S is a share of.
-        seed: Of the draws.
-
     >>> from pathlib import Path
     >>> from awing.schemes import get_scheme
     >>> points = np.arange(196.0).reshape(98, 2)
@@ -30,10 +24,10 @@ class LabelNoise:
     49
     """
 
-    share: float
-    distance: float
-    normaliser: str = "inter_ocular"
-    seed: int = 0
+    share: float  # P, of a face's labelled points that move, in [0, 1]
+    distance: float  # S, how far they move, as a share of the normaliser; at least 0
+    normaliser: str = "inter_ocular"  # the scheme's distance that S is a share of
+    seed: int = 0  # of the draws
 
     def __post_init__(self) -> None:
         if not (0 <= self.share <= 1 and self.distance >= 0):

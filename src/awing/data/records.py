@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,29 +16,17 @@ Counts = Mapping[str, int]  # number of faces of each complete split
 
 @dataclass(frozen=True)
 class Record:
-    """One annotated face in one image file, in source px.
+    """One annotated face in one image file, in source px: 0-based, pixel centres on integers."""
 
-    Args:
-        path: The image file.
-        points: (K, 2) landmarks, x and y; 0-based, pixel centres on integers.
-        labelled: (K,) whether a landmark is annotated; the others' coordinates mean nothing.
-        box: x0, y0, x1, y1 of the box that the data set provides, or None.
-        subsets: Names of the subsets that the face belongs to.
-        occluded: (K,) whether a landmark is annotated as hidden; None where the data set does not say.
-        entry: Name of the image inside ``path`` where that is a file of many (HDF5).
-        no_box: Why there is no box and where to get it, for the message of a crop that needs one.
-        root: Folder that the cut of held-out faces names the image from; None is the data set's.
-    """
-
-    path: Path
-    points: Points
-    labelled: Mask
-    box: Box | None = None
-    subsets: frozenset[str] = frozenset()
-    occluded: Mask | None = None
-    entry: str = ""
-    no_box: str = ""
-    root: Path | None = None
+    path: Path  # of the image file
+    points: Points  # (K, 2) landmarks, x and y
+    labelled: Mask  # (K,) whether a landmark is annotated; the others' coordinates mean nothing
+    box: Box | None = None  # x0, y0, x1, y1 of the box that the data set provides
+    subsets: frozenset[str] = frozenset()  # names of those that the face belongs to
+    occluded: Mask | None = None  # (K,) whether a landmark is annotated as hidden; None: the data set does not say
+    entry: str = ""  # name of the image inside path where that is a file of many (HDF5)
+    no_box: str = ""  # why there is no box and where to get it, for the message of a crop that needs one
+    root: Path | None = None  # folder that the cut of held-out faces names the image from; None: the data set's
 
     @property
     def name(self) -> str:
@@ -46,16 +34,14 @@ class Record:
         return self.path.as_posix() + f":{self.entry}" * bool(self.entry)
 
 
-@dataclass(frozen=True)
-class Annotations:
+class Annotations(NamedTuple):
     """The faces of one split that are on disk, and how many the complete split has."""
 
     records: list[Record]
     expected: int
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """For messages: where a data set comes from (empty if it is the user's own) and which files its folder holds."""
 
     title: str
@@ -74,24 +60,19 @@ class IncompleteError(DataError):
 def check_complete(
     source: Source, root: Path, records: list[Record], expected: int, allow_partial: bool, problems: Sequence[str] = ()
 ) -> Annotations:
-    """Return the faces whose image is on disk.
+    """Return the faces whose image is on disk, or raise an IncompleteError unless all or ``allow_partial``.
 
-    ``records`` are all annotated faces, ``expected`` is their number in the complete split, compared where the reader
-    has found no other ``problems``: an entry for whatever is missing.
-
-    Raises:
-        IncompleteError: something is missing and ``allow_partial`` is false.
+    ``expected``, the number of faces in the complete split, is compared where the reader found no ``problems`` itself.
     """
     problems = list(problems)
     if not root.is_dir():
         problems = [f"there is no folder {root}; name another with paths.data_dir=DIR or dataset.root=DIR"]
     elif not problems and len(records) != expected:
         problems = [f"expected {expected} faces, found {len(records)}"]
-    on_disk = {path: os.path.isfile(path) for path in sorted({record.path for record in records})}
-    missing = [path for path, found in on_disk.items() if not found]
-    problems += [f"{path.relative_to(root) if path.is_relative_to(root) else path} is missing" for path in missing]
+    missing = {path for path in {record.path for record in records} if not os.path.isfile(path)}
+    problems += [f"{p.relative_to(root) if p.is_relative_to(root) else p} is missing" for p in sorted(missing)]
     if not problems or allow_partial:
-        return Annotations([record for record in records if on_disk[record.path]], expected)
+        return Annotations([record for record in records if record.path not in missing], expected)
     more = [f"... and {len(problems) - 12} more"] * (len(problems) > 12)
     shown = "".join(f"  {line}\n" for line in [*problems[:12], *more])
     get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
@@ -129,11 +110,7 @@ def parse_numbers(values: Sequence[Any], where: str) -> np.ndarray:
 
 
 def read_mat(file: Path, name: str, shape: tuple[int, ...] | None = None) -> Any:
-    """Read one variable of a MATLAB file of version 5 to 7.
-
-    With the expected ``shape``, an array as it is stored; without, cells and structs as arrays and dictionaries, of
-    which axes of length 1 are dropped.
-    """
+    """Read one variable of a MATLAB file of version 5 to 7: an array of ``shape``, or else plain cells and structs."""
     from scipy.io import loadmat  # in the train extra
     from scipy.io.matlab import MatReadError
 

@@ -40,11 +40,11 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         data set is sound, whatever the notes say.
     """
     missing, findings = _read(data)
-    images: dict[tuple[Path, str], list[Face]] = defaultdict(list)
+    images: dict[str, list[Face]] = defaultdict(list)
+    same_pixels: dict[str, list[Face]] = defaultdict(list)
     for split, annotations in data.annotations.items():
         for record in annotations.records:
-            images[record.path, record.entry].append((split, record))
-    same_pixels: dict[str, list[Face]] = defaultdict(list)
+            images[record.name].append((split, record))
     with ThreadPoolExecutor(workers) as pool:
         checked = track(pool.map(check_image, images.values()), "Verifying", len(images))
         for faces, (digest, found) in zip(images.values(), checked, strict=True):
@@ -52,8 +52,8 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             findings += found
     findings += [*check_copies(same_pixels), *check_splits(data)]
     splits = {
-        split: {"expected": a.expected, "found": len(a.records), "faces": data.origin(split)}
-        for split, a in data.annotations.items()
+        split: {"expected": expected, "found": len(records), "faces": data.origin(split)}
+        for split, (records, expected) in data.annotations.items()
     }
     report: dict[str, Any] = {
         "dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images), "missing": missing,
@@ -63,8 +63,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         report["notes" if kind in NOTES else "problems"].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
-    _print_report(report)
-    print(f"report: {output / 'verify.json'}")
+    print(*_summary(report), f"report: {output / 'verify.json'}", sep="\n")
     return report
 
 
@@ -89,9 +88,9 @@ def check_box(record: Record, width: int, height: int) -> str | None:
     held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
     if held < 0.8 * len(points):
         return f"{held} of {len(points)} points lie in or near its box {box}"
+    too_large = (high - low).max() > 4 * np.ptp(points, axis=0).max() > 0
     whole_image = np.array_equal(record.box, (-0.5, -0.5, width - 0.5, height - 0.5))
-    too_large = (high - low).max() > 4 * np.ptp(points, axis=0).max() > 0 and not whole_image
-    return f"its box {box} is over 4 times as large as its face" if too_large else None
+    return f"its box {box} is over 4 times as large as its face" if too_large and not whole_image else None
 
 
 FACE_CHECKS = {"implausible points": check_points, "boxes beside their face": check_box}
@@ -133,12 +132,7 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
 
 
 def cache(data: LandmarkDataModule, workers: int) -> None:
-    """Write the crops that training reads; see :class:`awing.data.cache.CropCache`.
-
-    Raises:
-        ConfigError: the data set names no cache folder.
-        DataError: a picture cannot be read, or the folder not be written.
-    """
+    """Write the crops that training reads; see :class:`awing.data.cache.CropCache`."""
     if data.cache is None:
         raise ConfigError("dataset.cache is null: name the folder for the crops")
     faces = data.dataset("train", augmented=True)
@@ -202,11 +196,11 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
     return missing, list(dict.fromkeys(found))
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    print(f"{report['dataset']} in {report['root']}")
+def _summary(report: dict[str, Any]) -> Iterator[str]:
+    yield f"{report['dataset']} in {report['root']}"
     for split, counts in report["splits"].items():
-        print(f"  {split}: {counts['found']} of {counts['expected']} faces ({counts['faces']})")
+        yield f"  {split}: {counts['found']} of {counts['expected']} faces ({counts['faces']})"
     for kind, texts in (report["problems"] | report["notes"]).items():
         more = [f"... and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
-        print(f"{kind}: {len(texts)}", *texts[:SHOWN], *more, sep="\n  ")
-    print("the data set is not sound, or not complete" if report["problems"] else "no problem found")
+        yield "\n  ".join([f"{kind}: {len(texts)}", *texts[:SHOWN], *more])
+    yield "the data set is not sound, or not complete" if report["problems"] else "no problem found"

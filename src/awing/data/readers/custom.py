@@ -39,14 +39,9 @@ def read_custom(
     it does not name any. A keypoint's third number is 0 where it is unlabelled, 1 hidden, 2 visible; a ``bbox`` is
     x, y, width, height. Crowds, and annotations without a labelled keypoint, are no faces: the log counts them.
 
-    Args:
-        root: Folder of everything; see :mod:`awing.data.readers` for this, the next two arguments, and errors.
-        split: ``"train"`` or ``"test"``.
-        allow_partial: Leave out faces whose image is missing.
-        scheme: What :func:`awing.schemes.get_scheme` takes.
-        train: The training faces' file, in ``root``.
-        test: The test faces' file; without one they are cut from the training faces.
-        images: The folder in ``root`` that image names start from.
+    ``scheme`` is what :func:`awing.schemes.get_scheme` takes; ``train`` and ``test`` are files in ``root``, and without
+    the latter test faces are cut from the training faces; ``images`` is the folder in ``root`` that image names start
+    from. See :mod:`awing.data.readers` for the other arguments and errors.
     """
     name = {"train": train, "test": test}[split]
     if name is None:

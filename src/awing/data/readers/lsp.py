@@ -25,11 +25,10 @@ def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Coun
     The third number of a joint means opposite things: 1 is *occluded* in LSP, where every joint is labelled, and
     *labelled* in LSPET, where the coordinates of the others mean nothing. A record's subset is lsp or lspet.
 
-    Coordinates are taken as they stand, 0-based: neither set says, their values are rescaled clicks, and labelled ones
-    come down to 0.25 in LSP and to exactly 0 in LSPET, left of or above every pixel if they were 1-based.
-
-    Training takes the first half of LSP and all of LSPET, the test the second half of LSP. ``expected`` counts the
-    images of each folder. See :mod:`awing.data.readers` for arguments and errors.
+    Coordinates are taken as they stand, 0-based: neither set says, and labelled ones come down to 0.25 in LSP and to 0
+    in LSPET, left of or above every pixel if they were 1-based. Training takes the first half of LSP
+    and all of LSPET, the test the second half of LSP. ``expected`` counts the images of each folder. See
+    :mod:`awing.data.readers` for arguments and errors.
     """
     half = expected["lsp_dataset"] // 2
     train = {"lsp_dataset": range(half), "lspet_dataset": range(expected["lspet_dataset"])}

@@ -15,7 +15,6 @@ SPLITS = {
     "test": {"helen/testset": (330, "common"), "lfpw/testset": (224, "common"), "ibug": (135, "challenge")},
 }
 PRIVATE = {"01_Indoor": (300, "indoor"), "02_Outdoor": (300, "outdoor")}
-EXTENSIONS = (".jpg", ".jpeg", ".png")
 PAGE, BESIDE = "https://ibug.doc.ic.ac.uk/resources/300-W/", "an image beside each .pts"
 SOURCE = Source("300-W", PAGE, f"afw/, helen/{{trainset,testset}}/, lfpw/{{trainset,testset}}/ and ibug/, {BESIDE}")
 PRIVATE_SOURCE = Source("the private test set of 300-W", PAGE, f"01_Indoor/ and 02_Outdoor/, {BESIDE}")
@@ -32,10 +31,9 @@ def read_300w(root: Path, split: str, allow_partial: bool = False) -> Annotation
 
 
 def read_300w_private(root: Path, split: str, allow_partial: bool = False, *, train_root: str) -> Annotations:
-    """Read the private test set of the challenge, subsets indoor and outdoor.
+    """Read the private test set of the challenge, subsets indoor and outdoor; training faces are those of 300-W.
 
-    ``root`` may hold a folder ``300W`` with everything in it, as the archive does. The training faces are those of
-    300-W in the folder ``train_root``.
+    ``root`` may hold a folder ``300W`` with everything in it, as the archive does.
     """
     if split == "train":
         return read_300w(Path(train_root), "train", allow_partial)
@@ -49,8 +47,8 @@ def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow
         files = sorted((root / folder).glob("[!.]*.pts"))  # macOS leaves ._NAME.pts
         if len(files) != expected:
             problems.append(f"{folder}: expected {expected} .pts files, found {len(files)}")
-        beside, subsets = sorted((root / folder).glob("*")), frozenset({subset})
-        images = {path.stem: path for path in beside if path.suffix.lower() in EXTENSIONS}  # of two, the last: .png
+        beside, subsets = sorted((root / folder).glob("*")), frozenset({subset})  # of two images the last: .png
+        images = {path.stem: path for path in beside if path.suffix.lower() in (".jpg", ".jpeg", ".png")}
         boxes, no_box = _read_boxes(root, folder) if source is SOURCE else ({}, "")
         for file in files:
             stem, points = file.stem, read_pts(file, 68)

@@ -33,10 +33,8 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
     """Write ``train`` and ``test`` rendered faces, one a picture, in WFLW's layout, unless they are already there.
 
     Image i of a split is a function of (seed, split, i) alone, whatever the number of ``workers``; 0 is one a core.
-    An interrupted writing is done again. Processes that want the same set wait for the first one to write it.
-
-    Raises:
-        DataError: ``root`` holds faces of other settings, or files of another origin. Nothing is overwritten.
+    An interrupted writing is done again, but nothing is overwritten: ``root`` must not hold faces of other settings, or
+    files of another origin. Processes that want the same set wait for the first one to write it.
     """
     settings = {"version": VERSION, "seed": seed, "train": train, "test": test}
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -44,12 +42,10 @@ def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int =
         if root.exists() and any(root.iterdir()):
             file = root / "settings.json"
             found = json.loads(file.read_text()) if file.exists() else "files of another origin"
-            if found != settings:
-                raise DataError(
-                    f"{root}: expected rendered faces of {settings}, found {found}; name another folder with "
-                    "dataset.root, or ask for those faces with dataset.reader.expected.train and .test"
-                )
-            return
+            if found == settings:
+                return
+            way_out = "name another folder with dataset.root, or ask for those faces with dataset.reader.expected"
+            raise DataError(f"{root}: expected rendered faces of {settings}, found {found}; {way_out}")
         unfinished = root.with_name(f".{root.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         _write_faces(unfinished, {"train": train, "test": test}, seed, workers)

@@ -47,8 +47,7 @@ class RenderedFace(NamedTuple):
 
 def render(face: FaceParameters) -> RenderedFace:
     """Draw a face; the same parameters always give the same picture."""
-    rng = np.random.default_rng(face.seed)
-    plane = landmarks(face)
+    rng, plane = np.random.default_rng(face.seed), landmarks(face)
     grid = head(face, plane)
     at = locate(grid, plane)
     sides = np.sign(np.arange(33) - 16)  # the contour: the jaw's edge, on the far side of a turned head its silhouette
@@ -147,7 +146,6 @@ def draw(image: Array, grid: Array, texture: Array, face: FaceParameters, share:
     direct = 1.15 * np.maximum((normal @ lamp)[..., None] + wrap, 0) / (1 + wrap)
     direct += 0.2 * (normal @ half / np.linalg.norm(half)).clip(0)[..., None] ** 14
     light = face.exposure * np.array(face.tint) * (face.ambient * sky + (1 - face.ambient) * direct)
-
     at, seen = rasterize(project(grid, face, share).astype(np.float32))
     scale = (np.array(texture.shape[1::-1]) - 1) / (np.array(grid.shape[1::-1]) - 1)
     image[seen] = (lookup(texture, at * np.float32(scale)) ** 2 * lookup(light.astype(np.float32), at))[seen]
