@@ -76,9 +76,9 @@ def test_calibrated_confidence_is_the_logistic_of_the_peak(checkpoint, picture, 
         (np.zeros((9, 9, 3)), [], r"found float64 \(9, 9, 3\)"),
         ("a.jpg", [], "found str"),
         (np.zeros((9, 9, 3), np.uint8), [1, 2, 3, 4], r"shape \(faces, 4\), found \(4,\)"),
-        (np.zeros((9, 9, 3), np.uint8), [[3, 0, 1, 1]], "x1 > x0"),
-        (np.zeros((9, 9, 3), np.uint8), [[0, 0, np.nan, 1]], "x1 > x0"),
-        (np.zeros((9, 9, 3), np.uint8), [[20, 20, 30, 30]], r"lies outside the image of 9 x 9 px"),
+        (np.zeros((9, 9, 3), np.uint8), [[3, 0, 1, 1]], "expected x0 < x1"),
+        (np.zeros((9, 9, 3), np.uint8), [[0, 0, np.nan, 1]], "expected x0 < x1"),
+        (np.zeros((9, 9, 3), np.uint8), [[20, 20, 30, 30]], "not outside 9 x 9 px"),
     ],
 )
 def test_aligner_refuses_other_arrays(checkpoint, unchecked, image, boxes, message):

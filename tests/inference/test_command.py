@@ -34,8 +34,8 @@ def test_options_become_arguments(monkeypatch, words, expected):
         (["input="], "expected key=value, .*; found 'input='"),
         (["pts=true"], "missing a required argument: 'input'; see --help"),
         (["input=a", "pts=yes"], "pts: expected true or false, found 'yes'"),
-        (["input=a", "size=1.5"], "size: expected a value of type int, found '1.5'"),
-        (["input=a", "limit=much"], "limit: expected a value of type float, found 'much'"),
+        (["input=a", "size=1.5"], "size: expected int, found '1.5'"),
+        (["input=a", "limit=much"], "limit: expected float, found 'much'"),
     ],
 )
 def test_wrong_options_end_in_a_sentence(monkeypatch, words, message):

@@ -15,7 +15,8 @@ from awing.data.images import read_image
 from awing.data.readers.w300 import read_pts
 from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Aligner
-from awing.inference.predict import main, predict
+from awing.inference.predict import align_frames, main, predict
+from awing.inference.writer import Frame
 
 ROOT = Path(__file__).parents[2]
 BOX = "60,60,190,190"
@@ -121,6 +122,26 @@ def test_unreadable_files_are_named_and_others_go_on(file, picture, tmp_path, ca
         assert word in found[name]["error"]
         assert any(line.startswith(name) and line.endswith(found[name]["error"]) for line in said)
     assert [path.name for path in (tmp_path / "out" / "overlays").iterdir()] == ["b.jpg"]
+
+
+def test_batches_give_the_landmarks_of_single_pictures(picture):
+    """Across pictures: none, one or two faces each, and two that have errors, in order."""
+    box, aligner, sizes = [60.0, 60.0, 190.0, 190.0], Aligner.load("300w-small", "cpu", batch_size=4), []
+    images = [np.roll(picture, 5 * i, axis=1) for i in range(9)]
+    table = {("1", None): [box, [50.0, 70.0, 180.0, 200.0]], ("3", None): [], ("6", None): [[900.0, 0.0, 950.0, 50.0]]}
+    frames = [Frame(str(i), image) for i, image in enumerate(images)]
+    frames[2] = Frame("2", error="truncated")
+    aligner.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    found = list(align_frames(aligner, iter(frames), dict(table), [box]))
+    assert [frame.name for frame in found] == [str(i) for i in range(9)]
+    assert sizes == [3, 3, 1]
+    assert [len(frame.landmarks.points) for frame in found] == [1, 2, 0, 0, 1, 1, 0, 1, 1]
+    assert found[2].error == "truncated"
+    assert "not outside" in found[6].error
+    for i in (0, 1, 4, 5, 7, 8):
+        alone = aligner(images[i], table.get((str(i), None), [box]))
+        np.testing.assert_allclose(found[i].landmarks.points, alone.points, atol=1e-4)
+        np.testing.assert_allclose(found[i].landmarks.confidence, alone.confidence, atol=1e-5)
 
 
 def test_earlier_predictions_are_neither_overwritten_nor_read(file, picture, tmp_path):

@@ -1,10 +1,9 @@
-"""A trained network as a function of an image and its boxes."""
+"""A trained network as a function of images and the boxes of their faces."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,23 +16,24 @@ from awing.checkpoint import Checkpoint
 from awing.data.crops import box_matrix
 from awing.data.images import crop
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply
+from awing.geometry import apply, is_box
 from awing.inference.detector import SCHEMES, FaceDetector
 
 
-@dataclass(frozen=True)
-class Landmarks:
-    """Landmarks of the faces of one image.
+class Landmarks(NamedTuple):
+    """Landmarks of the faces of one image, in image px with pixel centres on integers."""
 
-    Args:
-        points: (F, K, 2) image px, pixel centres on integers; row k is the scheme's landmark k.
-        confidence: (F, K) in [0, 1]; see :class:`Aligner`.
-        boxes: (F, 4) x0, y0, x1, y1 image px, given or detected.
-    """
+    points: Float[np.ndarray, "f k 2"]  # row k is the scheme's landmark k
+    confidence: Float[np.ndarray, "f k"]  # in [0, 1]; see Aligner
+    boxes: Float[np.ndarray, "f 4"]  # x0, y0, x1, y1; given or detected
 
-    points: Float[np.ndarray, "f k 2"]
-    confidence: Float[np.ndarray, "f k"]
-    boxes: Float[np.ndarray, "f 4"]
+
+class Faces(NamedTuple):
+    """Faces of one image, cropped for the network."""
+
+    boxes: Float[np.ndarray, "f 4"]  # x0, y0, x1, y1 image px
+    crops: list[tuple[Image, Matrix]]  # pixels, and image px -> crop px
+    detected: bool
 
 
 class Aligner:
@@ -45,16 +45,9 @@ class Aligner:
     Args:
         checkpoint: What was trained; :meth:`load` reads one.
         device: Of torch; None takes a GPU where there is one.
-        batch_size: Faces of an image at a time.
-        flip_test: Average the maps with those of the mirrored crop: a little more accurate, at half the speed. A
-            confidence was fitted without, and claims a little less than it could.
-        min_confidence: A detected box whose points' mean confidence is lower is taken for no face. 0.3 lies between
-            faces and other boxes of 300w-small's validation images (docs/results/300w_small.md); a confidence of a
-            smaller radius needs less, and 0 keeps all.
-
-    Raises:
-        ConfigError: the device cannot be used, or batch_size is below 1.
-        CheckpointError: the checkpoint is broken.
+        batch_size: Faces at a time, at least 1.
+        flip_test: Average the maps with those of the mirrored crop: a little more accurate, at half the speed.
+        min_confidence: A detected box whose points' mean confidence is lower is dropped; 0 keeps all.
 
     >>> aligner = Aligner.load("300w-small", device="cpu")
     >>> aligner(np.zeros((96, 96, 3), np.uint8), boxes=[[16, 16, 80, 80]]).points.shape
@@ -73,17 +66,15 @@ class Aligner:
             raise ConfigError(f"batch_size is at least 1, found {batch_size}")
         self.checkpoint, self.codec, self.scheme = checkpoint, checkpoint.codec(), checkpoint.codec().scheme
         self.batch_size, self.flip_test, self.min_confidence = batch_size, flip_test, min_confidence
-        network = checkpoint.network()
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            network = network.to(self.device)
+            self.network = checkpoint.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
             raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def load(cls, name_or_path: str | Path = "300w-small", device: str | None = None, **options: Any) -> "Aligner":
-        """Load a checkpoint by its path, ``official:PATH`` or a shipped name, with options and errors of the class."""
+        """Load a checkpoint by its path, ``official:PATH`` or a shipped name; options of the class."""
         return cls(Checkpoint.read(name_or_path), device, **options)
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Landmarks:
@@ -91,26 +82,42 @@ class Aligner:
 
         Args:
             image: (H, W, 3) RGB uint8.
-            boxes: (F, 4) x0, y0, x1, y1 image px, as the checkpoint's crop means them: around the landmarks, or the
-                data set's own. None: a detector finds the faces.
+            boxes: (F, 4) x0, y0, x1, y1 image px, as the checkpoint's crop means them; None: a detector finds faces.
 
         Raises:
             DataError: the image is no RGB array, or a box is none or lies outside the image.
             ConfigError: there is no detector for the checkpoint.
         """
+        return self.align([self.prepare(image, boxes)])[0]
+
+    def prepare(self, image: Image, boxes: ArrayLike | None = None) -> Faces:
+        """Check and crop what a call takes, for :meth:`align`."""
         if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise DataError(f"expected an RGB image, uint8 of shape (height, width, 3), found {found}")
-        faces = _check_boxes(self.detector(image) if boxes is None else boxes, image)
-        crops = [self.crop(image, box) for box in faces]
+        height, width = image.shape[:2]
+        faces = np.asarray(self.detector(image) if boxes is None else boxes, dtype=np.float64)
+        if faces.size and faces.shape[1:] != (4,):
+            raise DataError(f"expected boxes of shape (faces, 4), found {faces.shape}")
+        for box in faces:
+            if not is_box(box) or (box[2:] < 0).any() or (box[:2] >= (width, height)).any():
+                raise DataError(f"box {box.tolist()}: expected x0 < x1, y0 < y1, not outside {width} x {height} px")
+        return Faces(faces.reshape(-1, 4), [self.crop(image, box) for box in faces], detected=boxes is None)
+
+    def align(self, images: Sequence[Faces]) -> list[Landmarks]:
+        """Find the landmarks of several images, ``batch_size`` faces at a time."""
+        crops = [pixels for faces in images for pixels, _ in faces.crops]
         batches = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)] or [[]]
-        decoded = [self.codec.decode(self.maps([face for face, _ in batch])) for batch in batches]
+        decoded = [self.codec.decode(self.maps(batch)) for batch in batches]
         points, peaks = (torch.cat(parts).cpu().double() for parts in zip(*decoded, strict=True))
-        in_image, confidence = points.numpy(), self.checkpoint.confidence_of(peaks).numpy()
-        for p, (_, matrix) in zip(in_image, crops, strict=True):
-            p[:] = apply(np.linalg.inv(matrix), p)
-        kept = confidence.mean(1) >= (self.min_confidence if boxes is None else 0)
-        return Landmarks(in_image[kept], confidence[kept], faces[kept])
+        counts, landmarks = [len(faces.crops) for faces in images], []
+        for faces, in_crop, peak in zip(images, torch.split(points, counts), torch.split(peaks, counts), strict=True):
+            in_image, confidence = in_crop.numpy(), self.checkpoint.confidence_of(peak).numpy()
+            for p, (_, matrix) in zip(in_image, faces.crops, strict=True):
+                p[:] = apply(np.linalg.inv(matrix), p)
+            kept = confidence.mean(1) >= (self.min_confidence if faces.detected else 0)
+            landmarks.append(Landmarks(in_image[kept], confidence[kept], faces.boxes[kept]))
+        return landmarks
 
     def crop(self, image: Image, box: Box) -> tuple[Image, Matrix]:
         """Crop a face: the network's input, and the matrix from image px to crop px."""
@@ -131,22 +138,7 @@ class Aligner:
     @cached_property
     def detector(self) -> FaceDetector:
         """Detector of boxes as the checkpoint's crop means them; a ConfigError if it was not fitted to these."""
-        trained, _ = self.checkpoint.crop
-        if trained != "landmarks" or self.scheme.name not in SCHEMES:
-            raise ConfigError(
-                f"the detector's boxes lie around the landmarks of {' or '.join(SCHEMES)} (crop=landmarks); this "
-                f"checkpoint takes crop={trained} of {self.scheme.name}: give boxes"
-            )
+        if (trained := self.checkpoint.crop[0]) != "landmarks" or self.scheme.name not in SCHEMES:
+            found = f"this checkpoint takes crop={trained} of {self.scheme.name}: give boxes"
+            raise ConfigError(f"the detector finds boxes of crop=landmarks of {' or '.join(SCHEMES)}, but {found}")
         return FaceDetector()
-
-
-def _check_boxes(boxes: ArrayLike, image: Image) -> Float[np.ndarray, "f 4"]:
-    found, (height, width) = np.asarray(boxes, dtype=np.float64), image.shape[:2]
-    if found.size and found.shape[1:] != (4,):
-        raise DataError(f"expected boxes of shape (faces, 4), found {found.shape}")
-    for box in found:
-        if not (box[2:] > box[:2]).all():
-            raise DataError(f"a box is x0, y0, x1, y1 with x1 > x0 and y1 > y0, found {box.tolist()}")
-        if (box[2:] < 0).any() or (box[:2] >= (width, height)).any():
-            raise DataError(f"the box {box.tolist()} lies outside the image of {width} x {height} px")
-    return found.reshape(-1, 4)

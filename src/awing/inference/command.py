@@ -3,19 +3,15 @@
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from awing.errors import ConfigError
 
-T = TypeVar("T")
 PARSERS: dict[Any, Callable[[str], object]] = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 
 
-def call_with_options(function: Callable[..., T]) -> T:
-    """Call a function with the ``key=value`` words of the command line; print its docstring for none or ``--help``.
-
-    The signature names the options and their types. Text is taken as it is: a path may hold any character.
-    """
+def call_with_options(function: Callable[..., Any]) -> Any:
+    """Call a function with the ``key=value`` words of the command line; print its docstring for none or ``--help``."""
     words, signature, values = sys.argv[1:], inspect.signature(function), {}
     if not words or {"-h", "--help"} & set(words):
         print(inspect.getdoc(function))
@@ -28,7 +24,7 @@ def call_with_options(function: Callable[..., T]) -> T:
         try:
             values[key] = PARSERS.get(kind, str)(value)
         except (KeyError, ValueError):
-            expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+            expected = "true or false" if kind is bool else kind.__name__
             raise ConfigError(f"{key}: expected {expected}, found {value!r}") from None
     try:
         signature.bind(**values)

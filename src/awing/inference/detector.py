@@ -7,9 +7,8 @@ from jaxtyping import Float, Int
 from awing.arrays import Image
 from awing.errors import ConfigError
 
-# From the box that dlib finds to the tight box around 68 landmarks, for each of its five filters (frontal, turned to
-# the two sides, tilted to the two sides): shift of the centre to the right and down, side of the square; in sides of
-# dlib's box. Medians over training faces of 300-W: benchmarks/detector.py, docs/results/300w_small.md.
+# From dlib's box to that of 68 landmarks, by its five filters (frontal, two turned, two tilted): shift of the centre to
+# the right and down, side of the square; in sides of dlib's box. Medians over faces of 300-W: benchmarks/detector.py.
 TO_LANDMARKS = np.array([
     [-0.013, 0.089, 1.018], [0.105, 0.106, 0.940], [-0.108, 0.116, 0.985],
     [-0.021, 0.062, 1.018], [0.079, 0.062, 1.018],
@@ -20,11 +19,7 @@ LONGEST = 3000  # px; a larger image is reduced to this longer side: time goes w
 
 
 class FaceDetector:
-    """Detector of upright faces of some 80 px or more, frontal to half turned (histograms of oriented gradients).
-
-    Raises:
-        ConfigError: dlib is not installed.
-    """
+    """Detector of upright faces of some 80 px or more, frontal to half turned (histograms of oriented gradients)."""
 
     def __init__(self) -> None:
         try:
@@ -40,13 +35,13 @@ class FaceDetector:
 
     def raw(self, image: Image) -> tuple[Float[np.ndarray, "f 4"], Int[np.ndarray, " f"]]:
         """Find dlib's own boxes in image px, and which of its five filters found each."""
-        height, width = image.shape[:2]
-        zoom = min(1.0, LONGEST / max(height, width))
-        size = max(1, round(zoom * width)), max(1, round(zoom * height))
-        small = image if zoom == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        found, _, filters = self.dlib.run(np.ascontiguousarray(small), 0, THRESHOLD)
-        edges = np.array([[r.left() - 0.5, r.top() - 0.5, r.right() + 0.5, r.bottom() + 0.5] for r in found])
-        return (edges.reshape(-1, 4) + 0.5) / zoom - 0.5, np.array(filters, dtype=int)
+        zoom = min(1.0, LONGEST / max(image.shape[:2]))
+        if zoom < 1:
+            width, height = (max(1, round(zoom * side)) for side in image.shape[1::-1])
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        found, _, filters = self.dlib.run(np.ascontiguousarray(image), 0, THRESHOLD)
+        edges = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in found]  # of pixels, from the image's
+        return np.reshape(edges, (-1, 4)) / zoom - 0.5, np.array(filters, dtype=int)
 
 
 def to_landmarks(boxes: Float[np.ndarray, "f 4"], filters: Int[np.ndarray, " f"]) -> Float[np.ndarray, "f 4"]:

@@ -1,21 +1,31 @@
 """Landmarks of images and videos on disk: ``awing-predict``, installed, and ``python src/predict.py``."""
 
+import csv
+import glob
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
+import cv2
+
 from awing.checkpoint import Checkpoint
+from awing.data.images import read_image
 from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner
 from awing.inference.command import call_with_options
-from awing.inference.inputs import BoxTable, Frame, find_files, read_boxes, read_frames
-from awing.inference.writer import Writer
+from awing.inference.writer import BOX, Frame, Writer
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+Boxes = list[list[float]]
+BoxTable = dict[tuple[str, int | None], Boxes]  # by the name of a file and the number of a frame
 
 
 def main() -> None:
-    """Run the command; its exit status is 1 if some input has an error."""
     with exit_on_user_error():
-        sys.exit(int(call_with_options(predict) > 0))
+        sys.exit(int(call_with_options(predict) > 0))  # 1 if some input has an error
 
 
 def predict(
@@ -45,7 +55,7 @@ def predict(
         pts: pts=true also writes a .pts file for each face.
         min_confidence: A detected box whose points' mean confidence is lower is no face; 0 keeps all (default: 0.3).
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.
-        batch_size: Faces of an image at a time (default: 16).
+        batch_size: Images, and faces, in memory at a time (default: 16).
         device: cpu or cuda (default: a GPU where there is one).
         overwrite: overwrite=true replaces an earlier prediction in output.
     """
@@ -55,10 +65,9 @@ def predict(
     files = find_files(input, folder)
     table, others = read_boxes(boxes, files)
     aligner = Aligner(Checkpoint.read(checkpoint), device, batch_size, flip_test, min_confidence)
-    images = faces = failed = 0
-    for frame in Writer(folder, aligner, heatmaps, pts).write(align_frames(aligner, read_frames(files), table, others)):
-        images, failed = images + 1, failed + bool(frame.error)
-        faces += len(frame.landmarks.boxes) if frame.landmarks else 0
+    frames, images, faces, failed = align_frames(aligner, read_frames(files), table, others), 0, 0, 0
+    for frame in Writer(folder, aligner, heatmaps, pts).write(frames):
+        images, faces, failed = images + 1, faces + len(frame.landmarks.boxes), failed + bool(frame.error)
         if frame.error:
             print(f"{frame.label}: {frame.error}", file=sys.stderr)
         elif sys.stderr.isatty():
@@ -69,15 +78,78 @@ def predict(
     return failed + len(table)
 
 
-def align_frames(
-    aligner: Aligner, frames: Iterable[Frame], table: BoxTable, others: list[list[float]] | None
-) -> Iterator[Frame]:
-    """Find the landmarks of frames, one by one; what is wrong with a box becomes its frame's error."""
-    for frame in frames:
-        boxes = table.pop((frame.name, frame.number), others)
+def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, others: Boxes | None) -> Iterator[Frame]:
+    """Find the landmarks of frames, ``batch_size`` frames at a time; what is wrong with a box is its frame's error."""
+    while batch := list(islice(frames, aligner.batch_size)):
+        ready, faces = [], []
+        for frame in batch:
+            boxes = table.pop((frame.name, frame.number), others)
+            try:
+                if frame.image is not None:
+                    faces.append(aligner.prepare(frame.image, boxes))
+                    ready.append(frame)
+            except DataError as error:
+                frame.error = str(error)
+        for frame, landmarks in zip(ready, aligner.align(faces), strict=True):
+            frame.landmarks = landmarks
+        yield from batch
+        del batch, ready, frame  # their images, before the next are read
+
+
+def find_files(pattern: str, output: Path) -> dict[str, Path]:
+    """Find images and videos by a file, folder or pattern, but none that is written into ``output``: names, paths."""
+    given, written = Path(pattern), {Path(os.path.abspath(output / name)) for name in ("overlays", "heatmaps")}
+    found: Iterable[str | Path] = [given] if given.is_file() else glob.glob(pattern, recursive=True)
+    if given.is_dir():
+        found = given.rglob("*")
+    paths = sorted(Path(os.path.abspath(path)) for path in found)  # the name of "a/../b.png" must not lead up
+    files = [path for path in paths if path.suffix.lower() in IMAGES + VIDEOS and not written & set(path.parents)]
+    if not files:
+        raise ConfigError(f"input {pattern!r}: expected files ending in {' '.join(IMAGES + VIDEOS)}, found none")
+    root = os.path.abspath(given) if given.is_dir() else os.path.commonpath([path.parent for path in files])
+    return {path.relative_to(root).as_posix(): path for path in files}
+
+
+def read_frames(files: dict[str, Path]) -> Iterator[Frame]:
+    """Read every picture of every file in turn; upright, as a viewer shows it."""
+    for name, path in files.items():
+        if path.suffix.lower() in IMAGES:
+            try:
+                yield Frame(name, read_image(path, upright=True))
+            except DataError as error:
+                yield Frame(name, error=str(error))
+            continue
+        video, number = cv2.VideoCapture(str(path)), 0
+        expected, rate = max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 1), video.get(cv2.CAP_PROP_FPS)
+        while (read := video.read())[0]:
+            yield Frame(name, cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), number, rate)
+            number += 1
+        if number < expected:
+            yield Frame(name, number=number, error=f"{path}: {number} of {expected} frames or more could be read")
+
+
+def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Boxes | None]:
+    """Read ``x0,y0,x1,y1`` or a ``.csv`` file: boxes by picture, and those of all others, None if to be detected."""
+    if given is None:
+        return {}, None
+    if not given.lower().endswith(".csv"):
         try:
-            if frame.image is not None:
-                frame.landmarks = aligner(frame.image, boxes)
-        except DataError as error:
-            frame.error = str(error)
-        yield frame
+            x0, y0, x1, y1 = map(float, given.split(","))
+        except ValueError:
+            raise ConfigError(f"boxes: expected x0,y0,x1,y1 or a .csv file, found {given!r}") from None
+        return {}, [[x0, y0, x1, y1]]
+    if not os.path.isfile(given):
+        raise DataError(f"boxes: there is no file {given}")
+    table: BoxTable = {}
+    with open(given, newline="", encoding="utf-8-sig") as file:
+        for row in (rows := csv.DictReader(file)):
+            try:
+                name, box = row["image"], [float(row[column]) for column in BOX]
+                number = int(row["frame"]) if row.get("frame") else None
+            except (KeyError, TypeError, ValueError):
+                columns = f"image, {', '.join(BOX)}, and frame for videos"
+                raise DataError(f"{given}:{rows.line_num}: expected the columns {columns}; found {row}") from None
+            if name not in names:
+                raise DataError(f"{given}:{rows.line_num}: {name!r} is none of the {len(names)} inputs")
+            table.setdefault((name, number), []).append(box)
+    return table, []

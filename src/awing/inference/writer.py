@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +12,26 @@ import numpy as np
 from awing.arrays import Image
 from awing.data.images import save_picture
 from awing.inference.aligner import Aligner, Landmarks
-from awing.inference.inputs import BOX, Frame
 from awing.visualization.overlays import draw_landmarks, heatmaps
+
+BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+NO_FACES = Landmarks(np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 4)))
+
+
+@dataclass
+class Frame:
+    """An image file or a frame of a video, and what was found on it."""
+
+    name: str  # of the file, from the folder that was given
+    image: Image | None = None  # None if it cannot be read
+    number: int | None = None  # of a video's frame, from 0
+    rate: float = 0.0  # frames per second of the video
+    landmarks: Landmarks = NO_FACES
+    error: str | None = None  # why nothing can be found
+
+    @property
+    def label(self) -> str:  # for messages and files
+        return self.name if self.number is None else f"{self.name}_{self.number:06d}"
 
 
 @dataclass
@@ -32,33 +49,35 @@ class Writer:
         self.output.mkdir(parents=True, exist_ok=True)
         parts = self.output / "predictions.json.part", self.output / "predictions.csv.part"
         with parts[0].open("w", encoding="utf-8") as stream, parts[1].open("w", newline="", encoding="utf-8") as table:
-            rows, separator = csv.writer(table), "["
-            landmarks = range(self.aligner.scheme.num_landmarks)
+            rows, landmarks = csv.writer(table), range(self.aligner.scheme.num_landmarks)
             columns = [f"{value}{i}" for i in landmarks for value in ("x", "y", "confidence")]
             rows.writerow(["image", "frame", "face", *BOX, *columns])
-            for frame in frames:
-                faces = _to_json(frame.landmarks) if frame.landmarks else []
+            for n, frame in enumerate(frames):
+                faces, (points, confidence, boxes) = [], frame.landmarks
+                rounded = boxes.round(2).tolist(), points.round(2).tolist(), confidence.round(3).tolist()
+                for i, (box, xy, c) in enumerate(zip(*rounded, strict=True)):
+                    faces.append({"box": box, "points": xy, "confidence": c})
+                    rows.writerow([frame.name, frame.number, i, *box, *np.column_stack([xy, c]).ravel().tolist()])
                 entry = {"image": frame.name, "frame": frame.number, "faces": faces, "error": frame.error}
                 text = json.dumps({key: value for key, value in entry.items() if value is not None})
-                stream.write(f"{separator}\n{text}")
-                separator = ","
-                for i, face in enumerate(faces):
-                    cells = np.column_stack([face["points"], face["confidence"]]).ravel().tolist()
-                    rows.writerow([frame.name, frame.number, i, *face["box"], *cells])
-                if frame.image is not None and frame.landmarks:
-                    self._write_pictures(frame, frame.image, frame.landmarks)
+                stream.write(f"{',' if n else '['}\n{text}")
+                if frame.image is not None and not frame.error:
+                    self._write_pictures(frame, frame.image)
                 yield frame
             stream.write("\n]\n")
         for part in parts:
             part.replace(part.with_suffix(""))
 
-    def _write_pictures(self, frame: Frame, image: Image, found: Landmarks) -> None:
+    def _write_pictures(self, frame: Frame, image: Image) -> None:
         canvas = image.copy()
-        for i, (box, points) in enumerate(zip(found.boxes, found.points, strict=True)):
+        for i, (box, points) in enumerate(zip(frame.landmarks.boxes, frame.landmarks.points, strict=True)):
             radius = max(1.0, float((box[2:] - box[:2]).max()) / 120)
             draw_landmarks(canvas, points, self.aligner.scheme.lines, radius=radius)
             if self.pts:
-                _write_pts(self.output / "pts" / f"{frame.label}_{i}.pts", points)
+                path = self.output / "pts" / f"{frame.label}_{i}.pts"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                header = f"version: 1\nn_points: {len(points)}\n{{"  # the centre of the first pixel is at (1, 1)
+                np.savetxt(path, points + 1, "%.3f", header=header, footer="}", comments="")
             if self.heatmaps:
                 crop, _ = self.aligner.crop(image, box)
                 picture = heatmaps(crop, self.aligner.maps([crop])[0].cpu().numpy(), self.aligner.codec.boundary)
@@ -73,17 +92,3 @@ class Writer:
             size, code = (image.shape[1], image.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
             self.videos = {frame.name: cv2.VideoWriter(str(path), code, frame.rate or 25.0, size)}
         self.videos[frame.name].write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
-
-
-def _to_json(found: Landmarks) -> list[dict[str, list[Any]]]:
-    return [
-        {"box": box.round(2).tolist(), "points": points.round(2).tolist(), "confidence": confidence.round(3).tolist()}
-        for box, points, confidence in zip(found.boxes, found.points, found.confidence, strict=True)
-    ]
-
-
-def _write_pts(path: Path, points: np.ndarray) -> None:
-    """Write landmarks as 300-W does: the centre of the first pixel is at (1, 1)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in points)
-    path.write_text(f"version: 1\nn_points: {len(points)}\n{{\n{rows}\n}}\n")
