@@ -40,7 +40,7 @@ class FaceDetector:
             width, height = (max(1, round(zoom * side)) for side in image.shape[1::-1])
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         found, _, filters = self.dlib.run(np.ascontiguousarray(image), 0, THRESHOLD)
-        edges = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in found]  # of pixels, from the image's
+        edges = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in found]  # outer edges, from the image's
         return np.reshape(edges, (-1, 4)) / zoom - 0.5, np.array(filters, dtype=int)
 
 
