@@ -74,8 +74,7 @@ class Augmentation:
         if not self.photometric.transforms:
             return crop
         self.photometric.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        changed: Image = self.photometric(image=crop)["image"]
-        return changed
+        return np.asarray(self.photometric(image=crop)["image"])
 
 
 def _leaves(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:

@@ -92,8 +92,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
         self.normalisers = list(normalisers or self.scheme.normalisers or ["box"])
         for normaliser in self.normalisers:
-            known = [*self.scheme.normalisers, *BOX_NORMALISERS]
-            check_choice(f"a normaliser of {self.scheme.name}", normaliser, known)
+            check_choice("dataset.normalisers", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
         self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:

@@ -180,8 +180,7 @@ def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[st
 def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]]:
     """Read what can be read of the data set: what is missing in each split, and what is wrong."""
     official = {"train": Annotations([], 0), "test": Annotations([], 0)}
-    missing: dict[str, list[str]] = {}
-    found: list[Finding] = []
+    missing, found = dict[str, list[str]](), list[Finding]()
     for split in official:
         for allow_partial in sorted({data.allow_partial, True}):
             try:

@@ -55,7 +55,6 @@ def render(face: FaceParameters) -> RenderedFace:
     at[:33, 0] = np.interp(edge, AZIMUTH, np.arange(COLUMNS))
     at[:33, 1] = np.interp([*CONTOUR, *CONTOUR[-2::-1]], HEIGHT, np.arange(ROWS))
     points = project(lookup(grid, at[None])[0], face)[:, :2]
-
     n = rng.integers(2, 9)  # blurred blots of similar colours
     blots = rng.uniform(0.15, 0.7) + rng.normal(0, 0.1, (n, n, 1)) + rng.normal(0, 0.07, (n, n, 3))
     image = cv2.resize(blots, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).clip(0.02, 1) ** 2
@@ -70,7 +69,6 @@ def render(face: FaceParameters) -> RenderedFace:
     draw(image, grid + EARS_AND_HAIR, head_texture(face, grid, plane, hair), face)
     image = cv2.GaussianBlur(np.sqrt(np.clip(image, 0, 1)), (0, 0), 0.45 + face.blur)
     image += 0.008 * rng.standard_normal(image.shape, np.float32)
-
     low, high = points.min(0), points.max(0)  # a detector's box is not tight
     middle = (low + high) / 2 + rng.normal(0, 0.02, 2) * (high - low)
     half = (high - low) / 2 * rng.uniform(0.97, 1.12, 2)
@@ -213,7 +211,6 @@ def head_texture(face: FaceParameters, grid: Array, plane: Array, hair: Array) -
     if gap > 1.5:
         paint(inside, ellipse(plane[90], half, min(0.45 * gap, 6)), white)
         paint(openings, hole, (1, 1, 1))
-
     opened = cv2.GaussianBlur(openings, (0, 0), 0.5)[..., 0] / np.float32(255)
     image = np.asarray(cv2.blendLinear(inside, outside, opened, 1 - opened))
     if face.occluder == "sunglasses":
