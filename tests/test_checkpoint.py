@@ -57,18 +57,6 @@ def test_weights_of_another_network_are_refused(trained, tmp_path):
         Checkpoint.read(tmp_path / "other.ckpt").network()
 
 
-def test_safetensors_keep_what_using_needs(trained, tmp_path):
-    one = Checkpoint.read(trained)
-    one.write(tmp_path / "a.safetensors")
-    other = Checkpoint.read(tmp_path / "a.safetensors")
-    assert (one.crop, one.held_out, one.step) == (other.crop, other.held_out, other.step)
-    assert one.codec().decoder == other.codec().decoder
-    assert other.codec("argmax").decoder == "argmax"
-    weights = other.network().state_dict()
-    for name, value in one.network().state_dict().items():
-        assert torch.equal(value, weights[name]), name
-
-
 @pytest.mark.parametrize(("section", "key"), [
     ("codec", "_target_"), ("model", "_target_"), ("dataset", "crop"), ("dataset", "name"), ("codec", "scheme"),
     ("trainer", "precision"), ("loss", "_target_"), ("held_out", "val_fraction"),

@@ -59,11 +59,6 @@ def test_detector_returns_the_largest_face_first(real_faces):
     assert (np.diff(sizes) <= 0).all()
 
 
-def test_detector_finds_nothing_on_grey():
-    for shape in ((1, 1, 3), (9000, 1, 3)):
-        assert FaceDetector()(np.full(shape, 120, np.uint8)).shape == (0, 4)
-
-
 def test_to_landmarks_depends_on_the_filter():
     """Turned faces have their landmarks beside dlib's box."""
     boxes = np.array([[0.0, 0.0, 1000.0, 1000.0]]).repeat(2, 0)

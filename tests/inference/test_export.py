@@ -94,12 +94,6 @@ def test_safetensors_come_back(tmp_path, half):
         assert torch.equal(back.state_dict[name], value), name
 
 
-def test_safetensors_take_a_calibration(random, tmp_path):
-    (tmp_path / "c.json").write_text('{"slope": 2, "offset": -1, "radius": 0.05, "normaliser": "inter_ocular"}')
-    export(random, str(tmp_path / "new.safetensors"), confidence=str(tmp_path / "c.json"))
-    assert Checkpoint.read(tmp_path / "new.safetensors").confidence["slope"] == 2
-
-
 def test_authors_layout_holds_the_weights_alone(tmp_path):
     said = export("300w-small", str(tmp_path / "small.pth"))
     assert "official: reads them with the authors' codec (256 px, floored centres) and crop" in said

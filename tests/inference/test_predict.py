@@ -94,18 +94,6 @@ def test_exif_orientation_is_applied(file, picture, tmp_path, orientation):
     assert np.abs(difference).max() < 0.5, "the same picture but for a JPEG decoder"
 
 
-def test_kinds_of_pixels_give_the_same_points(file, picture, tmp_path):
-    grey = picture[..., 1]
-    save(tmp_path / "grey.png", grey)
-    save(tmp_path / "colour.png", np.stack([grey] * 3, -1))
-    cv2.imwrite(str(tmp_path / "deep.png"), grey.astype(np.uint16) * 257)
-    save(tmp_path / "alpha.png", np.dstack([grey, grey, grey, np.full_like(grey, 128)]))
-    results = run(file, tmp_path / "*.png", tmp_path / "out")
-    assert [entry["image"] for entry in results] == ["alpha.png", "colour.png", "deep.png", "grey.png"]
-    for entry in results:
-        assert entry["faces"] == results[1]["faces"], entry["image"]
-
-
 def test_unreadable_files_are_named_and_others_go_on(file, picture, tmp_path, capsys):
     good = save(tmp_path / "in" / "b.jpg", picture)
     (tmp_path / "in" / "a.jpg").write_bytes(good.read_bytes()[:3000])
@@ -155,15 +143,6 @@ def test_earlier_predictions_are_neither_overwritten_nor_read(file, picture, tmp
     assert (tmp_path / "predictions.json").read_bytes() == before
     assert [entry["image"] for entry in run(file, tmp_path, tmp_path, overwrite=True)] == ["a.png"]
     assert np.array_equal(read_image(tmp_path / "a.png"), picture)
-
-
-def test_pattern_that_leads_up_stays_in_the_output(file, picture, tmp_path):
-    save(tmp_path / "in" / "sub" / "b.png", picture)
-    mine = save(tmp_path / "in" / "a.png", picture)
-    found = run(file, tmp_path / "in" / "*" / ".." / "*.png", tmp_path / "in" / "out")
-    assert [entry["image"] for entry in found] == ["a.png"]
-    assert np.array_equal(read_image(mine), picture)
-    assert (tmp_path / "in" / "out" / "overlays" / "a.png").exists()
 
 
 def test_boxes_from_a_table(file, picture, tmp_path):
