@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -31,11 +30,9 @@ from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 
 
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
-    """Redraw the paper's figures: 1, 3 to 6 and 8, with a checkpoint 9 or 10, with two checkpoints 2.
+    """Redraw the paper's figures by ``conf/figures.yaml``, and return the files: ``figure1.png`` and so on.
 
-    Args:
-        cfg: Composed from ``conf/figures.yaml``.
-        output: Gets the files that are returned, ``figure1.png`` and so on.
+    Figures 1, 3 to 6 and 8 need no network; 9 or 10 are of a checkpoint, 2 of two.
 
     Raises:
         CheckpointError: a checkpoint cannot be read, or the two are of one loss or of two crops.
@@ -46,14 +43,14 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
         raise ConfigError(f"{output} holds figures already: choose another output")
     if cfg.checkpoint_mse and not cfg.checkpoint:
         raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
-    networks, faces = _load(cfg) if cfg.checkpoint else ({}, None)
-    plain = {1: pixel_types, 3: overview, 4: losses, 5: nonlinear_part, 6: weight_mask, 8: coordinates}
-    figures: dict[int, Figure | Image] = {number: draw() for number, draw in plain.items()}
-    if faces is not None:
+    figures: dict[int, Figure | Image] = {}
+    if cfg.checkpoint:
+        networks, faces = _load(cfg)
         if len(networks) > 1:
             figures[2] = heatmap_quality(networks, faces)
         gallery = draw_faces(next(iter(networks.values())), faces, range(min(16, len(faces))))["overlay"]
         figures[9 if cfg.dataset.name in ("aflw", "cofw", "300w") else 10] = gallery
+    figures |= {1: pixel_types(), 3: overview(), 4: losses(), 5: nonlinear_part(), 6: weight_mask(), 8: coordinates()}
     output.mkdir(parents=True, exist_ok=True)
     files = {output / f"figure{number}.png": figure for number, figure in sorted(figures.items())}
     for file, figure in files.items():
@@ -124,46 +121,45 @@ def overview() -> Figure:
     crop, points = rendered_face()
     maps = _targets(points)[0]
     figure = Figure(figsize=(15.2, 4.8))
-    axes = figure.add_axes((0, 0, 1, 1))
+    axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.2), ylim=(0, 4.8))
+    axes.set_axis_off()
+    centred = {"ha": "center", "fontsize": 9}
 
-    def named(name: str, tensor: Tensor) -> str:
-        return f"{name}\n{' x '.join(map(str, tensor.shape))}"
+    def label(x: float, y: float, name: str, tensor: Tensor) -> None:
+        axes.text(x, y - 0.08, f"{name}\n{' x '.join(map(str, tensor.shape))}", va="top", **centred)
 
-    def picture(pixels: Any, x: float, y: float, side: float, text: str) -> None:
-        axes.imshow(
-            np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side), interpolation="nearest"
-        )
-        axes.text(x + side / 2, y - 0.08, text, ha="center", va="top", fontsize=8.5)
+    def picture(x: float, y: float, side: float, pixels: Any) -> None:
+        axes.imshow(np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side))
 
-    def box(x: float, name: str, layer: Any, color: str, text: str = "") -> None:
-        style = {"boxstyle": "round,pad=1", "facecolor": color}
-        text = f"{name}\n{layer.in_channels} → {layer.out_channels}\n{text}".strip()
-        axes.text(x, 3.6, text, ha="center", va="center", fontsize=9, bbox=style)
+    def arrow(
+        start: tuple[float, float], end: tuple[float, float], text: str = "", color: str = "k", **box: Any
+    ) -> None:
+        line = {"arrowstyle": "-|>", "color": color}
+        axes.annotate(text, end, start, color=color, va="center", arrowprops=line, **centred, **box)
 
-    def arrow(start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
-        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", **style})
+    def layer(x: float, end: float, name: str, conv: Any, color: str) -> None:
+        text = f"{name}\n{conv.in_channels} → {conv.out_channels}"
+        arrow((x, 3.6), (end, 3.6), text, bbox={"boxstyle": "round,pad=1", "facecolor": color})
 
-    picture(crop, 0.1, 2.85, 1.5, named("crop", image))
+    picture(0.1, 2.85, 1.5, crop)
+    label(0.85, 2.85, "crop", image)
     arrow((1.6, 3.6), (1.85, 3.6))
-    box(2.42, "stem\nCoordConv", network.stem[0], "#e8eef7", named("blocks\n", features))
+    layer(2.42, 3.35, "stem\nCoordConv", network.stem[0], "#e8eef7")
+    label(2.42, 3.2, "features", features)
     for i, stack in enumerate(network.stacks):
         x = 3.35 + 3 * i
-        arrow((x - 0.6 if i else 2.98, 3.6), (x, 3.6))
-        box(x + 0.48, "CoordConv\n1 x 1", stack.coordinates, "#fdf0d5")
-        arrow((x + 0.95, 3.6), (x + 1.2, 3.6))
-        waist = [(x + 1.2, 4.35), (x + 1.8, 3.8), (x + 2.4, 4.35), (x + 2.4, 2.85), (x + 1.8, 3.4), (x + 1.2, 2.85)]
-        axes.add_patch(Polygon(waist, facecolor="#dcefe0", edgecolor="black"))
-        axes.text(x + 1.8, 4.45, f"HG{i + 1}", ha="center", fontsize=11, weight="bold")
-        picture(maps[:-1].amax(0), x + 0.72, 0.9, 1.0, named("heatmaps", maps[:-1]))
-        picture(maps[-1], x + 1.84, 0.9, 1.0, named("boundary", maps[-1:]))
-        arrow((x + 1.8, 3.1), (x + 1.25, 1.95))
-        arrow((x + 1.8, 3.1), (x + 2.35, 1.95))
-        if i + 1 < len(network.stacks):
-            arrow((x + 2.84, 1.5), (x + 3.3, 3.25), color="red", connectionstyle="angle3,angleA=0,angleB=90")
-            axes.text(x + 3.36, 2.3, "$B_x, B_y$", color="red", fontsize=10)
+        if i > 0:
+            arrow((x - 0.6, 3.6), (x, 3.6))
+            arrow((x + 0.1, 1.5), (x + 0.4, 3.2), "$B_x, B_y$", "red")
+        layer(x + 0.48, x + 1.2, "CoordConv\n1 x 1", stack.coordinates, "#fdf0d5")
+        waist = [4.35, 3.8, 4.35, 2.85, 3.4, 2.85]
+        axes.fill(np.array([1.2, 1.8, 2.4, 2.4, 1.8, 1.2]) + x, waist, facecolor="#dcefe0", edgecolor="black")
+        axes.text(x + 1.8, 4.45, f"HG{i + 1}", weight="bold", **centred)
+        for left, name, shown in ((x + 0.72, "heatmaps", maps[:-1]), (x + 1.84, "boundary", maps[-1:])):
+            picture(left, 0.9, 1.0, shown.amax(0))
+            label(left + 0.5, 0.9, name, shown)
+            arrow((x + 1.8, 3.1), (left + 0.5, 1.95))
     axes.set_title("To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn: targets.", y=0.02)
-    axes.set(xlim=(0, 15.2), ylim=(0, 4.8), aspect="equal")
-    axes.axis("off")
     return figure
 
 
@@ -178,14 +174,14 @@ def losses() -> Figure:
     }
     error = torch.linspace(-1, 1, 2001, dtype=torch.float64)
     figure = Figure(figsize=(10, 7.5), layout="constrained")
-    panels = list(figure.subplots(2, 2, sharex=True).flat)
+    panels = figure.subplots(2, 2, sharex=True, subplot_kw={"xlim": (-1, 1), "xlabel": r"error $\hat{y} - y$"}).ravel()
     for name, (loss, y, color) in curves.items():
         values, gradient = influence(loss, error, torch.full_like(error, y))
         for axes, line in zip(panels, (values, gradient, values / values[-1], gradient / values[-1]), strict=True):
             axes.plot(error, line, color, label=name, linewidth=2.5 if "AWing" in name else 1.5)
     titles = ("(a) loss", "(b) gradient", "(c) loss, 1 at an error of 1", "(d) gradient of (c)")
     for axes, title in zip(panels, titles, strict=True):
-        axes.set(title=title, xlim=(-1, 1), xlabel=r"error $\hat{y} - y$")
+        axes.set_title(title)
         axes.grid(alpha=0.3)
     panels[0].legend()
     return figure
@@ -197,13 +193,12 @@ def nonlinear_part() -> Figure:
     axis = torch.linspace(0, 1, 101, dtype=torch.float64)
     error, y = torch.meshgrid(loss.theta * axis[:-1], axis[::2], indexing="ij")
     figure = Figure(figsize=(11, 5))
+    panels = figure.subplots(1, 2, subplot_kw={"projection": "3d", "elev": 25, "azim": -55})
     titles = ("(a) AWing loss", "(b) gradient of AWing")
-    for i, (title, values) in enumerate(zip(titles, influence(loss, error, y), strict=True)):
-        axes: Any = figure.add_subplot(1, 2, i + 1, projection="3d")
+    for axes, title, values in zip(panels, titles, influence(loss, error, y), strict=True):
         axes.plot_surface(y.numpy(), error.numpy(), values.numpy(), cmap="viridis", rcount=50, ccount=51)
         axes.set(xlabel="target $y$", ylabel=r"error $|\hat{y} - y|$")
         axes.set_title(title, y=0.95)
-        axes.view_init(elev=25, azim=-55)
     figure.subplots_adjust(left=0.02, right=0.95, bottom=0.06, top=0.94, wspace=0.05)
     return figure
 
@@ -227,11 +222,10 @@ def coordinates() -> Figure:
 def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDataset]:
     """The networks by the name of their loss, and the test faces that they are tried on."""
     checkpoints = [Checkpoint.read(path) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
-    losses, crops = [], set()
     for checkpoint in checkpoints:
         apply_checkpoint_defaults(cfg, checkpoint)
-        losses.append(checkpoint.config.get("loss", {}).get("_target_", "unknown").split(".")[-1])
-        crops.add(f"{checkpoint.crop} of {checkpoint.codec().input_size} px")
+    losses = [of.config.get("loss", {}).get("_target_", "unknown").split(".")[-1] for of in checkpoints]
+    crops = {f"{of.crop} of {of.codec().input_size} px" for of in checkpoints}
     if len(set(losses)) < len(losses) or len(crops) > 1:
         found = " and ".join([*losses, *sorted(crops)])
         raise CheckpointError(f"expected networks of two losses and one crop, found {found}")

@@ -19,14 +19,10 @@ def draw_landmarks(
     color: tuple[int, int, int] = PREDICTED,
     radius: float = 2.0,
 ) -> None:
-    """Draw points and the lines through them into a picture.
+    """Draw points, and lines through them, into a picture.
 
-    Args:
-        canvas: Is changed.
-        points: (K, 2) px of the picture; those that are not finite are left out, and their lines.
-        lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
-        color: RGB.
-        radius: Of a point, px; a line is half as wide.
+    Points are in its px; those that are not finite are left out, and their lines. Lines are paths through the
+    landmarks, such as :attr:`awing.schemes.Scheme.lines`, half as wide as a point's ``radius``.
     """
     drawn = np.isfinite(points).all(1)
     pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
@@ -48,13 +44,7 @@ def overlay(
 ) -> Image:
     """Draw predicted points and lines in green, annotated points in red, on an enlarged crop.
 
-    Args:
-        crop: A square RGB picture.
-        predicted: (K, 2) points in crop px; points that are not finite are left out, and their lines.
-        annotated: (K, 2) points in crop px.
-        lines: Paths through the landmarks, such as :attr:`awing.schemes.Scheme.lines`.
-        side: Side of the result, px.
-        caption: Text at the top.
+    The crop is square, the points are in its px, and the result has ``side`` px.
 
     >>> crop = np.zeros((64, 64, 3), np.uint8)
     >>> picture = overlay(crop, np.array([[31.5, 31.5]]), side=128)
@@ -73,13 +63,9 @@ def overlay(
 
 
 def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
-    """A face, the maximum over its landmark maps, and its boundary map where there is one, side by side.
+    """A square crop, the maximum over its landmark maps, and the last map where that is the boundary, side by side.
 
-    Args:
-        crop: A square RGB picture.
-        maps: (C, h, w), shown from 0 (black) to 1 (white).
-        boundary: Whether the last map is the boundary.
-        side: Side of a panel, px.
+    Maps are shown from 0 (black) to 1 (white), panels have ``side`` px.
 
     >>> heatmaps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
     (320, 960, 3)
@@ -100,5 +86,4 @@ def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
     """
     columns = min(columns, len(pictures))
     cells = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
-    rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
-    return np.concatenate(rows, 0)
+    return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
