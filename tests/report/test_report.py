@@ -245,14 +245,10 @@ def test_failed_and_unfinished_runs_are_listed(leave, report, tmp_path):
         (leave(name, epochs=epochs) / "test" / "metrics.json").unlink()
     (tmp_path / "runs" / "failed" / "error.txt").write_text("the loss became\nnan")
     leave("neither", report__row="else")
-    early = tmp_path / "runs" / "early"
-    early.mkdir()
-    (early / "error.txt").write_text("data.batch_size 7 is odd")
     text, cells, _ = report()
     assert "| failed | AW+WM | 0 |  | failed in epoch 3 of 240: the loss became nan |" in text
     assert "| going | AW+WM | 0 |  | unfinished, in epoch 5 of 240 |" in text
     assert "| neither | no cell is for it | 0 | abc1234 | finished |" in text
-    assert "| early | failed before it wrote its config.yaml: data.batch_size 7 is odd |" in text
     assert all(cell["measured"] == "" for cell in cells)
 
 
@@ -283,10 +279,10 @@ def test_what_cannot_be_read_is_named_and_the_others_stay(leave, printed, report
 
 def test_evaluations_and_runs_of_no_table_are_listed_apart(leave, report, tmp_path):
     run = leave("quick", report__table=None)
-    (run / "wandb").mkdir()
-    (run / "wandb" / "config.yaml").write_text("wandb_version: 1")
     elsewhere = tmp_path / "runs" / "evaluations" / "val"
-    elsewhere.mkdir(parents=True)
+    for folder in (run / "wandb", elsewhere / ".hydra"):
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("wandb_version: 1")
     about = json.loads((run / "test" / "metrics.json").read_text())
     (elsewhere / "metrics.json").write_text(json.dumps({**about, "split": "val", "flip_test": True}))
     text, cells, _ = report()
@@ -296,6 +292,7 @@ def test_evaluations_and_runs_of_no_table_are_listed_apart(leave, report, tmp_pa
     assert "averaged with the mirrored crop | inter_ocular 4.50, inter_pupil 4.50 | 0 | abc1234 |" in part
     assert cells == []
     assert "wandb" not in text
+    assert "1 trainings (1 finished) and 1 other evaluations." in text
     assert "None" not in part
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
@@ -29,9 +29,7 @@ Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions i
 def write_report(cfg: DictConfig, output: Path) -> None:
     """Write ``report.md``, ``report.html``, ``report.csv`` (a line a cell), ``intervals.csv`` and ``figures/``.
 
-    Args:
-        cfg: Composed from ``conf/report.yaml``.
-        output: May lie inside ``cfg.runs``, whose runs are only read.
+    ``cfg`` is of ``conf/report.yaml``. The output may lie among its runs, which are only read.
 
     Raises:
         ConfigError: ``output`` holds a report already, or no folder of runs is named.
@@ -43,25 +41,22 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
-        raise DataError(
-            f"runs={cfg.runs}: expected a folder that holds, at any depth, what src/train.py leaves (config.yaml, "
-            "metrics.csv, test/metrics.json) or src/evaluate.py (metrics.json); found neither"
-        )
+        expected = "what src/train.py leaves (config.yaml and more) or src/evaluate.py (metrics.json)"
+        raise DataError(f"runs={cfg.runs}: expected a folder that holds, at any depth, {expected}; found neither")
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
     chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
     parts = [_part(output / "figures" / name, tables[name], of, problems) for name, of in chosen.items() if of]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
-    groups = [group for part in parts for group in part["groups"]]
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
+        groups = [group for part in parts for group in part["groups"]]
         lines = [{"table": group["name"], **line} for group in groups for line in group[kind]]
         with (output / file).open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, lines[0] if lines else ["table"])
             writer.writeheader()
             writer.writerows(lines)
-    statuses = Counter(run.status for run in runs)
-    counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in runs).items())
     content = {
         "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
         "parts": parts,
@@ -69,12 +64,11 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         "empty": [tables[name].title for name, of in chosen.items() if not of],
         "problems": problems,
     }
-    templates = FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = Environment(loader=PackageLoader("awing.report"), trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"plain": _plain, "base64": lambda file: base64.b64encode(file.read_bytes()).decode()}
     for file, blocks in (("report.md", "markdown.jinja"), ("report.html", "html.jinja")):
-        escape = blocks == "html.jinja"
-        environment = Environment(loader=templates, autoescape=escape, trim_blocks=True, lstrip_blocks=True)
-        environment.filters |= {"plain": _plain, "base64": _base64}
-        text = environment.get_template("report.jinja").render(content, blocks=blocks)
+        of_format = environment.overlay(autoescape=blocks == "html.jinja")
+        text = of_format.get_template("report.jinja").render(content, blocks=blocks)
         (output / file).write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
     print(f"{len(runs)} runs, {len(evaluations)} other evaluations, {len(problems)} problems: {output / 'report.html'}")
 
@@ -100,7 +94,8 @@ def _group(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) ->
     variants = table.variants(runs)
     for label, chosen in variants.items():
         if len({run.get("seed") for run in chosen}) < len(chosen):
-            problems.append((_folders(chosen), f"{label}: n counts a seed more than once"))
+            where = ", ".join(run.folder for run in chosen)
+            problems.append((where, f"{label}: n counts a seed more than once"))
     of_test = {} if table.curves else variants  # what a training's test faces say is in the table that they are of
     return {
         "name": stem.name,
@@ -135,8 +130,9 @@ def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems:
     first: dict[Any, tuple[str, np.ndarray]] = {}  # what was tested -> label and errors
     for label, runs in variants.items():
         if any(normaliser not in run.errors or run.faces != runs[0].faces for run in runs):
-            why = f"no interval of {label}: its trainings were tested on different faces, or not by {normaliser}"
-            problems.append((_folders(runs), why))
+            where = ", ".join(run.folder for run in runs)
+            why = f"its trainings were tested on different faces, or not by {normaliser}"
+            problems.append((where, f"no interval of {label}: {why}"))
             continue
         errors = np.mean([run.errors[normaliser] for run in runs], axis=0)
         other, reference = first.setdefault((runs[0].results["dataset"], runs[0].faces), (label, errors))
@@ -156,42 +152,36 @@ def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
 
 
 def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: str) -> Figures:
-    """Cumulative error distributions, and bars of the subsets where there are any."""
+    """Cumulative error distributions, and bars (mean and spread in percent) of the subsets where there are any."""
+    pooled: dict[str, torch.Tensor] = {}
+    bars: dict[str, dict[str, tuple[float, float | None]]] = {}
+    for label, runs in variants.items():
+        if all(normaliser in run.errors for run in runs):
+            pooled[label] = torch.from_numpy(np.concatenate([run.errors[normaliser] for run in runs]))
+        for subset in runs[0].results["subsets"]:
+            nmes = [run.get(f"results.subsets.{subset}.nme.{normaliser}") for run in runs]
+            if None not in nmes:
+                bars.setdefault(label, {})[subset] = mean_and_spread([100 * nme for nme in nmes])
     figures: Figures = []
-    pooled = {
-        label: torch.from_numpy(np.concatenate([run.errors[normaliser] for run in runs]))
-        for label, runs in variants.items()
-        if all(normaliser in run.errors for run in runs)
-    }
     if pooled:
         figures.append((Path(f"{stem}-ced.png"), "ced"))
         save_ced(figures[-1][0], pooled, CED_LIMIT, f"NME by {normaliser}")
-    bars = {label: bar for label, runs in variants.items() if (bar := _subset_nmes(runs, normaliser))}
     if any(len(bar) > 1 for bar in bars.values()):
         figures.append((Path(f"{stem}-subsets.png"), "subsets"))
         save_bars(figures[-1][0], bars, f"NME by {normaliser} (%)")
     return figures
 
 
-def _subset_nmes(runs: Sequence[Run], normaliser: str) -> dict[str, tuple[float, float | None]]:
-    """Subset -> mean and spread in percent."""
-    subsets = runs[0].results["subsets"]
-    found = {subset: [run.get(f"results.subsets.{subset}.nme.{normaliser}") for run in runs] for subset in subsets}
-    return {subset: mean_and_spread([100 * v for v in nmes]) for subset, nmes in found.items() if None not in nmes}
-
-
 def _draw_curves(stem: Path, labels: Mapping[Run, str], columns: Sequence[str]) -> dict[str, Figures]:
     """Training curves, finished or not: pictures for each setting and length."""
-    settings: dict[str, list[Run]] = {}
-    for run in labels:
-        settings.setdefault(f"{run.setting}, {run.get('trainer.max_epochs')} epochs", []).append(run)
+    settings = {run: f"{run.setting}, {run.get('trainer.max_epochs')} epochs" for run in labels}
     drawn: dict[str, Figures] = {}
-    for number, (setting, runs) in enumerate(settings.items(), 1):
+    for number, setting in enumerate(dict.fromkeys(settings.values()), 1):
         for column in columns:
             curves: dict[str, list[tuple[dict[int, float], bool]]] = {}
-            for run in runs:
-                if run.curves.get(column):
-                    curves.setdefault(labels[run], []).append((run.curves[column], bool(run.results)))
+            for run, label in labels.items():
+                if settings[run] == setting and run.curves.get(column):
+                    curves.setdefault(label, []).append((run.curves[column], bool(run.results)))
             if curves:
                 file = Path(f"{stem}-{number}-{column.replace('/', '_')}.png")
                 save_curves(file, curves, column)
@@ -199,14 +189,6 @@ def _draw_curves(stem: Path, labels: Mapping[Run, str], columns: Sequence[str]) 
     return drawn
 
 
-def _folders(runs: Sequence[Run]) -> str:
-    return ", ".join(run.folder for run in runs)
-
-
 def _plain(text: object) -> str:
     """Text that Markdown takes for nothing else."""
     return re.sub(r"[\\|*`\[\]#~$]|\b_|_\b", r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))
-
-
-def _base64(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()

@@ -3,8 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -21,29 +20,19 @@ CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
 
 @dataclass(eq=False)
 class Run:
-    """A training with its test, or an evaluation alone.
+    """A training with its test, or an evaluation alone."""
 
-    Attributes:
-        folder: Relative to the folder that was searched.
-        config: ``config.yaml``; {} of an evaluation.
-        results: ``metrics.json``; {} where there is none.
-        error: The reason of a job that failed.
-        curves: Column of ``metrics.csv`` -> epoch, from 1 -> mean over the epoch's rows.
-        faces: (index, file name of the image) of every face that was tested and has an error.
-        errors: Normaliser -> NME of each of them.
-    """
-
-    folder: str
-    config: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
-    curves: dict[str, dict[int, float]] = field(default_factory=dict)
-    faces: tuple[tuple[int, str], ...] = ()
-    errors: dict[str, np.ndarray] = field(default_factory=dict)
+    folder: str  # relative to the folder that was searched
+    config: dict[str, Any] = field(default_factory=dict)  # config.yaml; {} of an evaluation
+    results: dict[str, Any] = field(default_factory=dict)  # metrics.json; {} where there is none
+    error: str = ""  # the reason of a job that failed
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)  # of metrics.csv: epoch, from 1 -> mean
+    faces: tuple[tuple[int, str], ...] = ()  # index, image's file name of every face that has an error
+    errors: dict[str, np.ndarray] = field(default_factory=dict)  # normaliser -> NME of each of them
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """Configuration and results by dotted keys, those of the results under "results."."""
+        """Configuration, and results under "results.", by dotted keys."""
         return dict(_flat({**self.config, "results": self.results}))
 
     def get(self, key: str) -> Any:
@@ -69,7 +58,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """How it was tested, and of a training how that was made, in a sentence; "" of a run that was not tested."""
+        """How it was tested and, of a training, made; "" of a run that was not tested."""
         if not self.results:
             return ""
         faces = "{dataset} {split}: {found} of {expected} faces ({faces}), crop {crop} times {crop_scale}"
@@ -85,86 +74,71 @@ class Run:
 
 
 def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
-    """Read every run and evaluation below a folder.
-
-    Returns:
-        Runs (folders with ``config.yaml``), other evaluations (``metrics.json`` without it), and what could not be
-        read: where and why.
-    """
+    """Trainings below a folder, other evaluations (``metrics.json`` alone), and what is unreadable: where and why."""
     runs: list[Run] = []
     evaluations: list[Run] = []
     problems: list[tuple[str, str]] = []
-    inside: set[Path] = set()  # runs' folders: a config.yaml further down is something else's (wandb writes one)
     for name, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = sorted({*folders} - {".hydra", "wandb"})  # which have a config.yaml of their own
         folder, shown = Path(name), os.path.relpath(name, root)
-        of_run = not inside.isdisjoint(folder.parents)
         try:
-            if "config.yaml" in files and not of_run:
-                inside.add(folder)
+            if "metrics.json" in files:
+                evaluations.append(Run(shown, results=_read(folder / "metrics.json", _results)))
+            elif "config.yaml" in files:
+                folders[:] = [other for other in folders if other != "test"]
                 runs.append(_read_run(folder, shown))
-            elif "metrics.json" in files and not (folder.name == "test" and folder.parent in inside):
-                evaluations.append(Run(shown, results=_read_results(folder)))
-            elif "error.txt" in files and not of_run:
-                problems.append((shown, f"failed before it wrote its config.yaml: {_read_error(folder)}"))
         except DataError as error:
             problems.append((shown, str(error)))
     return runs, evaluations, problems
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[TextIO]:
-    """An open file; whatever error a library then finds in it becomes one that names it."""
+def _read_run(folder: Path, shown: str) -> Run:
+    run = Run(shown, _read(folder / "config.yaml", lambda stream: dict(yaml.safe_load(stream))))
+    if (folder / "error.txt").exists():
+        run.error = _read(folder / "error.txt", _error)
+    if (folder / "metrics.csv").exists():
+        run.curves = _read(folder / "metrics.csv", _curves)
+    if (folder / "test" / "metrics.json").exists():
+        run.results = _read(folder / "test" / "metrics.json", _results)
+        run.faces, run.errors = _read(folder / "test" / "per_image.csv", _faces)
+    return run
+
+
+def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:
+    """What is in a file; whatever error a library finds in it becomes one that names it."""
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            yield stream
+            return parse(stream)
     except Exception as error:
         raise DataError(f"{file.name}: {type(error).__name__}: {error}") from error
 
 
-def _read_run(folder: Path, shown: str) -> Run:
-    with _opened(folder / "config.yaml") as stream:
-        run = Run(shown, dict(yaml.safe_load(stream)))
-    if (folder / "error.txt").exists():
-        run.error = _read_error(folder)
-    if (folder / "metrics.csv").exists():
-        run.curves = _read_curves(folder)
-    if (folder / "test" / "metrics.json").exists():
-        run.results = _read_results(folder / "test")
-        run.faces, run.errors = _read_faces(folder / "test")
-    return run
+def _error(stream: TextIO) -> str:
+    return shorten(stream.read(), 500, placeholder=" ... (error.txt says more)") or "for an unknown reason"
 
 
-def _read_error(folder: Path) -> str:
-    with _opened(folder / "error.txt") as stream:
-        return shorten(stream.read(), 500, placeholder=" ... (error.txt says more)") or "for an unknown reason"
+def _results(stream: TextIO) -> dict[str, Any]:
+    results: dict[str, Any] = json.load(stream)
+    results["seed"], results["subsets"]["full"]["nme"]  # a KeyError where another program wrote the file
+    return results
 
 
-def _read_results(folder: Path) -> dict[str, Any]:
-    with _opened(folder / "metrics.json") as stream:
-        results: dict[str, Any] = json.load(stream)
-        results["seed"], results["subsets"]["full"]["nme"]  # a KeyError where another program wrote the file
-        return results
-
-
-def _read_curves(folder: Path) -> dict[str, dict[int, float]]:
+def _curves(stream: TextIO) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, list[float]]] = {column: {} for column in CURVES}
-    with _opened(folder / "metrics.csv") as stream:
-        for row in csv.DictReader(stream):
-            for column in CURVES:
-                if row.get("epoch") and row.get(column):
-                    found[column].setdefault(int(row["epoch"]) + 1, []).append(float(row[column]))
+    for row in csv.DictReader(stream):
+        for column in CURVES:
+            if row.get("epoch") and row.get(column):
+                found[column].setdefault(int(row["epoch"]) + 1, []).append(float(row[column]))
     return {column: {epoch: sum(v) / len(v) for epoch, v in epochs.items()} for column, epochs in found.items()}
 
 
-def _read_faces(folder: Path) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarray]]:
+def _faces(stream: TextIO) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarray]]:
     """Faces without an error by one of the normalisers are left out, as :class:`awing.metrics.LandmarkNME` does."""
-    with _opened(folder / "per_image.csv") as stream:
-        rows = [row for row in csv.DictReader(stream) if "nan" not in row.values()]
-        rows.sort(key=lambda row: int(row["index"]))
-        faces = tuple((int(row["index"]), PurePath(row["image"]).name) for row in rows)
-        columns = [name for name in rows[0] if name.startswith("nme_")]
-        return faces, {n.removeprefix("nme_"): np.array([float(row[n]) for row in rows]) for n in columns}
+    rows = [row for row in csv.DictReader(stream) if "nan" not in row.values()]
+    rows.sort(key=lambda row: int(row["index"]))
+    faces = tuple((int(row["index"]), PurePath(row["image"]).name) for row in rows)
+    columns = [name for name in rows[0] if name.startswith("nme_")]
+    return faces, {n.removeprefix("nme_"): np.array([float(row[n]) for row in rows]) for n in columns}
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,14 +24,7 @@ def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float
 
     It says how the mean would move with other faces, not with another training. For two runs on the same faces, give
     the differences of their errors, face by face: resampling faces keeps the pairs, and so what both find hard cancels.
-
-    Args:
-        errors: One value a face.
-        seed: Of the 2,000 resamples.
-
-    Returns:
-        The 2.5th and 97.5th percentile of the resampled means; None of less than two faces or where a value is not
-        finite.
+    None of less than two faces, or where a value is not finite.
 
     >>> mean_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)
