@@ -1,7 +1,6 @@
 """Put finished runs into the paper's tables, draw them, and write the report."""
 
 import base64
-import csv
 import html
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from awing.errors import ConfigError, DataError
 from awing.report.runs import Run, load_runs
 from awing.report.statistics import mean_and_spread, mean_interval
 from awing.report.tables import Cell, Table, read_tables
+from awing.training.resume import write_rows
 from awing.visualization.plots import CED_LIMIT, save_bars, save_ced, save_curves
 
 KINDS = ("paper", "measured", "difference")
@@ -30,10 +30,6 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     """Write ``report.md``, ``report.html``, ``report.csv`` (a line a cell), ``intervals.csv`` and ``figures/``.
 
     ``cfg`` is of ``conf/report.yaml``. The output may lie among its runs, which are only read.
-
-    Raises:
-        ConfigError: ``output`` holds a report already, or no folder of runs is named.
-        DataError: nothing below ``cfg.runs`` is a run.
     """
     if (output / "report.md").exists():
         raise ConfigError(f"{output} holds a report already: choose another output")
@@ -52,10 +48,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
         groups = [group for part in parts for group in part["groups"]]
         lines = [{"table": group["name"], **line} for group in groups for line in group[kind]]
-        with (output / file).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, lines[0] if lines else ["table"])
-            writer.writeheader()
-            writer.writerows(lines)
+        write_rows(output / file, list(lines[0]) if lines else ["table"], lines)
     counts = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in runs).items())
     content = {
         "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
@@ -94,8 +87,7 @@ def _group(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) ->
     variants = table.variants(runs)
     for label, chosen in variants.items():
         if len({run.get("seed") for run in chosen}) < len(chosen):
-            where = ", ".join(run.folder for run in chosen)
-            problems.append((where, f"{label}: n counts a seed more than once"))
+            problems.append((", ".join(run.folder for run in chosen), f"{label}: n counts a seed more than once"))
     of_test = {} if table.curves else variants  # what a training's test faces say is in the table that they are of
     return {
         "name": stem.name,
@@ -116,12 +108,10 @@ def _grid(rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list
     kinds = [kind for kind in KINDS if kind == "measured" or any(line[kind] is not None for line in lines)]
     columns = [cell.column for cell, _ in rows[0]]
     if len(columns) > 2:
-        below = [
-            [row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)] for row in rows for kind in kinds
-        ]
-        return [["", "", *columns], *below]
-    beside = [[row[0][0].row, *(cell.text(line, kind) for cell, line in row for kind in kinds)] for row in rows]
-    return [["", *(f"{column}, {kind}" for column in columns for kind in kinds)], *beside]
+        body = [[row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)] for row in rows for kind in kinds]
+        return [["", "", *columns], *body]
+    body = [[row[0][0].row, *(cell.text(line, kind) for cell, line in row for kind in kinds)] for row in rows]
+    return [["", *(f"{column}, {kind}" for column in columns for kind in kinds)], *body]
 
 
 def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems: Problems) -> list[dict[str, str]]:
@@ -130,9 +120,8 @@ def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems:
     first: dict[Any, tuple[str, np.ndarray]] = {}  # what was tested -> label and errors
     for label, runs in variants.items():
         if any(normaliser not in run.errors or run.faces != runs[0].faces for run in runs):
-            where = ", ".join(run.folder for run in runs)
-            why = f"its trainings were tested on different faces, or not by {normaliser}"
-            problems.append((where, f"no interval of {label}: {why}"))
+            why = f"no interval of {label}: its trainings were tested on different faces, or not by {normaliser}"
+            problems.append((", ".join(run.folder for run in runs), why))
             continue
         errors = np.mean([run.errors[normaliser] for run in runs], axis=0)
         other, reference = first.setdefault((runs[0].results["dataset"], runs[0].faces), (label, errors))

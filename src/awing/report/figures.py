@@ -32,12 +32,7 @@ from awing.training.evaluation import draw_faces, regressor_from_checkpoint
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
     """Redraw the paper's figures by ``conf/figures.yaml``, and return the files: ``figure1.png`` and so on.
 
-    Figures 1, 3 to 6 and 8 need no network; 9 or 10 are of a checkpoint, 2 of two.
-
-    Raises:
-        CheckpointError: a checkpoint cannot be read, or the two are of one loss or of two crops.
-        ConfigError: ``output`` holds figures already, or ``checkpoint_mse`` stands alone.
-        DataError: the test faces are missing.
+    Figures 1, 3 to 6 and 8 need no network; 9 or 10 is of a checkpoint, 2 of two with one crop and different losses.
     """
     if any(output.glob("figure*.png")):
         raise ConfigError(f"{output} holds figures already: choose another output")
@@ -131,34 +126,32 @@ def overview() -> Figure:
     def picture(x: float, y: float, side: float, pixels: Any) -> None:
         axes.imshow(np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side))
 
-    def arrow(
-        start: tuple[float, float], end: tuple[float, float], text: str = "", color: str = "k", **box: Any
-    ) -> None:
+    def arrow(x: float, y: float, to_x: float, to_y: float, text: str = "", color: str = "k", **box: Any) -> None:
         line = {"arrowstyle": "-|>", "color": color}
-        axes.annotate(text, end, start, color=color, va="center", arrowprops=line, **centred, **box)
+        axes.annotate(text, (to_x, to_y), (x, y), color=color, va="center", arrowprops=line, **centred, **box)
 
     def layer(x: float, end: float, name: str, conv: Any, color: str) -> None:
         text = f"{name}\n{conv.in_channels} → {conv.out_channels}"
-        arrow((x, 3.6), (end, 3.6), text, bbox={"boxstyle": "round,pad=1", "facecolor": color})
+        arrow(x, 3.6, end, 3.6, text, bbox={"boxstyle": "round,pad=1", "facecolor": color})
 
     picture(0.1, 2.85, 1.5, crop)
     label(0.85, 2.85, "crop", image)
-    arrow((1.6, 3.6), (1.85, 3.6))
+    arrow(1.6, 3.6, 1.85, 3.6)
     layer(2.42, 3.35, "stem\nCoordConv", network.stem[0], "#e8eef7")
     label(2.42, 3.2, "features", features)
     for i, stack in enumerate(network.stacks):
         x = 3.35 + 3 * i
         if i > 0:
-            arrow((x - 0.6, 3.6), (x, 3.6))
-            arrow((x + 0.1, 1.5), (x + 0.4, 3.2), "$B_x, B_y$", "red")
+            arrow(x - 0.6, 3.6, x, 3.6)
+            arrow(x + 0.1, 1.5, x + 0.4, 3.2, "$B_x, B_y$", "red")
         layer(x + 0.48, x + 1.2, "CoordConv\n1 x 1", stack.coordinates, "#fdf0d5")
-        waist = [4.35, 3.8, 4.35, 2.85, 3.4, 2.85]
-        axes.fill(np.array([1.2, 1.8, 2.4, 2.4, 1.8, 1.2]) + x, waist, facecolor="#dcefe0", edgecolor="black")
+        waist = {"y1": [4.35, 3.8, 4.35], "y2": [2.85, 3.4, 2.85]}
+        axes.fill_between([x + 1.2, x + 1.8, x + 2.4], **waist, facecolor="#dcefe0", edgecolor="k")
         axes.text(x + 1.8, 4.45, f"HG{i + 1}", weight="bold", **centred)
         for left, name, shown in ((x + 0.72, "heatmaps", maps[:-1]), (x + 1.84, "boundary", maps[-1:])):
             picture(left, 0.9, 1.0, shown.amax(0))
             label(left + 0.5, 0.9, name, shown)
-            arrow((x + 1.8, 3.1), (left + 0.5, 1.95))
+            arrow(x + 1.8, 3.1, left + 0.5, 1.95)
     axes.set_title("To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn: targets.", y=0.02)
     return figure
 
@@ -194,8 +187,7 @@ def nonlinear_part() -> Figure:
     error, y = torch.meshgrid(loss.theta * axis[:-1], axis[::2], indexing="ij")
     figure = Figure(figsize=(11, 5))
     panels = figure.subplots(1, 2, subplot_kw={"projection": "3d", "elev": 25, "azim": -55})
-    titles = ("(a) AWing loss", "(b) gradient of AWing")
-    for axes, title, values in zip(panels, titles, influence(loss, error, y), strict=True):
+    for axes, title, values in zip(panels, ("(a) loss", "(b) gradient"), influence(loss, error, y), strict=True):
         axes.plot_surface(y.numpy(), error.numpy(), values.numpy(), cmap="viridis", rcount=50, ccount=51)
         axes.set(xlabel="target $y$", ylabel=r"error $|\hat{y} - y|$")
         axes.set_title(title, y=0.95)
@@ -227,8 +219,7 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
     losses = [of.config.get("loss", {}).get("_target_", "unknown").split(".")[-1] for of in checkpoints]
     crops = {f"{of.crop} of {of.codec().input_size} px" for of in checkpoints}
     if len(set(losses)) < len(losses) or len(crops) > 1:
-        found = " and ".join([*losses, *sorted(crops)])
-        raise CheckpointError(f"expected networks of two losses and one crop, found {found}")
+        raise CheckpointError(f"expected two losses and one crop, found {' and '.join([*losses, *sorted(crops)])}")
     datamodule = build(cfg.dataset)
     networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
     return dict(zip(losses, networks, strict=True)), datamodule.dataset("test")

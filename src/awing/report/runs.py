@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from awing.errors import DataError
+from awing.training.resume import flat
 
 CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
 
@@ -33,13 +34,13 @@ class Run:
     @cached_property
     def values(self) -> dict[str, Any]:
         """Configuration, and results under "results.", by dotted keys."""
-        return dict(_flat({**self.config, "results": self.results}))
+        return flat({**self.config, "results": self.results})
 
     def get(self, key: str) -> Any:
         """A value of the configuration or the results; None where there is none.
 
-        >>> run = Run("a", {"loss": {"omega": 14}}, {"subsets": {"full": {"nme": {"box": 0.04}}}})
-        >>> run.get("loss.omega"), run.get("results.subsets.full.nme.box"), run.get("seed")
+        >>> run = Run("a", {"loss": {"omega": 14}}, {"subsets": {"full": {"fr": {"box": {"0.10": 0.04}}}}})
+        >>> run.get("loss.omega"), run.get("results.subsets.full.fr.box.0.10"), run.get("seed")
         (14, 0.04, None)
         """
         return self.values.get(key)
@@ -95,7 +96,7 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
 def _read_run(folder: Path, shown: str) -> Run:
     run = Run(shown, _read(folder / "config.yaml", lambda stream: dict(yaml.safe_load(stream))))
     if (folder / "error.txt").exists():
-        run.error = _read(folder / "error.txt", _error)
+        run.error = shorten((folder / "error.txt").read_text(), 500, placeholder=" ... (error.txt says more)")
     if (folder / "metrics.csv").exists():
         run.curves = _read(folder / "metrics.csv", _curves)
     if (folder / "test" / "metrics.json").exists():
@@ -111,10 +112,6 @@ def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:
             return parse(stream)
     except Exception as error:
         raise DataError(f"{file.name}: {type(error).__name__}: {error}") from error
-
-
-def _error(stream: TextIO) -> str:
-    return shorten(stream.read(), 500, placeholder=" ... (error.txt says more)") or "for an unknown reason"
 
 
 def _results(stream: TextIO) -> dict[str, Any]:
@@ -139,11 +136,3 @@ def _faces(stream: TextIO) -> tuple[tuple[tuple[int, str], ...], dict[str, np.nd
     faces = tuple((int(row["index"]), PurePath(row["image"]).name) for row in rows)
     columns = [name for name in rows[0] if name.startswith("nme_")]
     return faces, {n.removeprefix("nme_"): np.array([float(row[n]) for row in rows]) for n in columns}
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

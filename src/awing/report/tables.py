@@ -36,17 +36,11 @@ class Cell:
         return all(run.get(key) in (want if isinstance(want, list) else [want]) for key, want in self.where.items())
 
     def value(self, run: Run) -> float | None:
-        """The cell's metric of a run, as it is printed; None where the run has none.
-
-        >>> run = Run("a", results={"subsets": {"full": {"fr": {"inter_ocular": {"0.10": 0.25}}}}})
-        >>> Cell("AW", "FR10 %", "fr.inter_ocular.0.10", where={}, protocol={}).value(run)
-        25.0
-        """
+        """The cell's metric of a run, in the printed unit; None where the run has none."""
+        of_faces = f"subsets.{self.subset}." if "." in self.metric else ""  # fps is of none
+        value = run.get(f"results.{of_faces}{self.metric}")
         if self.epoch:
             value = run.curves.get(self.metric, {}).get(self.epoch)
-        else:
-            of_faces = f"subsets.{self.subset}." if "." in self.metric else ""  # fps is of none
-            value = run.get(f"results.{of_faces}{self.metric}")
         return None if value is None else self.scale * value
 
     def deviations(self, run: Run) -> Iterator[str]:

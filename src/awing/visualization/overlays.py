@@ -7,22 +7,18 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from awing.arrays import Image
+from awing.arrays import Image, Points
 
+Lines = Sequence[tuple[int, ...]]  # paths through the landmarks, such as awing.schemes.Scheme.lines
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
 
 def draw_landmarks(
-    canvas: Image,
-    points: Float[np.ndarray, "k 2"],
-    lines: Sequence[tuple[int, ...]] = (),
-    color: tuple[int, int, int] = PREDICTED,
-    radius: float = 2.0,
+    canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED, radius: float = 2.0
 ) -> None:
     """Draw points, and lines through them, into a picture.
 
-    Points are in its px; those that are not finite are left out, and their lines. Lines are paths through the
-    landmarks, such as :attr:`awing.schemes.Scheme.lines`, half as wide as a point's ``radius``.
+    Points are in its px; those that are not finite are left out, and their lines. Lines are as wide as half a radius.
     """
     drawn = np.isfinite(points).all(1)
     pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
@@ -36,9 +32,9 @@ def draw_landmarks(
 
 def overlay(
     crop: Image,
-    predicted: Float[np.ndarray, "k 2"],
-    annotated: Float[np.ndarray, "k 2"] | None = None,
-    lines: Sequence[tuple[int, ...]] = (),
+    predicted: Points,
+    annotated: Points | None = None,
+    lines: Lines = (),
     side: int = 320,
     caption: str = "",
 ) -> Image:
