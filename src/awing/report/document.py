@@ -37,8 +37,9 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
-        expected = "what src/train.py leaves (config.yaml and more) or src/evaluate.py (metrics.json)"
-        raise DataError(f"runs={cfg.runs}: expected a folder that holds, at any depth, {expected}; found neither")
+        raise DataError(
+            f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json), found neither"
+        )
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
     chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
@@ -128,8 +129,7 @@ def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems:
         with np.errstate(invalid="ignore"):  # infinite errors: a difference that is not a number
             apart = errors - reference if other != label else errors[:0]
         line = {"row": label, "n": str(len(runs)), "faces": str(len(errors)), **_interval("NME %", errors)}
-        line |= {"against": other if other != label else "", **_interval("difference", apart, "+")}
-        lines.append(line)
+        lines.append(line | {"against": other if other != label else "", **_interval("difference", apart, "+")})
     return lines
 
 

@@ -92,7 +92,7 @@ def pixel_types(landmark: int = 6) -> Figure:
     near = slice(y - 7, y + 8), slice(x - 7, x + 8)
     panels = [crop, maps[0].amax(0), target[near], (foreground + difficult / 2)[near]]
     figure = _image_grid([panels], ["face", "(a) all landmarks' heatmaps", "(b) one heatmap", "(c) pixel types"])
-    said = f"foreground (1): {int(foreground.sum())} px\ndifficult background (0.5): {int(difficult.sum())} px"
+    said = f"foreground (1): {foreground.sum()} px\ndifficult background (0.5): {difficult.sum()} px"
     figure.axes[3].set_xlabel(said)
     return figure
 
@@ -116,15 +116,15 @@ def overview() -> Figure:
     crop, points = rendered_face()
     maps = _targets(points)[0]
     figure = Figure(figsize=(15.2, 4.8))
-    axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.2), ylim=(0, 4.8))
-    axes.set_axis_off()
+    axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.2), ylim=(0, 4.8), xticks=[], yticks=[], frame_on=False)
     centred = {"ha": "center", "fontsize": 9}
 
     def label(x: float, y: float, name: str, tensor: Tensor) -> None:
         axes.text(x, y - 0.08, f"{name}\n{' x '.join(map(str, tensor.shape))}", va="top", **centred)
 
-    def picture(x: float, y: float, side: float, pixels: Any) -> None:
+    def picture(x: float, y: float, side: float, pixels: Any, name: str, tensor: Tensor) -> None:
         axes.imshow(np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side))
+        label(x + side / 2, y, name, tensor)
 
     def arrow(x: float, y: float, to_x: float, to_y: float, text: str = "", color: str = "k", **box: Any) -> None:
         line = {"arrowstyle": "-|>", "color": color}
@@ -134,8 +134,7 @@ def overview() -> Figure:
         text = f"{name}\n{conv.in_channels} → {conv.out_channels}"
         arrow(x, 3.6, end, 3.6, text, bbox={"boxstyle": "round,pad=1", "facecolor": color})
 
-    picture(0.1, 2.85, 1.5, crop)
-    label(0.85, 2.85, "crop", image)
+    picture(0.1, 2.85, 1.5, crop, "crop", image)
     arrow(1.6, 3.6, 1.85, 3.6)
     layer(2.42, 3.35, "stem\nCoordConv", network.stem[0], "#e8eef7")
     label(2.42, 3.2, "features", features)
@@ -149,8 +148,7 @@ def overview() -> Figure:
         axes.fill_between([x + 1.2, x + 1.8, x + 2.4], **waist, facecolor="#dcefe0", edgecolor="k")
         axes.text(x + 1.8, 4.45, f"HG{i + 1}", weight="bold", **centred)
         for left, name, shown in ((x + 0.72, "heatmaps", maps[:-1]), (x + 1.84, "boundary", maps[-1:])):
-            picture(left, 0.9, 1.0, shown.amax(0))
-            label(left + 0.5, 0.9, name, shown)
+            picture(left, 0.9, 1.0, shown.amax(0), name, shown)
             arrow(x + 1.8, 3.1, left + 0.5, 1.95)
     axes.set_title("To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn: targets.", y=0.02)
     return figure
@@ -226,7 +224,7 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
 
 
 def _targets(points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b maps h w"]:
-    """Maps of the points of wflw98, the last one of the boundary."""
+    """Maps of the points of wflw98; the last is the boundary's."""
     return HeatmapCodec("wflw98").encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
 
 

@@ -59,9 +59,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """How it was tested and, of a training, made; "" of a run that was not tested."""
-        if not self.results:
-            return ""
+        """How a run that was tested was tested and, of a training, made."""
         faces = "{dataset} {split}: {found} of {expected} faces ({faces}), crop {crop} times {crop_scale}"
         scale, size, epochs = map(self.get, ("report.scale", "codec.input_size", "trainer.max_epochs"))
         trained = f", scale {scale}, {size} px, {epochs} epochs" if self.config else ""
@@ -131,8 +129,8 @@ def _curves(stream: TextIO) -> dict[str, dict[int, float]]:
 
 def _faces(stream: TextIO) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarray]]:
     """Faces without an error by one of the normalisers are left out, as :class:`awing.metrics.LandmarkNME` does."""
-    rows = [row for row in csv.DictReader(stream) if "nan" not in row.values()]
-    rows.sort(key=lambda row: int(row["index"]))
+    scored = [row for row in csv.DictReader(stream) if "nan" not in row.values()]
+    rows = sorted(scored, key=lambda row: int(row["index"]))
     faces = tuple((int(row["index"]), PurePath(row["image"]).name) for row in rows)
     columns = [name for name in rows[0] if name.startswith("nme_")]
     return faces, {n.removeprefix("nme_"): np.array([float(row[n]) for row in rows]) for n in columns}

@@ -22,9 +22,8 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
 def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float] | None:
     """95 % interval of a mean over faces, by the percentile bootstrap (Efron 1979).
 
-    It says how the mean would move with other faces, not with another training. For two runs on the same faces, give
-    the differences of their errors, face by face: resampling faces keeps the pairs, and so what both find hard cancels.
-    None of less than two faces, or where a value is not finite.
+    It says how the mean would move with other faces, not with another training; None of less than two faces or where an
+    error is not finite. For two runs on the same faces, give their differences: what both find hard cancels.
 
     >>> mean_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)

@@ -31,12 +31,7 @@ def draw_landmarks(
 
 
 def overlay(
-    crop: Image,
-    predicted: Points,
-    annotated: Points | None = None,
-    lines: Lines = (),
-    side: int = 320,
-    caption: str = "",
+    crop: Image, points: Points, annotated: Points | None = None, lines: Lines = (), side: int = 320, caption: str = ""
 ) -> Image:
     """Draw predicted points and lines in green, annotated points in red, on an enlarged crop.
 
@@ -51,7 +46,7 @@ def overlay(
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
     if annotated is not None:
         draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED)
-    draw_landmarks(canvas, (predicted + 0.5) * zoom - 0.5, lines)
+    draw_landmarks(canvas, (points + 0.5) * zoom - 0.5, lines)
     if caption:
         cv2.rectangle(canvas, (0, 0), (side, 18), (0, 0, 0), -1)
         cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)

@@ -70,14 +70,13 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
 
     ``rows`` are ``{"kind": "shift" or "scale", "amount": number, normaliser: NME as a fraction, ...}``.
     """
-    labels = {"shift": "shift (sides of the box)", "scale": "size of the box"}
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     with _panels(path, len(kinds)) as panels:
         for axes, kind in zip(panels, kinds, strict=True):
             chosen = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["amount"])
             for name in [key for key in chosen[0] if key not in ("kind", "amount")]:
                 axes.plot([r["amount"] for r in chosen], [100 * r[name] for r in chosen], marker="o", label=name)
-            axes.set(xlabel=labels[kind], ylabel="NME (%)", ylim=(0, None), title=title)
+            axes.set(xlabel=f"{kind} (sides of the box)", ylabel="NME (%)", ylim=(0, None), title=title)
 
 
 def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
