@@ -301,7 +301,7 @@ def test_folder_without_runs_is_refused(config, tmp_path, folder):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="runs=DIR"):
         write_report(config("report"), tmp_path / "report")
-    with pytest.raises(DataError, match=f"{folder}: expected trainings .* found neither"):
+    with pytest.raises(DataError, match=f"{folder}: expected trainings .* found none"):
         write_report(config("report", f"runs={tmp_path / folder}"), tmp_path / "report")
     assert not (tmp_path / "report").exists()
 

@@ -37,9 +37,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
-        raise DataError(
-            f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json), found neither"
-        )
+        raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
     chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
