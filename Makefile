@@ -5,11 +5,10 @@ BIN := .venv/bin
 STAMP := .venv/ready
 NOTEBOOKS_GO ?= --inplace
 
-# What make size allows: lines, docstrings and blank ones included, of src, of tests and of a file in src (aim: 260).
-# A limit falls when the code shrinks and is never raised.
-MAX_SRC := 9025
-MAX_TESTS := 8973
-MAX_FILE := 323
+# What make size allows: lines, docstrings and blank ones included, of src, of tests and of a file in src.
+MAX_SRC := 7200
+MAX_TESTS := 8000
+MAX_FILE := 260
 
 .PHONY: help setup train test test-all lint format typecheck size notebooks docs clean
 
@@ -27,10 +26,10 @@ train: $(STAMP) ## train on rendered faces, 2 to 5 minutes on 2 CPU cores
 	$(BIN)/python src/train.py experiment=quickstart
 
 test: $(STAMP) ## run the fast tests
-	$(BIN)/python -m pytest -m 'not slow' -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-all: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: $(STAMP) ## check the style
 	$(BIN)/ruff check .
