@@ -155,10 +155,6 @@ def test_boundary_map_is_the_maximum_of_its_lines():
     np.testing.assert_array_equal(drawn(points, lines[::-1], 32), drawn(points, lines, 32))
 
 
-def test_boundary_map_without_lines_is_empty():
-    assert (drawn(np.zeros((3, 2)), [], 16) == 0).all()
-
-
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_coincident_landmarks_draw_a_dot(n):
     y, x = np.mgrid[:16, :16]

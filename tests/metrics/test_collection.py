@@ -156,11 +156,6 @@ def test_nme_leaves_out_images_without_a_normaliser(faces):
     assert nmes[:, 1].isnan().nonzero().ravel().tolist() == [5]
 
 
-def test_nme_without_any_normaliser_is_an_error(faces):
-    with pytest.raises(ValueError, match="expected a labelled landmark and a normaliser, found none in 11 images"):
-        landmark_metric({**faces, "norms": torch.full((11, 2), torch.nan).double()}, [list(range(11))]).compute()
-
-
 def test_perfect_predictions_score_perfectly(faces):
     perfect = {**faces, "pred": faces["target"]}
     full = landmark_metric(perfect, [list(range(11))]).compute()["full"]
