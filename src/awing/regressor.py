@@ -19,9 +19,9 @@ Maps = Float[Tensor, "b c h w"]  # of the landmarks, and the boundary's where th
 class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
 
-    The loss is the sum over stacks of ``mean(loss(pred, target) * weight_map(target) * labelled)``; the mean divides by
-    the number of map elements, a constant. Where the scheme has groups of joints and "torso" is a normaliser, a test
-    also gives their PCK.
+    The loss is the sum over stacks of ``stack_weight * mean(loss(pred, target) * channel_mask * weight_map(target))``,
+    the mask's boundary times ``boundary_weight``; the mean divides by the number of map elements, a constant. Where the
+    scheme has groups of joints and "torso" is a normaliser, a test also gives their PCK.
 
     Args:
         network: Image in [0, 1] -> one stack of maps per hourglass.

@@ -93,7 +93,6 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.normalisers = list(normalisers or self.scheme.normalisers or ["box"])
         for normaliser in self.normalisers:
             check_choice("dataset.normalisers", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
-        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
         if self.label_noise:
             check_choice("the normaliser of dataset.label_noise", self.label_noise.normaliser, self.scheme.normalisers)
