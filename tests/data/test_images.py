@@ -9,7 +9,7 @@ from miniatures import face, save_image, texture
 from PIL import Image
 
 from awing.data import images
-from awing.data.images import image_size, read_crop, read_image, save_picture
+from awing.data.images import image_size, read_crop, read_image
 from awing.errors import DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 
@@ -79,12 +79,6 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
         file.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.jpg: expected an image, but the file cannot be (read|decoded)"):
         read_image(file)
-
-
-def test_save_picture_writes_what_read_image_reads(tmp_path):
-    pixels = texture(20, 30)
-    save_picture(tmp_path / "new" / "folder" / "a.png", pixels)
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "folder" / "a.png"), pixels)
 
 
 # Crops

@@ -48,17 +48,6 @@ def test_detector_finds_small_faces(real_faces, width, height, face):
     assert hits == 2
 
 
-def test_detector_returns_the_largest_face_first(real_faces):
-    image = read_image(real_faces[0].path)
-    small = cv2.resize(image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    small = cv2.copyMakeBorder(small, 0, image.shape[0] - small.shape[0], 0, 0, cv2.BORDER_CONSTANT)
-    boxes = FaceDetector()(np.concatenate([small, image, small], 1))
-    sizes = boxes[:, 2] - boxes[:, 0]
-    assert len(sizes) >= 3
-    assert sizes[0] > 1.4 * sizes[-1]
-    assert (np.diff(sizes) <= 0).all()
-
-
 def test_to_landmarks_depends_on_the_filter():
     """Turned faces have their landmarks beside dlib's box."""
     boxes = np.array([[0.0, 0.0, 1000.0, 1000.0]]).repeat(2, 0)

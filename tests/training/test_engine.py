@@ -122,6 +122,14 @@ def test_metrics_json_says_what_it_depends_on(finished):
     assert about["val_nme_last"] == pytest.approx(scores[-1], rel=1e-5)
 
 
+def test_fit_returns_the_best_and_the_last_score(config, rendered, tmp_path):
+    """With the largest error as the best one, the two differ where training improves."""
+    found = run(config, rendered, tmp_path, "test=false", "callbacks.best.mode=max", "optim.optimizer.lr=1e-3")
+    scores = [float(row["val/nme"]) for row in table(tmp_path / "metrics.csv") if row["val/nme"]]
+    assert scores[-1] < scores[0]
+    assert found == pytest.approx({"val_nme_best": max(scores), "val_nme_last": scores[-1]}, rel=1e-5)
+
+
 def test_evaluate_refuses_faces_that_were_trained_on(finished, rendered, config, tmp_path):
     """The run had official test faces and trained on all others; they are gone when it is evaluated."""
     shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")

@@ -14,7 +14,7 @@ from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.training import builders
-from awing.training.resume import AtomicCheckpointIO, truncate_metrics
+from awing.training.resume import AtomicCheckpointIO, find_resume_checkpoint, truncate_metrics
 
 # a moving average of the weights, and learning rates that change by the epoch
 AVERAGED = [
@@ -146,6 +146,12 @@ def test_requeued_job_resumes_by_itself(config, rendered, short, longer, tmp_pat
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     run(config, rendered, tmp_path / "run", "trainer.max_epochs=3", *AVERAGED)
     assert_same_run(longer, tmp_path / "run")
+
+
+def test_requeued_job_starts_from_the_path_that_was_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert find_resume_checkpoint("a.ckpt", tmp_path) == Path("a.ckpt")
+    assert find_resume_checkpoint("auto", tmp_path) is None
 
 
 def test_resume_from_a_strangers_checkpoint_deletes_nothing(config, rendered, short, tmp_path):

@@ -48,6 +48,8 @@ def export(
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} is there already: choose another output, or overwrite=true")
     trained = Checkpoint.read(checkpoint)
+    if confidence and file.suffix == ".onnx" and not decode:
+        raise ConfigError("confidence: an .onnx file has one with decode=true")
     if confidence:
         trained = trained.with_confidence(Path(confidence))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -141,7 +141,7 @@ def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Box
     if not os.path.isfile(given):
         raise DataError(f"boxes: there is no file {given}")
     table: BoxTable = {}
-    with open(given, newline="", encoding="utf-8-sig") as file:
+    with open(given, newline="", encoding="utf-8-sig", errors="replace") as file:
         for row in (rows := csv.DictReader(file)):
             try:
                 name, box = row["image"], [float(row[column]) for column in BOX]

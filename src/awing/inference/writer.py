@@ -84,7 +84,7 @@ class Writer:
                 save_picture(self.output / "heatmaps" / f"{frame.label}_{i}.png", picture)
         path = self.output / "overlays" / frame.name
         if frame.number is None:
-            save_picture(path, canvas)
+            save_picture(path if path.suffix.lower() != ".pgm" else path.with_name(f"{path.name}.png"), canvas)
             return
         if frame.name not in self.videos:  # OpenCV finishes the last one when its writer goes
             path = path if path.suffix.lower() == ".mp4" else path.with_name(f"{path.name}.mp4")

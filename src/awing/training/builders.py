@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from awing.codec import HeatmapCodec
@@ -45,6 +45,9 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
             f"codec.input_size is a multiple of {multiple} for model.depth={cfg.model.depth}, and codec.heatmap_size a "
             f"quarter of it; found {codec.input_size} and {codec.heatmap_size}"
         )
+    for own, other in (("codec.scheme", "dataset.scheme"), ("codec.boundary", "model.boundary")):
+        if OmegaConf.select(cfg, own) != OmegaConf.select(cfg, other):
+            raise ConfigError(f"{own} and {other} must be the same: set {other} alone")
     weights = cfg.training.stack_weights
     if weights is not None and len(weights) != cfg.model.stacks:
         raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")

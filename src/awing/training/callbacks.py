@@ -39,7 +39,20 @@ class ValidationPictures(pl.Callback):
 
 
 class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then."""
+    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then.
+
+    It also keeps the last score, which Lightning's does only while scores improve.
+    """
+
+    last_score = 0.0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.monitor:
+            self.last_score = float(trainer.callback_metrics[self.monitor])
+        super().on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"last_score": self.last_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
@@ -49,7 +62,7 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
         best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
         here |= {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
         super().load_state_dict(state_dict | here)
-        self.current_score = state_dict["current_score"]
+        self.last_score = state_dict["last_score"]
 
 
 class TerminateOnNaN(pl.Callback):
@@ -90,6 +103,16 @@ class TerminateOnNaN(pl.Callback):
             f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
             "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
         )
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to save weights that a last step made infinite."""
+        if spoilt := [name for name, value in checkpoint["state_dict"].items() if not value.isfinite().all()]:
+            raise AwingError(
+                f"{spoilt[0]} is not finite after step {trainer.global_step} and not saved; earlier checkpoints are good. "
+                "Lower optim.optimizer.lr or set trainer.gradient_clip_val"
+            )
 
 
 class MetricsLogger(CSVLogger):

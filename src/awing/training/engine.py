@@ -19,7 +19,8 @@ from awing.errors import CheckpointError, ConfigError, check_choice
 from awing.schemes import SCHEMES, get_scheme
 from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, slurm_plugins
-from awing.training.evaluation import regressor_from_checkpoint, run_jittered, run_test
+from awing.training.callbacks import ModelCheckpoint
+from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_resume_checkpoint, truncate_metrics
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, scores)
     finally:
         if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
-            sys.modules["wandb"].finish()
+            sys.modules["wandb"].finish(exit_code=int(sys.exc_info()[0] is not None))
 
 
 def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -89,6 +90,9 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """
     if (output / "metrics.json").exists():
         raise ConfigError(f"{output} holds an evaluation already: choose another output")
+    if (output / "checkpoints").exists():
+        raise ConfigError(f"{output} holds a training: choose another output")
+    jitters = box_jitters(cfg.box_jitter or {})
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(cfg.checkpoint)
@@ -107,8 +111,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if trainer.world_size == 1:
         title = f"{datamodule.name} {datamodule.split}"
         calibration.judge(regressor.points, datamodule.normalisers[0], checkpoint, cfg.calibrate, output, title)
-    if cfg.box_jitter:
-        run_jittered(cfg.box_jitter, trainer, datamodule, regressor, output)
+    if jitters:
+        run_jittered(jitters, trainer, datamodule, regressor, output)
     return results
 
 
@@ -129,9 +133,8 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
 def validation_scores(trainer: pl.Trainer) -> dict[str, float]:
     """The best and the last validation NME of a training; {} without validation."""
     for saver in trainer.checkpoint_callbacks:
-        if isinstance(saver, pl.callbacks.ModelCheckpoint) and saver.best_model_score is not None:
-            best, last = saver.best_model_score, saver.current_score
-            return {"val_nme_best": float(best), "val_nme_last": float(best if last is None else last)}
+        if isinstance(saver, ModelCheckpoint) and saver.best_model_score is not None:
+            return {"val_nme_best": float(saver.best_model_score), "val_nme_last": saver.last_score}
     return {}
 
 

@@ -23,6 +23,7 @@ from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
+from awing.errors import check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import write_rows
@@ -63,20 +64,23 @@ def run_test(
     return {**about, "subsets": regressor.results}
 
 
+def box_jitters(amounts: Mapping[str, Sequence[float]]) -> list[tuple[str, float, BoxJitter]]:
+    """Kind, amount and jitter of each test that ``box_jitter`` of ``conf/evaluate.yaml`` asks for."""
+    for kind in amounts:
+        check_choice("box_jitter", kind, ("shift", "scale"))
+    return [(kind, a, BoxJitter(**{kind: a})) for kind, values in amounts.items() for a in values]
+
+
 def run_jittered(
-    amounts: Mapping[str, Sequence[float]],
+    jitters: Sequence[tuple[str, float, BoxJitter]],
     trainer: pl.Trainer,
     datamodule: LandmarkDataModule,
     regressor: LandmarkRegressor,
     output: Path,
 ) -> None:
-    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``.
-
-    ``amounts`` has those of "shift" and of "scale"; see :class:`awing.data.crops.BoxJitter`.
-    """
+    """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
     rows = []
-    for kind, amount in [(kind, amount) for kind, values in amounts.items() for amount in values]:
-        datamodule.jitter = BoxJitter(**{kind: amount})
+    for kind, amount, datamodule.jitter in jitters:
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     if trainer.is_global_zero:

@@ -18,6 +18,7 @@ import hydra
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -79,10 +80,10 @@ class SweepTable(Callback):
             nmes = [run.get("results.val_nme_best"), *tested.values()][:2]
             jobs.add_row(run.folder, run.status, *("" if nme is None else f"{100 * nme:.2f}" for nme in nmes))
         print(jobs, f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
-        failed = [file for file in sorted(sweep.rglob("error.txt")) if file.stat().st_mtime >= self.start]
+        failed = [file for file in sorted(sweep.rglob("*error.txt")) if file.stat().st_mtime >= self.start]
         if failed:
-            lines = [f"  {file.parent.name}: {file.read_text().splitlines()[0]}" for file in failed]
-            sys.exit("\n".join([f"error: {len(failed)} of the jobs failed (error.txt in their folders):", *lines]))
+            lines = [f"  {file.relative_to(sweep)}: {file.read_text().splitlines()[0]}" for file in failed]
+            sys.exit("\n".join([f"error: {len(failed)} of the jobs failed:", *lines]))
 
 
 def output_dir(cfg: DictConfig) -> Path:
@@ -93,8 +94,9 @@ def output_dir(cfg: DictConfig) -> Path:
     """
     named_by_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
-    if named_by_now and (tasks > 1 or cfg.get("resume") == "auto"):
-        why = f"{tasks} tasks start at different seconds" if tasks > 1 else "resume=auto must find the run again"
+    requeued = HydraConfig.get().mode == RunMode.RUN and int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if named_by_now and (tasks > 1 or requeued or cfg.get("resume") == "auto"):
+        why = f"{tasks} tasks start at different seconds" if tasks > 1 else "a run that goes on must be found again"
         raise ConfigError(f"{why}: name its folder with output=DIR")
     return Path(HydraConfig.get().runtime.output_dir)
 
@@ -128,11 +130,11 @@ def reserve_gpu(workers: int) -> None:
 
     global _gpu_lock
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count()))))
-    gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
+    gpus = [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]
     if _gpu_lock or not gpus:
         return
-    for gpu in gpus if workers <= len(gpus) else []:
-        lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-gpu-{gpu}.lock"))
+    for gpu in gpus if 1 <= workers <= len(gpus) else []:
+        lock = FileLock(Path(tempfile.gettempdir(), f"awing-{os.getuid()}-{os.environ.get('SLURM_JOB_ID')}-{gpu}.lock"))
         with suppress(Timeout):
             lock.acquire(timeout=0)
             os.environ["CUDA_VISIBLE_DEVICES"], _gpu_lock = gpu, lock
@@ -143,23 +145,28 @@ def reserve_gpu(workers: int) -> None:
 def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     settings = HydraConfig.get()
     output = Path(settings.runtime.output_dir)
+    error_file = output.with_name(f"{output.name}.error.txt")  # beside a folder that is not this job's to change
     try:
-        if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
-            raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
-        if "JoblibLauncher" in settings.launcher._target_:
-            multiprocessing.set_start_method(None, force=True)  # loky's workers would start loading processes its way
-            if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
-                reserve_gpu(settings.launcher.n_jobs)
-        output_dir(cfg)
         with lock_run_dir(output):
             (output / "error.txt").unlink(missing_ok=True)  # of an earlier try
+            if not (output / "test" / "metrics.json").exists():
+                error_file = output / "error.txt"
+            output_dir(cfg)
+            if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
+                raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
+            if "JoblibLauncher" in settings.launcher._target_:
+                multiprocessing.set_start_method(
+                    None, force=True
+                )  # loky's workers would start loading processes its way
+                if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
+                    reserve_gpu(settings.launcher.n_jobs)
             return work(cfg, output)
     except Exception as error:
         log.error("%s failed: %s", output, error)
         known = isinstance(error, AwingError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "error.txt").write_text(f"{reason}\n")
+        error_file.write_text(
+            f"{error}\n" if known else f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}\n"
+        )
         if not (output / "config.yaml").exists():
             OmegaConf.save(cfg, output / "config.yaml")
         return None  # Hydra goes on; SweepTable ends with status 1
@@ -169,5 +176,7 @@ def _constant_keys(words: list[str]) -> list[str]:
     """What has one value in a sweep's command line: folders are named by the rest."""
     if not {"-m", "--multirun"} & set(words):
         return []
-    overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word and word[0] != "-"])
-    return [override.key_or_group for override in overrides if not override.is_sweep_override()]
+    with suppress(OverrideParseException):  # Hydra says so itself
+        overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word and word[0] != "-"])
+        return [override.key_or_group for override in overrides if not override.is_sweep_override()]
+    return []

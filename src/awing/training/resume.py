@@ -17,7 +17,7 @@ FREE = (
     "training.compile", "data.num_workers", "dataset.loader.num_workers", "dataset.root", "dataset.cache",
     "dataset.split", "dataset.subsets", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy", "trainer.sync_batchnorm", "trainer.benchmark", "trainer.log_every_n_steps", "trainer.enable_",
-    "trainer.detect_anomaly", "trainer.check_val_every_n_epoch", "trainer.num_sanity_val_steps",
+    "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "dataset.reader.train_root", "dataset.reader.images",
 )  # fmt: skip
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_")  # may grow until the run is finished
 AVERAGE = "callbacks.average."  # not free: it makes the weights
@@ -46,9 +46,10 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     Raises:
         ConfigError: the folder holds a run that was not asked for.
     """
+    last = output / "checkpoints" / "last.ckpt"
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-        last = output / "checkpoints" / "last.ckpt"
-        return last if last.is_file() else None
+        begin = None if resume in (None, "auto") else Path(resume)
+        return last if last.is_file() else begin
     if (output / "test" / "metrics.json").exists() or any(output.glob("checkpoints/*.ckpt")):
         raise ConfigError(
             f"{output} holds a run already: go on with it by resume=auto, evaluate it with src/evaluate.py, or choose "
