@@ -110,8 +110,8 @@ class TerminateOnNaN(pl.Callback):
         """Refuse to save weights that a last step made infinite."""
         if spoilt := [name for name, value in checkpoint["state_dict"].items() if not value.isfinite().all()]:
             raise AwingError(
-                f"{spoilt[0]} is not finite after step {trainer.global_step} and not saved; earlier checkpoints are good. "
-                "Lower optim.optimizer.lr or set trainer.gradient_clip_val"
+                f"{spoilt[0]} is not finite after step {trainer.global_step} and not saved; earlier checkpoints are "
+                "good. Lower optim.optimizer.lr or set trainer.gradient_clip_val"
             )
 
 
