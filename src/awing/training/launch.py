@@ -155,19 +155,18 @@ def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
             if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
                 raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
             if "JoblibLauncher" in settings.launcher._target_:
-                multiprocessing.set_start_method(
-                    None, force=True
-                )  # loky's workers would start loading processes its way
+                # loky's workers would start loading processes its way
+                multiprocessing.set_start_method(None, force=True)
                 if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
                     reserve_gpu(settings.launcher.n_jobs)
             return work(cfg, output)
     except Exception as error:
         log.error("%s failed: %s", output, error)
-        known = isinstance(error, AwingError)
-        error_file.write_text(
-            f"{error}\n" if known else f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}\n"
-        )
-        if not (output / "config.yaml").exists():
+        reason = f"{error}\n"
+        if not isinstance(error, AwingError):
+            reason = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}\n"
+        error_file.write_text(reason)
+        if error_file.parent == output and not (output / "config.yaml").exists():
             OmegaConf.save(cfg, output / "config.yaml")
         return None  # Hydra goes on; SweepTable ends with status 1
 
