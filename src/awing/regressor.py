@@ -1,6 +1,7 @@
 """The LightningModule: encode, network, loss, decode, metrics."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -102,7 +103,11 @@ class LandmarkRegressor(pl.LightningModule):
             weight[:, -1] *= self.boundary_weight
         weight = weight[..., None, None] * self.weight_map(target)
         factors = self.stack_weights or [1.0] * len(outputs)
-        losses = [f * self.loss(output, target, weight) for f, output in zip(factors, outputs, strict=True)]
+        if isinstance(self.loss, HeatmapLoss):
+            loss = self.loss.prepare(target, weight)
+        else:  # of another package
+            loss = partial(self.loss, target=target, weight=weight)
+        losses = [factor * loss(output) for factor, output in zip(factors, outputs, strict=True)]
         return torch.stack(losses).sum()
 
     def on_validation_epoch_start(self) -> None:
@@ -174,10 +179,10 @@ def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> F
     >>> squared_errors(torch.full_like(target, 0.5), target, labelled)
     tensor([0.2500, 0.2500, 1.0000])
     """
-    chosen = target[:, : labelled.shape[1]][labelled]
-    squares = (maps[:, : labelled.shape[1]][labelled].float() - chosen).square()
-    foreground = chosen > 0
-    every = squares.sum() / max(squares.numel(), 1)
+    mask, truth = labelled[..., None, None], target[:, : labelled.shape[1]]
+    squares = (maps[:, : labelled.shape[1]].float() - truth).square() * mask
+    foreground = (truth > 0) & mask
+    every = squares.sum() / (labelled.sum() * squares[0, 0].numel()).clamp(min=1)
     return torch.stack([every, (squares * foreground).sum() / foreground.sum().clamp(min=1), torch.ones_like(every)])
 
 

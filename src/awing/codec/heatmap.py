@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from awing.codec.boundary import boundary_map
 from awing.codec.decode import heatmap_argmax, quarter_shift, refine_dark
@@ -92,7 +93,7 @@ class HeatmapCodec:
             labelled: (B, K). A boundary line with an unlabelled point is not drawn.
 
         Returns:
-            (B, K + boundary, h, w) float32 in [0, 1]; the boundary is the last channel.
+            (B, K + boundary, h, w) float32 in [0, 1], in memory as channels_last; the boundary is the last channel.
 
         Raises:
             ValueError: K is not the scheme's number of landmarks.
@@ -106,11 +107,12 @@ class HeatmapCodec:
         if points.shape[1] != k:
             raise ValueError(f"expected the {k} points of scheme {self.scheme.name}, found {points.shape[1]}")
         centers = self._to_map(torch.where(labelled[..., None], points.float(), 0.0))
-        maps = self._gaussians(centers, labelled)
         if not self.boundary:
-            return maps
-        line = boundary_map(centers, labelled, self.scheme.lines, self.heatmap_size, self.boundary_sigma)
-        return torch.cat([maps, line[:, None]], 1)
+            return self._gaussians(centers, labelled)
+        # one map more, as of a point that is not labelled, to draw the boundary in
+        maps = self._gaussians(F.pad(centers, (0, 0, 0, 1)), F.pad(labelled, (0, 1)))
+        maps[:, -1] = boundary_map(centers, labelled, self.scheme.lines, self.heatmap_size, self.boundary_sigma)
+        return maps
 
     def channel_mask(self, labelled: Bool[Tensor, "b k"]) -> Bool[Tensor, "b c"]:
         """Mask (B, K + boundary) of the channels whose target is known, which enter the loss.
@@ -186,8 +188,10 @@ class HeatmapCodec:
 
     def _gaussians(self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         inside = ((centers >= -0.5) & (centers <= self.heatmap_size - 0.5)).all(-1) & labelled
-        offset = torch.arange(self.heatmap_size, device=centers.device) - centers[..., None]  # (b, k, 2, h)
+        offset = (
+            torch.arange(self.heatmap_size, device=centers.device)[:, None] - centers.mT[:, :, None]
+        )  # (b, 2, h, k)
         # strict on both sides, so that a mirrored point gives the mirrored map
         profile = torch.exp(-offset.square() / (2 * self.sigma**2)) * (offset.abs() < self.support / 2)
-        profile = profile * inside[..., None, None]
-        return profile[:, :, 1, :, None] * profile[:, :, 0, None, :]
+        profile = profile * inside[:, None, None]
+        return (profile[:, 1, :, None] * profile[:, 0, None]).movedim(-1, 1)

@@ -1,5 +1,10 @@
 """The losses as modules: constants, an optional weight per pixel, and one shared reduction."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,20 +48,91 @@ class HeatmapLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit.
         """
+        pred, target = promote(pred, target)
+        return self.prepare(target, weight)(pred)
+
+    def prepare(
+        self, target: Maps, weight: Float[Tensor, "..."] | None = None
+    ) -> Callable[[Maps], Float[Tensor, "..."]]:
+        """The loss of any prediction of one target; what depends on the target alone is computed here, once.
+
+        For the stacks of a network. Arguments and errors are those of the call.
+
+        >>> loss = MSELoss().prepare(torch.zeros(2))
+        >>> loss(torch.ones(2)), loss(torch.full((2,), 2.0))
+        (tensor(1.), tensor(4.))
+        """
+        if weight is not None and (
+            weight.ndim != target.ndim or any(w not in (1, n) for w, n in zip(weight.shape, target.shape, strict=True))
+        ):
+            raise ValueError(
+                f"weight must have the heatmaps' shape {tuple(target.shape)}, or 1 along some axes; "
+                f"found {tuple(weight.shape)}"
+            )
+        return partial(self._by_autograd, target, weight)
+
+    def _by_autograd(self, target: Maps, weight: Float[Tensor, "..."] | None, pred: Maps) -> Float[Tensor, "..."]:
         loss = self.elementwise(*promote(pred, target))
         if weight is not None:
-            if weight.ndim != loss.ndim or any(w not in (1, n) for w, n in zip(weight.shape, loss.shape, strict=True)):
-                raise ValueError(
-                    f"weight must have the heatmaps' shape {tuple(loss.shape)}, or 1 along some axes; "
-                    f"found {tuple(weight.shape)}"
-                )
             loss = loss * weight
-        if self.reduction == "mean":
-            return loss.mean()
-        return loss.sum() if self.reduction == "sum" else loss
+        if self.reduction == "none":
+            return loss
+        # not `mean`, whose gradient is laid out otherwise in memory than the maps of a network in channels_last
+        return loss.sum() / (loss.numel() if self.reduction == "mean" else 1)
 
 
-class AdaptiveWingLoss(HeatmapLoss):
+class OnePassLoss(HeatmapLoss):
+    """Base of losses that compute value and gradient together, and keep only the gradient for the backward pass."""
+
+    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
+        """What :meth:`value_and_gradient` needs of target and weight; each loss defines its own."""
+        raise NotImplementedError
+
+    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
+        """Weighted loss of each error, pred - target, which may be overwritten, and its derivative."""
+        raise NotImplementedError
+
+    def prepare(
+        self, target: Maps, weight: Float[Tensor, "..."] | None = None
+    ) -> Callable[[Maps], Float[Tensor, "..."]]:
+        """As every loss's. For a second derivative, or torch.func, take the functions."""
+        loss = super().prepare(target, weight)
+        if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
+            return loss  # more derivatives are asked for; or a compiler makes one pass of the plain formula itself
+        target, _ = promote(target, target)
+        factor = target.new_ones(()) if weight is None else weight.to(target.dtype)
+        terms = self.terms(target, factor / target.numel() if self.reduction == "mean" else factor)
+        return partial(self._in_one_pass, target, terms)
+
+    def _in_one_pass(self, target: Maps, terms: tuple[Tensor, ...], pred: Maps) -> Float[Tensor, "..."]:
+        pred, target = promote(pred, target)
+        with torch.no_grad():
+            loss, gradient = self.value_and_gradient(pred - target, terms)
+            loss = loss if self.reduction == "none" else loss.sum()
+        known: Tensor = _KnownGradient.apply(pred, loss, gradient)
+        return known
+
+
+class _KnownGradient(torch.autograd.Function):
+    """A value whose gradient in the prediction was computed with it: None raises when it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, pred: Tensor, value: Tensor, gradient: Tensor | None) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        if gradient is None:
+            raise RuntimeError("loss modules have no second derivative: use awing.losses.adaptive_wing or wing")
+        gradient = gradient * outer
+        if torch.is_grad_enabled():  # create_graph=True
+            gradient = _KnownGradient.apply(gradient.detach().requires_grad_(), gradient, None)
+        return gradient, None, None
+
+
+class AdaptiveWingLoss(OnePassLoss):
     """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
 
     The reduction is that of :class:`HeatmapLoss`.
@@ -80,8 +156,29 @@ class AdaptiveWingLoss(HeatmapLoss):
         constants = {"omega": self.omega, "theta": self.theta, "epsilon": self.epsilon, "alpha": self.alpha}
         return adaptive_wing(pred, target, **constants)
 
+    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
+        """Exponent less 2, and factors of the logarithm and of the slope."""
+        power = self.alpha - target
+        return power - 2, self.omega * weight, power * (self.omega / self.epsilon * weight)
 
-class WingLoss(HeatmapLoss):
+    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
+        """As :func:`awing.losses.adaptive_wing`: on the line beyond theta, the slope is the curve's at theta.
+
+        With c the error in units of epsilon, held at theta, |c|^p is c^2 |c|^(p-2), by exp2 and log2, which cost a
+        fifth of a power; p - 2 is small, and so is their rounding error. At c = 0 all is exactly 0.
+        """
+        exponent, log_factor, slope_factor = terms
+        error.div_(self.epsilon)
+        held = error.clamp(-self.theta / self.epsilon, self.theta / self.epsilon)
+        smallest = torch.finfo(error.dtype).tiny
+        root = held.abs().clamp_(min=smallest).log2_().mul_(exponent).exp2_().mul_(held)  # |c|^(p-1), signed
+        ratio = root * held  # |c|^p
+        value = torch.log1p(ratio).mul_(log_factor)
+        gradient = root.mul_(slope_factor).div_(ratio.add_(1))
+        return value.addcmul_(gradient, error.sub_(held), value=self.epsilon), gradient
+
+
+class WingLoss(OnePassLoss):
     """Wing loss; see :func:`awing.losses.wing`.
 
     The reduction is that of :class:`HeatmapLoss`.
@@ -95,19 +192,31 @@ class WingLoss(HeatmapLoss):
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return wing(pred, target, omega=self.omega, epsilon=self.epsilon)
 
+    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
+        """The weight."""
+        return (weight,)
+
+    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
+        """As :func:`awing.losses.wing`."""
+        (weight,) = terms
+        distance = error.abs()
+        value = self.omega * torch.log1p(distance.clamp(max=self.omega) / self.epsilon) + (distance - self.omega).relu()
+        slope = torch.where(distance > self.omega, 1.0, self.omega / (self.epsilon + distance))
+        return value * weight, slope * error.sign() * weight
+
 
 class MSELoss(HeatmapLoss):
     """Squared error :math:`d^2`, the usual loss of heatmap regression."""
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
-        return F.mse_loss(pred, target, reduction="none")
+        return (pred - target).square()
 
 
 class L1Loss(HeatmapLoss):
     """Absolute error :math:`d`."""
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
-        return F.l1_loss(pred, target, reduction="none")
+        return (pred - target).abs()
 
 
 class SmoothL1Loss(HeatmapLoss):

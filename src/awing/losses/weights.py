@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,7 +36,7 @@ def dilated_weight_map(
     _check_weight(weight)
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie above 0 and at most at 1, found {threshold}")
-    return weight * (grey_dilation(target) >= threshold).to(target.dtype) + 1
+    return (grey_dilation(target) >= threshold).to(target.dtype).mul_(weight).add_(1)
 
 
 def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -> Float[Tensor, "b c h w"]:
@@ -63,7 +64,10 @@ def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     >>> grey_dilation(torch.tensor([[[[0.0, 0.0, 0.5, 1.0]]]]))
     tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
     """
-    return F.max_pool2d(target, kernel_size=3, stride=1, padding=1)
+    padded = F.pad(target, (1, 1, 1, 1), value=-math.inf)
+    # along one axis, then the other: on a CPU several times as fast as max_pool2d, which looks for indices too
+    columns = torch.maximum(torch.maximum(padded[..., :-2, :], padded[..., 1:-1, :]), padded[..., 2:, :])
+    return torch.maximum(torch.maximum(columns[..., :-2], columns[..., 1:-1]), columns[..., 2:])
 
 
 def _check_weight(weight: float) -> None:
