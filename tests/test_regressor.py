@@ -7,9 +7,9 @@ from torch import nn
 
 from awing.codec import HeatmapCodec
 from awing.geometry import apply, augmentation_matrix, crop_matrix
-from awing.losses import MSELoss, dilated_weight_map
+from awing.losses import AdaptiveWingLoss, MSELoss, adaptive_wing, dilated_weight_map
 from awing.models import StackedHourglass
-from awing.regressor import LandmarkRegressor, to_source
+from awing.regressor import LandmarkRegressor, squared_errors, to_source
 
 
 class Constant(nn.Module):
@@ -22,8 +22,8 @@ class Constant(nn.Module):
 
 def regressor(**kwargs):
     codec = HeatmapCodec("ibug68", 64, 16)
-    weight_map = kwargs.pop("weight_map", torch.ones_like)
-    return LandmarkRegressor(Constant(), codec, MSELoss(), weight_map, ["inter_ocular"], [], **kwargs)
+    weight_map, loss = kwargs.pop("weight_map", torch.ones_like), kwargs.pop("loss", MSELoss())
+    return LandmarkRegressor(Constant(), codec, loss, weight_map, ["inter_ocular"], [], **kwargs)
 
 
 def batch(labelled: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -51,6 +51,30 @@ def test_the_loss_is_the_weighted_mean_over_all_elements_summed_over_stacks():
         expected += factor * total / target.size
     value = model.heatmap_loss(model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), maps, labelled)
     assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_heatmap_loss_takes_a_loss_of_another_package():
+    class Plain(nn.Module):
+        def forward(self, pred, target, weight):
+            return (adaptive_wing(pred, target) * weight).mean()
+
+    faces = batch(torch.rand(2, 68, generator=torch.Generator().manual_seed(1)) > 0.1)
+    values = []
+    for loss in (AdaptiveWingLoss(), Plain()):
+        model = regressor(loss=loss, weight_map=dilated_weight_map, stack_weights=[0.25, 2.0])
+        outputs = model(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+        values.append(model.heatmap_loss(outputs, model.codec.encode(**faces), faces["labelled"]))
+    torch.testing.assert_close(*values)
+
+
+def test_squared_errors_are_of_labelled_maps():
+    labelled = torch.rand(2, 68, generator=torch.Generator().manual_seed(1)) > 0.1
+    model = regressor()
+    target = model.codec.encode(**batch(labelled))
+    maps = torch.rand(target.shape, generator=torch.Generator().manual_seed(2))
+    squares = ((maps - target)[:, :68][labelled] ** 2).double()
+    expected = [squares.mean(), squares[target[:, :68][labelled] > 0].mean(), 1]
+    np.testing.assert_allclose(squared_errors(maps, target, labelled), expected, rtol=1e-5)
 
 
 def test_nothing_labelled_gives_no_loss():

@@ -27,7 +27,7 @@ class LandmarkRegressor(pl.LightningModule):
     Args:
         network: Image in [0, 1] -> one stack of maps per hourglass.
         codec: Between points and maps.
-        loss: Of predicted maps, with a weight per element.
+        loss: Of predicted maps, target maps and a weight per element.
         weight_map: Target maps -> weight of each element (paper 4.3).
         normalisers: Names of the columns of a batch's ``normalisers``; the first is the one of ``val/nme``.
         subsets: Names of the columns of a batch's ``subsets``.
@@ -43,7 +43,7 @@ class LandmarkRegressor(pl.LightningModule):
         self,
         network: nn.Module,
         codec: HeatmapCodec,
-        loss: HeatmapLoss,
+        loss: nn.Module,
         weight_map: Callable[[Tensor], Tensor],
         normalisers: Sequence[str],
         subsets: Sequence[str],
@@ -179,10 +179,10 @@ def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> F
     >>> squared_errors(torch.full_like(target, 0.5), target, labelled)
     tensor([0.2500, 0.2500, 1.0000])
     """
-    mask, truth = labelled[..., None, None], target[:, : labelled.shape[1]]
-    squares = (maps[:, : labelled.shape[1]].float() - truth).square() * mask
-    foreground = (truth > 0) & mask
-    every = squares.sum() / (labelled.sum() * squares[0, 0].numel()).clamp(min=1)
+    k = labelled.shape[1]
+    squares = (maps.float() - target).square()[:, :k]
+    foreground = target.sign()[:, :k]  # without a label, a map is empty
+    every = (squares.mean((2, 3)) * labelled).sum() / labelled.sum().clamp(min=1)
     return torch.stack([every, (squares * foreground).sum() / foreground.sum().clamp(min=1), torch.ones_like(every)])
 
 

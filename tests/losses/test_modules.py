@@ -17,6 +17,12 @@ from awing.losses import (
 )
 
 ALL = [AdaptiveWingLoss, WingLoss, MSELoss, L1Loss, SmoothL1Loss]
+ONE_PASS = [
+    (AdaptiveWingLoss, adaptive_wing, {}),
+    (AdaptiveWingLoss, adaptive_wing, {"omega": 10.0, "theta": 0.3, "epsilon": 2.0, "alpha": 2.5}),
+    (AdaptiveWingLoss, adaptive_wing, {"omega": 2.0, "theta": 5.0, "epsilon": 0.5, "alpha": 2.0}),
+    (WingLoss, wing, {"omega": 1.0, "epsilon": 0.5}),
+]
 
 
 @pytest.fixture
@@ -44,11 +50,97 @@ def test_modules_pass_their_constants(maps):
     # whole numbers, as a command line gives them
     constants = {"omega": 9, "theta": 0.3, "epsilon": 2, "alpha": 3}
     found = AdaptiveWingLoss(**constants, reduction="none")(*maps)
-    assert torch.equal(found, adaptive_wing(*maps, **constants))
-    assert not torch.equal(found, adaptive_wing(*maps))
+    torch.testing.assert_close(found, adaptive_wing(*maps, **constants), rtol=1e-6, atol=1e-9)
     found = WingLoss(omega=1, epsilon=3, reduction="none")(*maps)
-    assert torch.equal(found, wing(*maps, omega=1, epsilon=3))
-    assert not torch.equal(found, wing(*maps))
+    torch.testing.assert_close(found, wing(*maps, omega=1, epsilon=3), rtol=1e-6, atol=1e-9)
+
+
+def value_and_gradient(loss, pred, *rest):
+    """Of the sum, with factors that make each element's derivative count."""
+    pred = pred.detach().requires_grad_()
+    value = loss(pred, *rest)
+    outer = torch.linspace(0.5, 2.0, value.numel(), dtype=value.dtype).view(value.shape)
+    return value.detach(), torch.autograd.grad(value, pred, outer)[0]
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("module", "function", "constants"), ONE_PASS)
+def test_one_pass_equals_autograd_of_the_function(module, function, constants, reduction, dtype, rtol):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(8, 5, 16, 16, generator=generator, dtype=dtype)
+    target[:, :, :8] = 0  # as most of a heatmap is
+    sizes = 10 ** torch.empty(target.shape, dtype=dtype).uniform_(-4, 0.5, generator=generator)
+    pred = target + sizes * torch.randn(target.shape, generator=generator, dtype=dtype).sign()
+    weight = dilated_weight_map(target)
+
+    def reference(pred):
+        loss = function(pred, target, **constants) * weight
+        return {"mean": loss.mean(), "sum": loss.sum(), "none": loss}[reduction]
+
+    found = value_and_gradient(module(**constants, reduction=reduction), pred, target, weight)
+    for one, other in zip(found, value_and_gradient(reference, pred), strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one, other, rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize(("module", "function", "constants"), ONE_PASS)
+def test_one_pass_gradcheck(module, function, constants):
+    d, y = torch.meshgrid(
+        torch.tensor([-2.0, -0.6, -0.2, -0.02, 0.02, 0.2, 0.6, 2.0], dtype=torch.float64),
+        torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64),
+        indexing="ij",
+    )
+    weight = torch.tensor([[1.0, 11.0, 0.0]], dtype=torch.float64)
+    for reduction in ("mean", "none"):
+        loss = module(**constants, reduction=reduction)
+        assert torch.autograd.gradcheck(lambda pred, loss=loss: loss(pred, y, weight), (y + d).requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", [AdaptiveWingLoss(), AdaptiveWingLoss(alpha=2.0), WingLoss()])
+def test_one_pass_is_zero_at_equality(loss, dtype):
+    target = torch.linspace(0, 1, 101, dtype=dtype)
+    value, gradient = value_and_gradient(loss, target, target)
+    assert value == 0 and torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("loss", [AdaptiveWingLoss(), WingLoss()])
+def test_one_pass_under_autocast_is_float32(loss, half, maps):
+    target, weight = maps[1], dilated_weight_map(maps[1]).to(half)
+    pred = maps[0].to(half).requires_grad_()
+    with torch.autocast("cpu", dtype=half):
+        value = loss(pred * 1, target, weight)
+    assert value.dtype == torch.float32
+    value.backward()
+    exact = value_and_gradient(loss, pred.double(), target.double(), weight.double())
+    torch.testing.assert_close(value.double(), exact[0], rtol=1e-6, atol=0)
+    assert pred.grad.dtype == half
+    torch.testing.assert_close(pred.grad * 768, (exact[1] / 0.5 * 768).to(half), rtol=1e-2, atol=1e-3)
+
+
+def test_one_pass_keeps_the_gradient_alone(maps):
+    kept = []
+    loss = AdaptiveWingLoss().prepare(maps[1], dilated_weight_map(maps[1]))
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.nbytes) or x, lambda x: x):
+        (loss(maps[0].requires_grad_()) + loss(maps[0] + 1)).backward()
+    assert kept == [maps[0].nbytes] * 2
+
+
+@pytest.mark.parametrize("loss", [AdaptiveWingLoss(), WingLoss()])
+def test_one_pass_refuses_a_second_derivative(loss, maps):
+    pred = maps[0].requires_grad_()
+    value = loss(pred, maps[1])
+    (gradient,) = torch.autograd.grad(value, pred, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        (loss(pred, maps[1]) + gradient.square().sum()).backward()
+
+
+def test_target_and_weight_get_their_gradients(maps):
+    target, weight = maps[1].requires_grad_(), torch.ones(4, 3, 1, 1, requires_grad=True)
+    expected = torch.autograd.grad((adaptive_wing(*maps) * weight).mean(), (target, weight))
+    torch.testing.assert_close(torch.autograd.grad(AdaptiveWingLoss()(*maps, weight), (target, weight)), expected)
 
 
 @pytest.mark.parametrize("loss", ALL)
@@ -90,12 +182,15 @@ def test_sum_in_half_precision_is_finite(loss):
     assert float(total) == pytest.approx(one * 11 * 99 * 64 * 64, rel=1e-5)
 
 
-def test_modules_compile_into_one_graph(maps, unchecked):
+@pytest.mark.parametrize("loss", ALL)
+def test_modules_compile_into_one_graph(loss, maps, unchecked):
     torch.compiler.reset()
     weight = dilated_weight_map(maps[1])
-    for loss in ALL:
-        compiled = torch.compile(loss(), fullgraph=True, backend="eager")
-        torch.testing.assert_close(compiled(*maps, weight), loss()(*maps, weight))
+    compiled = torch.compile(loss(), fullgraph=True, backend="aot_eager")
+    for one, other in zip(
+        value_and_gradient(compiled, *maps, weight), value_and_gradient(loss(), *maps, weight), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_shapes_that_do_not_fit_are_refused(maps, unchecked):

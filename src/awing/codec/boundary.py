@@ -42,7 +42,7 @@ def boundary_map(
         path = spline(points[:, index], math.ceil(size / min(n - 1, 4)))  # (b, lines, samples, 2)
         pixel, distance = _around(path[:, :, :-1].flatten(1, 2), path[:, :, 1:].flatten(1, 2), size, sigma)
         drawn = labelled[:, index].all(-1).repeat_interleave(path.shape[2] - 1, dim=1)
-        distance = distance.masked_fill(~drawn[..., None, None], float("inf"))
+        distance = distance.masked_fill(~drawn[:, None, None], float("inf"))
         squared.scatter_reduce_(1, pixel.flatten(1), distance.flatten(1), "amin")
     squared = squared.view(len(points), size, size)
     return torch.where(squared < (3 * sigma) ** 2, torch.exp(-squared / (2 * sigma**2)), 0.0)
@@ -104,18 +104,22 @@ def _second_derivatives(points: Float[Tensor, "b l n 2"]) -> tuple[Float[Tensor,
 
 def _around(
     start: Float[Tensor, "b t 2"], end: Float[Tensor, "b t 2"], size: int, sigma: float
-) -> tuple[Int[Tensor, "b t w w"], Float[Tensor, "b t w w"]]:
+) -> tuple[Int[Tensor, "b w w t"], Float[Tensor, "b w w t"]]:
     """Flat indices of the pixels around straight pieces, and their squared distances to them."""
-    middle, edge = (start + end) / 2, (end - start)[..., None, None]
+    start, end = (
+        start.mT.contiguous(),
+        end.mT.contiguous(),
+    )  # (b, 2, t): pieces last, since a long last axis is what a CPU is fast at
+    middle, edge = (start + end) / 2, (end - start)[..., None, None, :]
     # A pixel within 3 sigma of a piece of 1 px is less than 3 sigma + 1 from the pixel nearest to its middle.
     # A window that the map's border would cut is moved inwards: its distances are as true there.
     width = min(2 * math.ceil(3 * sigma) + 1, size)
     first = (middle - width // 2).round().clamp(0, size - width)
-    pixel = first[..., None] + torch.arange(width, device=start.device, dtype=start.dtype)  # (b, t, 2, w)
-    offset = pixel - middle[..., None]
-    dx, dy = offset[..., 0, None, :], offset[..., 1, :, None]
-    ex, ey = edge[..., 0, :, :], edge[..., 1, :, :]
+    pixel = first[:, :, None] + torch.arange(width, device=start.device, dtype=start.dtype)[:, None]  # (b, 2, w, t)
+    offset = pixel - middle[:, :, None]
+    dx, dy = offset[:, 0, None], offset[:, 1, :, None]
+    ex, ey = edge[:, 0], edge[:, 1]
     along = ((dx * ex + dy * ey) / (ex * ex + ey * ey).clamp_min(1e-12)).clamp(-0.5, 0.5)
     pixel = pixel.long()
-    index = pixel[..., 1, :, None] * size + pixel[..., 0, None, :]
+    index = pixel[:, 1, :, None] * size + pixel[:, 0, None]
     return index, (dx - along * ex).square() + (dy - along * ey).square()

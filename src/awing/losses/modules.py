@@ -165,17 +165,18 @@ class AdaptiveWingLoss(OnePassLoss):
         """As :func:`awing.losses.adaptive_wing`: on the line beyond theta, the slope is the curve's at theta.
 
         With c the error in units of epsilon, held at theta, |c|^p is c^2 |c|^(p-2), by exp2 and log2, which cost a
-        fifth of a power; p - 2 is small, and so is their rounding error. At c = 0 all is exactly 0.
+        fifth of a power; p - 2 is small, and so is the rounding of its product. At c = 0 all is exactly 0.
         """
         exponent, log_factor, slope_factor = terms
         error.div_(self.epsilon)
         held = error.clamp(-self.theta / self.epsilon, self.theta / self.epsilon)
+        beyond = error.sub_(held)
         smallest = torch.finfo(error.dtype).tiny
         root = held.abs().clamp_(min=smallest).log2_().mul_(exponent).exp2_().mul_(held)  # |c|^(p-1), signed
-        ratio = root * held  # |c|^p
+        ratio = held.mul_(root)  # |c|^p
         value = torch.log1p(ratio).mul_(log_factor)
         gradient = root.mul_(slope_factor).div_(ratio.add_(1))
-        return value.addcmul_(gradient, error.sub_(held), value=self.epsilon), gradient
+        return value.addcmul_(gradient, beyond, value=self.epsilon), gradient
 
 
 class WingLoss(OnePassLoss):
