@@ -75,10 +75,11 @@ class HeatmapLoss(nn.Module):
         loss = self.elementwise(*promote(pred, target))
         if weight is not None:
             loss = loss * weight
-        if self.reduction == "none":
-            return loss
-        # not `mean`, whose gradient is laid out otherwise in memory than the maps of a network in channels_last
-        return loss.sum() / (loss.numel() if self.reduction == "mean" else 1)
+        return loss if self.reduction == "none" else self._reduce(loss.sum(), target)
+
+    def _reduce(self, total: Float[Tensor, ""], target: Maps) -> Float[Tensor, ""]:
+        """Mean or sum. The gradient of torch's mean is laid out otherwise than the maps of a channels_last network."""
+        return total / target.numel() if self.reduction == "mean" else total
 
 
 class OnePassLoss(HeatmapLoss):
@@ -100,8 +101,7 @@ class OnePassLoss(HeatmapLoss):
         if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
             return loss  # more derivatives are asked for; or a compiler makes one pass of the plain formula itself
         target, _ = promote(target, target)
-        factor = target.new_ones(()) if weight is None else weight.to(target.dtype)
-        terms = self.terms(target, factor / target.numel() if self.reduction == "mean" else factor)
+        terms = self.terms(target, target.new_ones(()) if weight is None else weight.to(target.dtype))
         return partial(self._in_one_pass, target, terms)
 
     def _in_one_pass(self, target: Maps, terms: tuple[Tensor, ...], pred: Maps) -> Float[Tensor, "..."]:
@@ -110,7 +110,7 @@ class OnePassLoss(HeatmapLoss):
             loss, gradient = self.value_and_gradient(pred - target, terms)
             loss = loss if self.reduction == "none" else loss.sum()
         known: Tensor = _KnownGradient.apply(pred, loss, gradient)
-        return known
+        return known if self.reduction == "none" else self._reduce(known, target)
 
 
 class _KnownGradient(torch.autograd.Function):
@@ -158,8 +158,8 @@ class AdaptiveWingLoss(OnePassLoss):
 
     def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
         """Exponent less 2, and factors of the logarithm and of the slope."""
-        power = self.alpha - target
-        return power - 2, self.omega * weight, power * (self.omega / self.epsilon * weight)
+        power, factor = self.alpha - target, self.omega * weight
+        return power - 2, factor, power.mul(factor).div_(self.epsilon)
 
     def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
         """As :func:`awing.losses.adaptive_wing`: on the line beyond theta, the slope is the curve's at theta.
