@@ -31,12 +31,12 @@ def test_decay_of_the_average_warms_up():
         max_epochs=1, accelerator="cpu", callbacks=[average], logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, torch.utils.data.DataLoader(range(20)))
+    trainer.fit(module, torch.utils.data.DataLoader(range(10)))
     expected = module.seen[0]
     for t, weight in enumerate(module.seen[1:], start=1):
         decay = min(0.5, (1 + t) / (10 + t))  # 0.5 from t = 8 on
         expected = decay * expected + (1 - decay) * weight
-    assert len(module.seen) == 20
+    assert len(module.seen) == 10
     assert module.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
