@@ -109,12 +109,12 @@ class OnePassLoss(HeatmapLoss):
         with torch.no_grad():
             loss, gradient = self.value_and_gradient(pred - target, terms)
             loss = loss if self.reduction == "none" else loss.sum()
-        known: Tensor = _KnownGradient.apply(pred, loss, gradient)
+        known: Tensor = _KnownGradient.apply(pred, loss, gradient)  # type: ignore[no-untyped-call]
         return known if self.reduction == "none" else self._reduce(known, target)
 
 
 class _KnownGradient(torch.autograd.Function):
-    """A value whose gradient in the prediction was computed with it: None raises when it is asked for."""
+    """A value whose gradient in the prediction was computed with it; None is an error once it is needed."""
 
     @staticmethod
     def forward(ctx: Any, pred: Tensor, value: Tensor, gradient: Tensor | None) -> Tensor:
@@ -128,7 +128,8 @@ class _KnownGradient(torch.autograd.Function):
             raise RuntimeError("loss modules have no second derivative: use awing.losses.adaptive_wing or wing")
         gradient = gradient * outer
         if torch.is_grad_enabled():  # create_graph=True
-            gradient = _KnownGradient.apply(gradient.detach().requires_grad_(), gradient, None)
+            end = gradient.detach().requires_grad_()
+            gradient = _KnownGradient.apply(end, gradient, None)  # type: ignore[no-untyped-call]
         return gradient, None, None
 
 

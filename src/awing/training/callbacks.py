@@ -79,7 +79,8 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         def average(averages: Any, weights: Any, count: Any) -> None:
             t = int(count)  # a checkpoint holds it
-            get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))(averages, weights, count)
+            update = get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))  # type: ignore[no-untyped-call]
+            update(averages, weights, count)
 
         super().__init__(multi_avg_fn=average)
 
