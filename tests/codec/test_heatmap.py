@@ -144,6 +144,7 @@ def test_encode_and_decode_of_a_batch_are_its_samples(codec: HeatmapCodec) -> No
     labelled = torch.rand(points.shape[:2], generator=torch.Generator().manual_seed(1)) < 0.95
     maps = codec.encode(points, labelled)
     assert maps.shape == (5, codec.num_channels, codec.heatmap_size, codec.heatmap_size)
+    assert maps.is_contiguous(memory_format=torch.channels_last)
     assert 0 <= maps.min() < 0.9 < maps.max() <= 1
     singles = [codec.encode(points[i : i + 1], labelled[i : i + 1]) for i in range(5)]
     torch.testing.assert_close(maps, torch.cat(singles), atol=1e-5, rtol=0)

@@ -129,6 +129,13 @@ def test_one_pass_keeps_the_gradient_alone(maps):
     assert kept == [maps[0].nbytes] * 2
 
 
+@pytest.mark.parametrize("loss", [AdaptiveWingLoss(), MSELoss()])
+def test_gradient_lies_in_memory_as_the_maps(loss, maps):
+    pred, target = (x.to(memory_format=torch.channels_last) for x in maps)
+    _, gradient = value_and_gradient(loss, pred, target, dilated_weight_map(target))
+    assert gradient.stride() == pred.stride()
+
+
 @pytest.mark.parametrize("loss", [AdaptiveWingLoss(), WingLoss()])
 def test_one_pass_refuses_a_second_derivative(loss, maps):
     pred = maps[0].requires_grad_()

@@ -106,10 +106,7 @@ def _around(
     start: Float[Tensor, "b t 2"], end: Float[Tensor, "b t 2"], size: int, sigma: float
 ) -> tuple[Int[Tensor, "b w w t"], Float[Tensor, "b w w t"]]:
     """Flat indices of the pixels around straight pieces, and their squared distances to them."""
-    start, end = (
-        start.mT.contiguous(),
-        end.mT.contiguous(),
-    )  # (b, 2, t): pieces last, since a long last axis is what a CPU is fast at
+    start, end = start.mT.contiguous(), end.mT.contiguous()  # pieces last: a CPU is fast along long axes
     middle, edge = (start + end) / 2, (end - start)[..., None, None, :]
     # A pixel within 3 sigma of a piece of 1 px is less than 3 sigma + 1 from the pixel nearest to its middle.
     # A window that the map's border would cut is moved inwards: its distances are as true there.

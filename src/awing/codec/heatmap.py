@@ -188,9 +188,7 @@ class HeatmapCodec:
 
     def _gaussians(self, centers: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         inside = ((centers >= -0.5) & (centers <= self.heatmap_size - 0.5)).all(-1) & labelled
-        centers = (
-            centers.mT.contiguous()
-        )  # (b, 2, k): landmarks last, in memory too, so that the maps are channels_last
+        centers = centers.mT.contiguous()  # landmarks last, in memory too: then the maps are channels_last
         offset = torch.arange(self.heatmap_size, device=centers.device)[:, None] - centers[:, :, None]  # (b, 2, h, k)
         # strict on both sides, so that a mirrored point gives the mirrored map
         profile = torch.exp(-offset.square() / (2 * self.sigma**2)) * (offset.abs() < self.support / 2)

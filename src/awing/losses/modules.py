@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from awing.losses.functional import Maps, adaptive_wing, check_constants, promote, wing
 
 REDUCTIONS = ("mean", "sum", "none")
+Weight = Float[Tensor, "..."]  # as many axes as the heatmaps, each of the same length or 1
+Loss = Float[Tensor, "..."]  # a scalar, or with reduction "none" of the heatmaps' shape
 
 
 class HeatmapLoss(nn.Module):
@@ -33,7 +35,7 @@ class HeatmapLoss(nn.Module):
         """The loss of every element; each loss defines its own."""
         raise NotImplementedError
 
-    def forward(self, pred: Maps, target: Maps, weight: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
+    def forward(self, pred: Maps, target: Maps, weight: Weight | None = None) -> Loss:
         """Weighted and reduced loss, computed in float32 at least.
 
         Args:
@@ -51,17 +53,8 @@ class HeatmapLoss(nn.Module):
         pred, target = promote(pred, target)
         return self.prepare(target, weight)(pred)
 
-    def prepare(
-        self, target: Maps, weight: Float[Tensor, "..."] | None = None
-    ) -> Callable[[Maps], Float[Tensor, "..."]]:
-        """The loss of any prediction of one target; what depends on the target alone is computed here, once.
-
-        For the stacks of a network. Arguments and errors are those of the call.
-
-        >>> loss = MSELoss().prepare(torch.zeros(2))
-        >>> loss(torch.ones(2)), loss(torch.full((2,), 2.0))
-        (tensor(1.), tensor(4.))
-        """
+    def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
+        """The loss as a function of the prediction: what depends on the target alone, once for all stacks."""
         if weight is not None and (
             weight.ndim != target.ndim or any(w not in (1, n) for w, n in zip(weight.shape, target.shape, strict=True))
         ):
@@ -71,31 +64,26 @@ class HeatmapLoss(nn.Module):
             )
         return partial(self._by_autograd, target, weight)
 
-    def _by_autograd(self, target: Maps, weight: Float[Tensor, "..."] | None, pred: Maps) -> Float[Tensor, "..."]:
+    def _by_autograd(self, target: Maps, weight: Weight | None, pred: Maps) -> Loss:
         loss = self.elementwise(*promote(pred, target))
         if weight is not None:
             loss = loss * weight
-        return loss if self.reduction == "none" else self._reduce(loss.sum(), target)
-
-    def _reduce(self, total: Float[Tensor, ""], target: Maps) -> Float[Tensor, ""]:
-        """Mean or sum. The gradient of torch's mean is laid out otherwise than the maps of a channels_last network."""
-        return total / target.numel() if self.reduction == "mean" else total
+        if self.reduction == "none":
+            return loss
+        # not torch's mean: its gradient is laid out otherwise than the maps of a channels_last network
+        return loss.sum() / (target.numel() if self.reduction == "mean" else 1)
 
 
 class OnePassLoss(HeatmapLoss):
     """Base of losses that compute value and gradient together, and keep only the gradient for the backward pass."""
 
-    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
-        """What :meth:`value_and_gradient` needs of target and weight; each loss defines its own."""
-        raise NotImplementedError
+    value_and_gradient: Callable[..., tuple[Maps, Maps]]  # weighted; of (pred - target, may be overwritten; terms)
 
-    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
-        """Weighted loss of each error, pred - target, which may be overwritten, and its derivative."""
-        raise NotImplementedError
+    def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
+        """What depends on target and weight alone."""
+        return (weight,)
 
-    def prepare(
-        self, target: Maps, weight: Float[Tensor, "..."] | None = None
-    ) -> Callable[[Maps], Float[Tensor, "..."]]:
+    def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
         """As every loss's. For a second derivative, or torch.func, take the functions."""
         loss = super().prepare(target, weight)
         if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
@@ -104,13 +92,13 @@ class OnePassLoss(HeatmapLoss):
         terms = self.terms(target, target.new_ones(()) if weight is None else weight.to(target.dtype))
         return partial(self._in_one_pass, target, terms)
 
-    def _in_one_pass(self, target: Maps, terms: tuple[Tensor, ...], pred: Maps) -> Float[Tensor, "..."]:
+    def _in_one_pass(self, target: Maps, terms: tuple[Tensor, ...], pred: Maps) -> Loss:
         pred, target = promote(pred, target)
         with torch.no_grad():
             loss, gradient = self.value_and_gradient(pred - target, terms)
             loss = loss if self.reduction == "none" else loss.sum()
         known: Tensor = _KnownGradient.apply(pred, loss, gradient)  # type: ignore[no-untyped-call]
-        return known if self.reduction == "none" else self._reduce(known, target)
+        return known / target.numel() if self.reduction == "mean" else known
 
 
 class _KnownGradient(torch.autograd.Function):
@@ -127,9 +115,8 @@ class _KnownGradient(torch.autograd.Function):
         if gradient is None:
             raise RuntimeError("loss modules have no second derivative: use awing.losses.adaptive_wing or wing")
         gradient = gradient * outer
-        if torch.is_grad_enabled():  # create_graph=True
-            end = gradient.detach().requires_grad_()
-            gradient = _KnownGradient.apply(end, gradient, None)  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled():  # create_graph=True: a graph that ends here
+            gradient = _KnownGradient.apply(gradient.requires_grad_(), gradient.detach(), None)  # type: ignore
         return gradient, None, None
 
 
@@ -157,7 +144,7 @@ class AdaptiveWingLoss(OnePassLoss):
         constants = {"omega": self.omega, "theta": self.theta, "epsilon": self.epsilon, "alpha": self.alpha}
         return adaptive_wing(pred, target, **constants)
 
-    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
+    def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
         """Exponent less 2, and factors of the logarithm and of the slope."""
         power, factor = self.alpha - target, self.omega * weight
         return power - 2, factor, power.mul(factor).div_(self.epsilon)
@@ -165,15 +152,15 @@ class AdaptiveWingLoss(OnePassLoss):
     def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
         """As :func:`awing.losses.adaptive_wing`: on the line beyond theta, the slope is the curve's at theta.
 
-        With c the error in units of epsilon, held at theta, |c|^p is c^2 |c|^(p-2), by exp2 and log2, which cost a
-        fifth of a power; p - 2 is small, and so is the rounding of its product. At c = 0 all is exactly 0.
+        With c the error in units of epsilon, held at theta, |c|^p is c^2 |c|^(p-2) by exp2 and log2, at a fifth of a
+        power's cost; p - 2 is small, and so is the rounding of its product. At c = 0 all is exactly 0.
         """
         exponent, log_factor, slope_factor = terms
         error.div_(self.epsilon)
         held = error.clamp(-self.theta / self.epsilon, self.theta / self.epsilon)
         beyond = error.sub_(held)
-        smallest = torch.finfo(error.dtype).tiny
-        root = held.abs().clamp_(min=smallest).log2_().mul_(exponent).exp2_().mul_(held)  # |c|^(p-1), signed
+        nonzero = held.abs().clamp_(min=torch.finfo(held.dtype).tiny)
+        root = nonzero.log2_().mul_(exponent).exp2_().mul_(held)  # |c|^(p-1), signed
         ratio = held.mul_(root)  # |c|^p
         value = torch.log1p(ratio).mul_(log_factor)
         gradient = root.mul_(slope_factor).div_(ratio.add_(1))
@@ -193,10 +180,6 @@ class WingLoss(OnePassLoss):
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return wing(pred, target, omega=self.omega, epsilon=self.epsilon)
-
-    def terms(self, target: Maps, weight: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
-        """The weight."""
-        return (weight,)
 
     def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
         """As :func:`awing.losses.wing`."""

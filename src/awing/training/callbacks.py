@@ -67,20 +67,15 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
 
 
 class EMAWeightAveraging(pl.callbacks.WeightAveraging):
-    """Exponential moving average of the weights whose decay warms up; checkpoints hold it, validation uses it.
+    """Exponential moving average of the weights; the decay of step t is min(decay, (1 + t) / (10 + t)).
 
-    The average number t + 1 has the decay min(decay, (1 + t) / (10 + t)). With a constant decay of 0.999, the random
-    weights of the start would still weigh 37 % after 1,000 steps.
-
-    Args:
-        decay: In the long run.
+    With a constant 0.999, the random weights of the start would still weigh 37 % after 1,000 steps.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        def average(averages: Any, weights: Any, count: Any) -> None:
-            t = int(count)  # a checkpoint holds it
-            update = get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))  # type: ignore[no-untyped-call]
-            update(averages, weights, count)
+        def average(averages: Any, weights: Any, t: torch.Tensor) -> None:  # a checkpoint holds t
+            now = min(decay, (1 + t.item()) / (10 + t.item()))
+            get_ema_multi_avg_fn(now)(averages, weights, t)  # type: ignore[no-untyped-call]
 
         super().__init__(multi_avg_fn=average)
 
