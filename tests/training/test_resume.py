@@ -13,21 +13,23 @@ from tiny import run, table
 from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, ConfigError
 from awing.regressor import LandmarkRegressor
-from awing.training import builders
+from awing.training import builders, engine
 from awing.training.resume import AtomicCheckpointIO, find_resume_checkpoint, truncate_metrics
 
 # a moving average of the weights, and learning rates that change by the epoch
 AVERAGED = [
     "test=false", "callbacks=ema", "callbacks.average.decay=0.9", "optim.scheduler.milestones=[1,2]",
-    "optim.optimizer.lr=1e-3",
+    "optim.optimizer.lr=1e-3", "trainer.precision=auto",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def short(config, rendered, tmp_path_factory) -> Path:
-    """A run of two epochs."""
+    """A run of two epochs, whose ``precision: auto`` was float32."""
     output = tmp_path_factory.mktemp("short") / "run"
-    run(config, rendered, output, *AVERAGED)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(engine, "fastest_precision", lambda: "32-true")
+        run(config, rendered, output, *AVERAGED)
     return output
 
 
@@ -35,7 +37,7 @@ def short(config, rendered, tmp_path_factory) -> Path:
 def longer(config, rendered, tmp_path_factory) -> Path:
     """The same of three."""
     output = tmp_path_factory.mktemp("longer") / "run"
-    run(config, rendered, output, "trainer.max_epochs=3", *AVERAGED)
+    run(config, rendered, output, "trainer.max_epochs=3", *AVERAGED, "trainer.precision=32-true")
     return output
 
 
@@ -70,8 +72,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert table(one / "metrics.csv") == table(other / "metrics.csv")
 
 
-def test_resume_gives_the_uninterrupted_run(config, rendered, short, longer, tmp_path):
+def test_resume_gives_the_uninterrupted_run(config, rendered, short, longer, tmp_path, monkeypatch):
     shutil.copytree(short, tmp_path / "moved")
+    monkeypatch.setattr(engine, "fastest_precision", lambda: "bf16-mixed")  # of the second part's machine
     run(config, rendered, tmp_path / "moved", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
     assert_same_run(longer, tmp_path / "moved")
 

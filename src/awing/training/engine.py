@@ -18,7 +18,7 @@ from awing.data.datamodule import LandmarkDataModule
 from awing.errors import CheckpointError, ConfigError, check_choice
 from awing.schemes import SCHEMES, get_scheme
 from awing.training import calibration
-from awing.training.builders import build, build_regressor, build_trainer, slurm_plugins
+from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_resume_checkpoint, truncate_metrics
@@ -36,6 +36,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         ConfigError, DataError, CheckpointError: before training starts.
     """
     path = find_resume_checkpoint(cfg.resume, output)
+    resumed = Checkpoint.read(path) if path else None
     pl.seed_everything(cfg.seed, workers=True)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
     settle_scheme(cfg)
@@ -43,6 +44,9 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     with open_dict(cfg):  # what was left open, for config.yaml and the checkpoints
         cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
         cfg.output = str(output)  # a sweep's job has a folder of its own
+        if cfg.trainer.precision == "auto":
+            cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
+            log.info("trainer.precision=auto: %s", cfg.trainer.precision)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if (results := output / "test" / "metrics.json").is_file():
         check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
@@ -55,8 +59,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         regressor.network.compile()
     trainer = build_trainer(cfg, output)
     datamodule.setup()
-    if path:
-        resumed = Checkpoint.read(path)
+    if path and resumed:
         check_same_run(resumed.config, config, path)
         datamodule.load_state_dict(resumed.held_out)  # now, so that a refused run leaves the folder as it is
         log.info("%s continues after step %d", path, resumed.step)
@@ -65,7 +68,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
-        truncate_metrics(output / "metrics.csv", resumed.step if path else 0)
+        truncate_metrics(output / "metrics.csv", resumed.step if resumed else 0)
     try:
         trainer.fit(regressor, datamodule=datamodule, ckpt_path=path, weights_only=True)
         log.info("checkpoints and metrics are in %s", output)
