@@ -119,6 +119,7 @@ class Checkpoint:
         used = ("codec", "model", "loss", "matmul_precision", "seed")
         config: dict[str, Any] = {key: value for key, value in self.config.items() if key in used}
         config["dataset"] = {key: self.config["dataset"][key] for key in ("name", "crop", "crop_scale")}
+        config["dataset"] |= {"bits": self.bits} if self.bits else {}
         config["trainer"] = {"precision": self.config["trainer"]["precision"]}
         about = {"config": config, "cut": self.held_out, "step": self.step, "confidence": self.confidence}
         tensors = {
@@ -134,6 +135,11 @@ class Checkpoint:
         """The crop of the training, and its scale; see :mod:`awing.data.crops`."""
         dataset = self.config["dataset"]
         return str(dataset["crop"]), float(dataset["crop_scale"])
+
+    @property
+    def bits(self) -> Any:
+        """How the training reduced images of 16 bits; see :func:`awing.data.images.to_8_bits`."""
+        return self.config["dataset"].get("bits")
 
     def codec(self, decoder: str | None = None) -> HeatmapCodec:
         """The codec of the training, with another decoder if one is named."""

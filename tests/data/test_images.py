@@ -9,7 +9,7 @@ from miniatures import face, save_image, texture
 from PIL import Image
 
 from awing.data import images
-from awing.data.images import image_size, read_crop, read_image
+from awing.data.images import image_head, read_crop, read_image
 from awing.errors import DataError
 from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 
@@ -29,7 +29,7 @@ def test_read_image_obeys_exif_only_if_upright(tmp_path):
     stored = read_image(tmp_path / "plain.jpg")
     np.testing.assert_array_equal(read_image(tmp_path / "turned.jpg"), stored)
     np.testing.assert_array_equal(read_image(tmp_path / "turned.jpg", upright=True), np.rot90(stored, -1))
-    assert image_size(tmp_path / "turned.jpg") == (100, 60)
+    assert image_head(tmp_path / "turned.jpg") == (100, 60, 6)
     matrix = crop_matrix(np.array([0.0, 0.0, 100.0, 60.0]), 32)  # decoded at a half
     crops = [read_crop(face(tmp_path / f"{name}.jpg"), matrix, 32) for name in ("turned", "plain")]
     np.testing.assert_array_equal(*crops)
@@ -59,11 +59,11 @@ def test_read_image_makes_any_png_eight_bit_rgb(tmp_path, pixels, expected):
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "bmp"])
-def test_image_size_reads_the_head_of_a_file(tmp_path, extension):
+def test_image_head_reads_the_head_of_a_file(tmp_path, extension):
     file = tmp_path / f"a.{extension}"
     save_image(file, texture(31, 57))
     file.write_bytes(file.read_bytes()[:700])  # the pixels are not needed
-    assert image_size(file) == (57, 31)
+    assert image_head(file) == (57, 31, 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no picture\n" * 50, b"\xff\xd8\xff", "half a jpg", "half a png"])
@@ -74,7 +74,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
         content = data[: len(data) // 2].tobytes()
     else:
         with pytest.raises(DataError, match=r"a\.jpg: expected an image, but its size cannot be read"):
-            image_size(file)
+            image_head(file)
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.jpg: expected an image, but the file cannot be (read|decoded)"):

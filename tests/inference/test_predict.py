@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -175,6 +176,41 @@ def test_wrong_tables_of_boxes_are_refused(file, picture, tmp_path, text, messag
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_of_every_suffix_are_read_others_counted(file, picture, tmp_path, capsys):
+    """As OpenCV knows them by their content; a suffix that it cannot write becomes PNG."""
+    for name, kind in (("a.png", "PNG"), ("b.jfif", "JPEG"), ("c.gif", "GIF"), ("d.pgm", "PPM")):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(picture).convert("L" if kind == "PPM" else "RGB").save(tmp_path / "in" / name, kind)
+    for name in ("e.HEIC", "f.heic", "notes.txt", ".hidden"):
+        (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    found = run(file, tmp_path / "in", tmp_path / "out")
+    assert [entry["image"] for entry in found] == ["a.png", "b.jfif", "c.gif", "d.pgm"]
+    assert "left out: 2 .heic, 1 .txt (" in capsys.readouterr().err
+    names = {path.name for path in (tmp_path / "out" / "overlays").iterdir()}
+    assert names == {"a.png", "b.jfif.png", "c.gif", "d.pgm.png"}
+    assert len(run(file, tmp_path / "in" / "b.jfif", tmp_path / "one")) == 1
+    with pytest.raises(ConfigError, match=r"expected files ending in .*, found 1 \.heic"):
+        run(file, tmp_path / "in" / "e.HEIC", tmp_path / "none")
+
+
+def test_dark_sixteen_bits_are_named_and_readable(checkpoint, file, tmp_path):
+    """Without boxes: what a detector cannot see is no missing face."""
+    pytest.importorskip("dlib")
+    for name, low, high in (("camera", 0, 4095), ("thermal", 29000, 31000)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pixels = np.linspace(low, high, 64 * 64).reshape(64, 64).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "in" / f"{name}.png"), pixels)
+    camera, thermal = run(file, tmp_path / "in", tmp_path / "dark", errors=2, boxes=None)
+    assert "nearly black (its values are 0 to 15 of 255)" in camera["error"]
+    assert "nearly of one grey (its values are 113 to 121 of 255)" in thermal["error"]
+    run(file, tmp_path / "in", tmp_path / "range", boxes=None, bits="range")
+    trained = replace(checkpoint, config={**checkpoint.config, "dataset": {**checkpoint.config["dataset"], "bits": 12}})
+    trained.write(tmp_path / "bits.safetensors")
+    run(str(tmp_path / "bits.safetensors"), tmp_path / "in" / "camera.png", tmp_path / "12", boxes=None)
+    with pytest.raises(ConfigError, match="bits: expected the bits"):
+        run(file, tmp_path / "in", tmp_path / "many", bits="many")
+
+
 def test_inputs_without_files_are_refused(file, picture, tmp_path):
     (tmp_path / "empty").mkdir()
     for source in ("empty", "*.jpg", "x.jpg"):
@@ -194,13 +230,25 @@ def test_video_gives_its_frames_and_an_overlay_video(file, picture, tmp_path, ca
     found = run(file, tmp_path / "clip.avi", tmp_path / "out", boxes=str(boxes), errors=1)
     assert f"{boxes}: there is no frame 7 of clip.avi" in capsys.readouterr().err
     assert {entry["image"] for entry in found} == {"clip.avi"}
-    assert [entry["frame"] for entry in found] == [*range(5)]
+    assert [(entry["frame"], entry["time"]) for entry in found] == [(i, round(i / 12, 4)) for i in range(5)]
     assert [len(entry["faces"]) for entry in found] == [1, 1, 1, 0, 1]
     video = cv2.VideoCapture(str(tmp_path / "out" / "overlays" / "clip.avi.mp4"))
     assert (video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)) == (5, 12)
     frame = cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2RGB)
     assert frame.shape == picture.shape
     assert np.abs(frame.astype(int) - picture).mean() < 20
+
+
+def test_uneven_frames_have_their_time_and_a_sentence(file, picture, tmp_path, capsys):
+    """An animation with a duration for each frame, which is what FFmpeg finds in the file, whatever its name says."""
+    pictures = [Image.fromarray(np.roll(picture, i, axis=1)) for i in range(4)]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[40, 300, 40, 40])
+    (tmp_path / "a.gif").rename(tmp_path / "a.mkv")
+    found = run(file, tmp_path / "a.mkv", tmp_path / "out")
+    assert [entry["time"] for entry in found] == [0, 0.04, 0.34, 0.38]
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as table:
+        assert [float(row["time"]) for row in csv.DictReader(table)] == [0, 0.04, 0.34, 0.38]
+    assert "a.mkv: its frames last 40 to 300 ms; the overlay has" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from awing.arrays import Matrix
-from awing.data.images import check_overlap, crop, read_image, reduced_to_source, reduction_for
+from awing.data.images import check_overlap, crop, read_record, reduced_to_source, reduction_for
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply, shift
@@ -45,7 +45,7 @@ class CropCache:
 
     def write(self, record: Record, matrix: Matrix) -> Path | None:
         """Write the file of a face unless it is there or would save nothing; returns the file that the face has."""
-        image, (view, side) = read_image(record.path, record.entry), self._view(matrix)
+        image, (view, side) = read_record(record), self._view(matrix)
         check_overlap(record, image, matrix, self.size)
         if side * side > 0.7 * image.shape[0] * image.shape[1]:
             return None
@@ -64,6 +64,7 @@ class CropCache:
     def _file(self, record: Record, matrix: Matrix) -> Path:
         state = record.path.stat()
         picture = [os.path.relpath(record.path, self.root), record.entry, state.st_size, state.st_mtime_ns]
+        picture += [record.upright, record.bits] if record.upright or record.bits else []
         settings = [self._view(matrix)[0].round(3).tolist(), self.size, round(self.max_extent, 3), QUALITY]
         return self.folder / f"{hashlib.sha256(repr(picture + settings).encode()).hexdigest()[:32]}.jpg"
 

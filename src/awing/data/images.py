@@ -9,16 +9,19 @@ import cv2
 import numpy as np
 
 from awing.arrays import Image, Matrix
-from awing.data.records import Record
+from awing.data.records import Bits, Record
 from awing.errors import DataError
 from awing.geometry import apply, shift, warp, zoom_by
 
 REDUCED = {  # how OpenCV decodes a JPEG 8, 4, 2 times smaller
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR,
 }  # fmt: skip
+FEW_LEVELS = 32  # an eighth of the 256 levels
 
 
-def read_image(path: str | os.PathLike[str], entry: str = "", reduction: int = 1, upright: bool = False) -> Image:
+def read_image(
+    path: str | os.PathLike[str], entry: str = "", reduction: int = 1, upright: bool = False, bits: Bits = None
+) -> Image:
     """Decode an image to RGB. Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
 
     Args:
@@ -26,32 +29,68 @@ def read_image(path: str | os.PathLike[str], entry: str = "", reduction: int = 1
         entry: Name of the image in it, if it is an HDF5 file of many.
         reduction: 1, 2, 4 or 8; see :func:`shrink`. A JPEG is shrunk while it is decoded, which is faster.
         upright: Turn the image as its EXIF orientation says, as viewers show it; annotations know nothing of that.
+        bits: How 16 bits become 8; see :func:`to_8_bits`.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
     if entry:
         return shrink(_read_entry(path, entry), reduction)
+    image, is_reduced = _decode(path, reduction, upright)
+    image = to_8_bits(image, bits)
+    return image if is_reduced else shrink(image, reduction)
+
+
+def read_record(record: Record, reduction: int = 1) -> Image:
+    """Decode the image of a record by the record's rules, with its resolution divided by ``reduction``."""
+    return read_image(record.path, record.entry, reduction, record.upright, record.bits)
+
+
+def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
+    """Reduce an image of 16 bits: divide by what ``bits`` can hold, or spread the values that it has ("range").
+
+    >>> pixels = np.array([[[0, 2048, 4095]]], np.uint16)  # of a camera with 12 bits
+    >>> [to_8_bits(pixels, bits).ravel().tolist() for bits in (None, 12, "range")]
+    [[0, 8, 15], [0, 128, 255], [0, 127, 255]]
+    """
+    if image.dtype == np.uint8:
+        return image
+    if bits == "range":
+        low, high = int(image.min()), int(image.max())
+        return np.asarray(((image - float(low)) * (255 / max(high - low, 1))).astype(np.uint8))
+    return np.asarray(np.minimum(image >> (int(bits or 16) - 8), 255).astype(np.uint8))
+
+
+def uses_few_bits(record: Record, image: Image) -> bool:
+    """Whether an image of 16 bits is left with under an eighth of the 256 levels, as ``image``."""
+    return bool(not record.entry and np.ptp(image) < FEW_LEVELS and _decode(record.path)[0].dtype == np.uint16)
+
+
+def _decode(path: str | os.PathLike[str], reduction: int = 1, upright: bool = False) -> tuple[np.ndarray, bool]:
+    """RGB pixels of 8 or 16 bits, and whether they are reduced already."""
     try:  # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
         data = np.fromfile(path, dtype=np.uint8)
         is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # whatever its name says
         flags = REDUCED[reduction if is_jpeg else 1] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
-        image = cv2.cvtColor(cv2.imdecode(data, flags), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]  # None: cv2.error
+        image = cv2.imdecode(data, flags if is_jpeg else flags | cv2.IMREAD_ANYDEPTH)
+        if image is not None and image.dtype not in (np.uint8, np.uint16):  # floating point: as OpenCV reduces it
+            image = cv2.imdecode(data, flags)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), is_jpeg  # type: ignore[arg-type]  # None: cv2.error
     except OSError as error:
         raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
     except cv2.error:  # no bytes, too many pixels, or no image
         why = "is it truncated, or larger than OPENCV_IO_MAX_IMAGE_PIXELS in the environment permits?"
         raise DataError(f"{path}: expected an image, but the file cannot be decoded; {why}") from None
-    return image if is_jpeg else shrink(image, reduction)
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of an image as its pixels are stored, from the head of the file alone."""
+def image_head(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Width and height as the pixels are stored, and EXIF orientation (1: upright), from the head of the file alone."""
     from PIL import Image as ImageFile  # in the train extra
 
     try:
         with ImageFile.open(path) as file:
-            return int(file.width), int(file.height)
+            turned = "exif" in file.info and file.format in ("JPEG", "MPO", "PNG", "WEBP")  # those that OpenCV turns
+            return int(file.width), int(file.height), int(file.getexif().get(0x0112, 1)) if turned else 1
     except OSError as error:
         raise DataError(f"{path}: expected an image, but its size cannot be read: {error}") from None
 
@@ -77,7 +116,7 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
     """Decode an image and crop it as :func:`crop` does, by ``matrix`` and the augmentation ``moved`` at once."""
     whole = matrix if moved is None else moved @ matrix
     factor = reduction_for(whole)
-    image, to_source = read_image(record.path, record.entry, factor), reduced_to_source(factor)
+    image, to_source = read_record(record, factor), reduced_to_source(factor)
     check_overlap(record, image, matrix @ to_source, size)
     return warp(image, whole @ to_source, size)
 
@@ -86,7 +125,7 @@ def check_overlap(record: Record, image: Image, matrix: Matrix, size: int) -> No
     """Raise if a crop lies wholly outside its image; ``matrix`` is px of ``image`` -> crop px, without rotation."""
     low, high = apply(np.linalg.inv(matrix), np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]])) + 0.5
     if (high <= 0).any() or (low >= image.shape[1::-1]).any():
-        height, width = read_image(record.path, record.entry).shape[:2]  # not shrunk
+        height, width = read_record(record).shape[:2]  # not shrunk
         place = f"outside the image of {width} x {height} px"
         raise DataError(f"{record.name}: the face's box lies {place}; check the annotation")
 

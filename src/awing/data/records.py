@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from awing.arrays import Box, Mask, Points
-from awing.errors import DataError
+from awing.errors import ConfigError, DataError
 
+Bits = int | Literal["range"] | None  # that images of 16 bits use; see awing.data.images.to_8_bits
 Counts = Mapping[str, int]  # number of faces of each complete split
 
 
@@ -27,6 +28,10 @@ class Record:
     entry: str = ""  # name of the image inside path where that is a file of many (HDF5)
     no_box: str = ""  # why there is no box and where to get it, for the message of a crop that needs one
     root: Path | None = None  # folder that the cut of held-out faces names the image from; None: the data set's
+    upright: bool = False  # whether points are of the image turned by its EXIF orientation
+    bits: Bits = None  # how an image of 16 bits is reduced to 8
+    size: tuple[float, float] | None = None  # width and height that the annotations state, px
+    group: str = ""  # what the cut of held-out faces keeps together; empty: the image
 
     @property
     def name(self) -> str:
@@ -81,6 +86,14 @@ def check_complete(
         "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
         problems,
     )
+
+
+def check_bits(what: str, found: Any) -> Bits:
+    """Return the rule for images of 16 bits, or raise a ConfigError if it is none."""
+    bits = int(found) if str(found).isdecimal() else found
+    if bits not in (None, "range", *range(8, 17)):
+        raise ConfigError(f"{what}: expected the bits that images of 16 bits use, 8 to 16, or range, found {found!r}")
+    return bits
 
 
 def check_box(box: np.ndarray, where: str) -> Box:

@@ -4,20 +4,24 @@ import csv
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import cv2
+import numpy as np
 
+from awing.arrays import Image
 from awing.checkpoint import Checkpoint
-from awing.data.images import read_image
+from awing.data.images import FEW_LEVELS, read_image
+from awing.data.records import Bits, check_bits
 from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner
 from awing.inference.command import call_with_options
 from awing.inference.writer import BOX, Frame, Writer
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # others: what OpenCV knows
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 Boxes = list[list[float]]
 BoxTable = dict[tuple[str, int | None], Boxes]  # by the name of a file and the number of a frame
@@ -39,6 +43,7 @@ def predict(
     flip_test: bool = False,
     batch_size: int = 16,
     device: str | None = None,
+    bits: str | None = None,
     overwrite: bool = False,
 ) -> int:
     """Find landmarks on images and videos: awing-predict input=PATH [key=value ...].
@@ -57,6 +62,7 @@ def predict(
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.
         batch_size: Images, and faces, in memory at a time (default: 16).
         device: cpu or cuda (default: a GPU where there is one).
+        bits: Bits that pictures of 16 bits use: 10, 12, ..., or range, each picture's own (default: as in training).
         overwrite: overwrite=true replaces an earlier prediction in output.
     """
     folder = Path(output)
@@ -65,7 +71,8 @@ def predict(
     files = find_files(input, folder)
     table, others = read_boxes(boxes, files)
     aligner = Aligner(Checkpoint.read(checkpoint), device, batch_size, flip_test, min_confidence)
-    frames, images, faces, failed = align_frames(aligner, read_frames(files), table, others), 0, 0, 0
+    rule = check_bits("bits", bits or aligner.checkpoint.bits)
+    frames, images, faces, failed = align_frames(aligner, read_frames(files, rule), table, others), 0, 0, 0
     for frame in Writer(folder, aligner, heatmaps, pts).write(frames):
         images, faces, failed = images + 1, faces + len(frame.landmarks.boxes), failed + bool(frame.error)
         if frame.error:
@@ -90,10 +97,20 @@ def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, oth
                     ready.append(frame)
             except DataError as error:
                 frame.error = str(error)
-        for frame, landmarks in zip(ready, aligner.align(faces), strict=True):
-            frame.landmarks = landmarks
+        for frame, face, frame.landmarks in zip(ready, faces, aligner.align(faces), strict=True):
+            if face.detected and not len(frame.landmarks.boxes) and frame.number is None:
+                frame.error = _too_dark(frame.image)
         yield from batch
         del batch, ready, frame  # their images, before the next are read
+
+
+def _too_dark(image: Image | None) -> str | None:
+    """Why no face can be seen on a picture of few grey levels."""
+    if image is None or np.ptp(image) >= FEW_LEVELS:
+        return None
+    shade = "black" if image.max() < FEW_LEVELS else "of one grey"
+    values = f"its values are {image.min()} to {image.max()} of 255"
+    return f"no face: the picture is nearly {shade} ({values}); if the file has 16 bits, give bits=12, or bits=range"
 
 
 def find_files(pattern: str, output: Path) -> dict[str, Path]:
@@ -103,29 +120,40 @@ def find_files(pattern: str, output: Path) -> dict[str, Path]:
     if given.is_dir():
         found = given.rglob("*")
     paths = sorted(Path(os.path.abspath(path)) for path in found)  # the name of "a/../b.png" must not lead up
-    files = [path for path in paths if path.suffix.lower() in IMAGES + VIDEOS and not written & set(path.parents)]
+    paths = [path for path in paths if path.is_file() and path.name[0] != "." and not written & set(path.parents)]
+    files = [p for p in paths if p.suffix.lower() in IMAGES + VIDEOS or cv2.haveImageReader(str(p))]
+    others = Counter(path.suffix.lower() or path.name for path in set(paths).difference(files))
+    left_out = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     if not files:
-        raise ConfigError(f"input {pattern!r}: expected files ending in {' '.join(IMAGES + VIDEOS)}, found none")
+        known = " ".join(IMAGES + VIDEOS)
+        raise ConfigError(f"input {pattern!r}: expected files ending in {known}, found {left_out or 'none'}")
+    if left_out:
+        print(f"left out: {left_out} (cannot be read here; convert what is a picture or a video)", file=sys.stderr)
     root = os.path.abspath(given) if given.is_dir() else os.path.commonpath([path.parent for path in files])
     return {path.relative_to(root).as_posix(): path for path in files}
 
 
-def read_frames(files: dict[str, Path]) -> Iterator[Frame]:
-    """Read every picture of every file in turn; upright, as a viewer shows it."""
+def read_frames(files: dict[str, Path], bits: Bits = None) -> Iterator[Frame]:
+    """Read every picture of every file in turn; upright, as a viewer shows it, 16 bits by ``bits``."""
     for name, path in files.items():
-        if path.suffix.lower() in IMAGES:
+        if path.suffix.lower() not in VIDEOS:
             try:
-                yield Frame(name, read_image(path, upright=True))
+                yield Frame(name, read_image(path, upright=True, bits=bits))
             except DataError as error:
                 yield Frame(name, error=str(error))
             continue
-        video, number = cv2.VideoCapture(str(path)), 0
+        video, times = cv2.VideoCapture(str(path)), list[float]()
         expected, rate = max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 1), video.get(cv2.CAP_PROP_FPS)
         while (read := video.read())[0]:
-            yield Frame(name, cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), number, rate)
-            number += 1
-        if number < expected:
-            yield Frame(name, number=number, error=f"{path}: {number} of {expected} frames or more could be read")
+            times.append(video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            yield Frame(name, cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), len(times) - 1, rate, times[-1])
+        if len(times) < expected:
+            found = f"{len(times)} of {expected} frames or more could be read"
+            yield Frame(name, number=len(times), error=f"{path}: {found}")
+        if len(times) > 2 and np.ptp(steps := np.diff(times)) > 0.5 * np.median(steps):
+            lengths = f"{1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms"
+            overlay = f"the overlay has {rate:.4g} a second throughout: go by the predictions' time"
+            print(f"{name}: its frames last {lengths}; {overlay}", file=sys.stderr)
 
 
 def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Boxes | None]:

@@ -26,6 +26,7 @@ class Frame:
     image: Image | None = None  # None if it cannot be read
     number: int | None = None  # of a video's frame, from 0
     rate: float = 0.0  # frames per second of the video
+    time: float | None = None  # of a video's frame, in seconds, by the video's time stamps
     landmarks: Landmarks = NO_FACES
     error: str | None = None  # why nothing can be found
 
@@ -51,14 +52,15 @@ class Writer:
         with parts[0].open("w", encoding="utf-8") as stream, parts[1].open("w", newline="", encoding="utf-8") as table:
             rows, landmarks = csv.writer(table), range(self.aligner.scheme.num_landmarks)
             columns = [f"{value}{i}" for i in landmarks for value in ("x", "y", "confidence")]
-            rows.writerow(["image", "frame", "face", *BOX, *columns])
+            rows.writerow(["image", "frame", "time", "face", *BOX, *columns])
             for n, frame in enumerate(frames):
                 faces, (points, confidence, boxes) = [], frame.landmarks
+                time = None if frame.time is None else round(frame.time, 4)
                 rounded = boxes.round(2).tolist(), points.round(2).tolist(), confidence.round(3).tolist()
                 for i, (box, xy, c) in enumerate(zip(*rounded, strict=True)):
                     faces.append({"box": box, "points": xy, "confidence": c})
-                    rows.writerow([frame.name, frame.number, i, *box, *np.column_stack([xy, c]).ravel().tolist()])
-                entry = {"image": frame.name, "frame": frame.number, "faces": faces, "error": frame.error}
+                    rows.writerow([frame.name, frame.number, time, i, *box, *np.column_stack([xy, c]).ravel().tolist()])
+                entry = {"image": frame.name, "frame": frame.number, "time": time, "faces": faces, "error": frame.error}
                 text = json.dumps({key: value for key, value in entry.items() if value is not None})
                 stream.write(f"{',' if n else '['}\n{text}")
                 if frame.image is not None and not frame.error:
@@ -84,7 +86,8 @@ class Writer:
                 save_picture(self.output / "heatmaps" / f"{frame.label}_{i}.png", picture)
         path = self.output / "overlays" / frame.name
         if frame.number is None:
-            save_picture(path if path.suffix.lower() != ".pgm" else path.with_name(f"{path.name}.png"), canvas)
+            holds_colour = cv2.haveImageWriter(path.name) and path.suffix.lower() not in (".pgm", ".pbm")
+            save_picture(path if holds_colour else path.with_name(f"{path.name}.png"), canvas)
             return
         if frame.name not in self.videos:  # OpenCV finishes the last one when its writer goes
             path = path if path.suffix.lower() == ".mp4" else path.with_name(f"{path.name}.mp4")
