@@ -39,7 +39,7 @@ class Checkpoint:
 
     path: Path
     config: dict[str, Any]
-    held_out: dict[str, float]
+    held_out: dict[str, Any]
     step: int
     state_dict: dict[str, Tensor]
     confidence: dict[str, Any] | None = None
@@ -169,6 +169,6 @@ class Checkpoint:
         return torch.sigmoid(self.confidence["offset"] + self.confidence["slope"] * peaks)
 
 
-def _held_out(found: dict[str, Any]) -> dict[str, float]:
+def _held_out(found: dict[str, Any]) -> dict[str, Any]:
     fractions = {key: float(found[key]) for key in ("val_fraction", "test_fraction")}
-    return {**fractions, "split_seed": int(found["split_seed"])}
+    return {**fractions, "split_seed": int(found["split_seed"]), "group": found.get("group")}

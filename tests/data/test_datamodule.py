@@ -141,10 +141,23 @@ def test_divide_never_cuts_official_test_faces(root, without_test, caplog):
     images = parts(official)
     assert images["test"] == {f"WFLW_images/{i}--Event {i}/test_{i}.jpg" for i in range(3)}
     assert not caplog.records
-    assert official.held_out == {"val_fraction": 0.25, "test_fraction": 0.0, "split_seed": 0}
+    assert official.held_out == {"val_fraction": 0.25, "test_fraction": 0.0, "split_seed": 0, "group": None}
     cut = module(without_test, **arguments)
     assert parts(cut)["val"] == images["val"]  # whether official test faces are there or not
-    assert cut.held_out == {"val_fraction": 0.25, "test_fraction": 0.25, "split_seed": 0}
+    assert cut.held_out == official.held_out | {"test_fraction": 0.25}
+
+
+def test_divide_keeps_groups_on_one_side(root, without_test):
+    arguments = {"val_fraction": 0.4, "test_fraction": 0.3, "allow_partial": True}
+    by_event = parts(module(without_test, group=r"WFLW_images/(\d+)--", **arguments))
+    events = [{name.split("--")[0] for name in names} for names in by_event.values()]
+    assert sum(map(len, events)) == len(set.union(*events))
+    assert sum(map(len, by_event.values())) == len({name for names in by_event.values() for name in names})
+    grouped = module(without_test, group=r"\d--", **arguments)
+    with pytest.raises(ConfigError, match=r"'group': None.*'group': '.*d--'"):
+        grouped.load_state_dict({key: value for key, value in grouped.held_out.items() if key != "group"})
+    with pytest.raises(ConfigError, match=r"dataset\.group: expected a regular expression, found '\('"):
+        module(root, group="(")
 
 
 def test_divide_cuts_test_faces_where_no_official_one_is(without_test, caplog):

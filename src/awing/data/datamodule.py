@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -33,7 +34,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     Validation faces are cut from the official training split, and test faces too where no official one is on disk.
     Both cuts go by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it in
     [0, 1), of which the lower end is validation and the upper end test, whatever else is on disk. :attr:`held_out`
-    says what was cut, and is kept in checkpoints.
+    says what was cut, and is kept in checkpoints. A group of images (of a person, a clip, a picture's copies) takes the
+    name's place, so that it stays on one side. A reader's ``val`` names validation faces, which then are not cut.
 
     Args:
         name: The data set's name, for results.
@@ -49,6 +51,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         val_fraction: Share of the training images that are held out for validation, in [0, 1).
         test_fraction: The same for a test; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
+        group: Regular expression that finds an image's group in its name: the first parenthesis, or else the whole
+            match. A record's own group goes first; a name in which nothing is found is a group by itself.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
@@ -73,6 +77,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         val_fraction: float = 0.0,
         test_fraction: float = 0.0,
         split_seed: int = 0,
+        group: str | None = None,
         allow_partial: bool = False,
         label_noise: Mapping[str, Any] | None = None,
         cache: str | None = None,
@@ -84,7 +89,13 @@ class LandmarkDataModule(pl.LightningDataModule):
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
             found = f"val_fraction {val_fraction} and test_fraction {test_fraction}"
             raise ConfigError(f"{found} must be at least 0 and below 1 together")
-        self.held_out = {"val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
+        self.held_out: dict[str, Any] = {
+            "val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed, "group": group
+        }  # fmt: skip
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ConfigError(f"dataset.group: expected a regular expression, found {group!r}: {error}") from None
         scales = crop_scale if isinstance(crop_scale, Mapping) else dict.fromkeys(get_args(Crop), crop_scale)
         check_choice(f"dataset.crop of {name}", crop, scales)
         self.crop, self.crop_scale = crop, scales[crop]
@@ -99,15 +110,16 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.cache: CropCache | None = None
         if cache and loader.augmentation:
             self.cache = CropCache(Path(cache), self.root, loader.input_size, loader.augmentation.max_extent)
-        self.visible_only = getattr(reader, "keywords", {}).get("visible_only")  # None: the reader has no such choice
+        options = getattr(reader, "keywords", {})
+        self.visible_only = options.get("visible_only")  # None: the reader has no such choice
+        self.official: tuple[Split, ...] = ("train", "val", "test") if options.get("val") else ("train", "test")
         self.jitter: BoxJitter | None = None  # of the boxes in evaluation
         self.annotations: dict[Split, Annotations] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
         if not self.annotations:
-            train, test = (self.reader(self.root, split, self.allow_partial) for split in ("train", "test"))
-            self.annotations = self.divide(train, test)
+            self.annotations = self.divide(**{s: self.reader(self.root, s, self.allow_partial) for s in self.official})
             counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
             log.info("%s: %s faces", self.name, counts)
 
@@ -131,6 +143,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
         official = split == "test" and not self.held_out["test_fraction"]
+        if split == "val" and "val" in self.official:
+            return "validation faces of their own"
         cut = f"cut from the training faces, split_seed {self.held_out['split_seed']}"
         return "training faces" if split == "train" else "official test faces" if official else cut
 
@@ -140,8 +154,8 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to go on with another cut: faces that were held out would be trained on, or the other way round."""
-        if state_dict != self.held_out:
-            raise ConfigError(f"the checkpoint was trained with the cut {state_dict}, the data give {self.held_out}")
+        if (found := {"group": None, **state_dict}) != self.held_out:
+            raise ConfigError(f"the checkpoint was trained with the cut {found}, the data give {self.held_out}")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples."""
@@ -151,8 +165,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         return self._loader(dataset, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Validation samples; none with ``val_fraction`` 0."""
-        return self._loader(self.dataset("val")) if self.held_out["val_fraction"] else []
+        """Validation samples; none with ``val_fraction`` 0 and without validation faces of their own."""
+        return self._loader(self.dataset("val")) if self.held_out["val_fraction"] or "val" in self.official else []
 
     def test_dataloader(self) -> DataLoader[Any]:
         """The samples of the split that was asked for."""
@@ -173,12 +187,17 @@ class LandmarkDataModule(pl.LightningDataModule):
             prefetch_factor=4 if workers else None,
         )  # fmt: skip
 
-    def divide(self, train: Annotations, test: Annotations) -> dict[Split, Annotations]:
-        """The three splits of the two official ones: held-out faces are cut."""
+    def divide(self, train: Annotations, test: Annotations, val: Annotations | None = None) -> dict[Split, Annotations]:
+        """The three splits of the official ones: held-out faces are cut."""
         if test.records:
             self.held_out["test_fraction"] = 0.0
+        if val:
+            self.held_out["val_fraction"] = 0.0
         fractions: dict[Split, float] = {"val": self.held_out["val_fraction"], "test": self.held_out["test_fraction"]}
         parts: dict[Split, list[Record]] = {"train": [], "val": [], "test": []}
+        if self.held_out["group"] or any(record.group for record in train.records):
+            groups = {place for place, _ in map(self._place, train.records)}
+            log.info("%s: %d faces in %d groups", self.name, len(train.records), len(groups))
         for place, _, record in sorted(((*self._place(r), r) for r in train.records), key=itemgetter(0, 1)):
             side: Split = "val" if place < fractions["val"] else "test" if place >= 1 - fractions["test"] else "train"
             parts[side].append(record)
@@ -187,6 +206,8 @@ class LandmarkDataModule(pl.LightningDataModule):
             expected = {split: len(parts[split]) for split in fractions}
         expected["train"] = train.expected - sum(expected.values())
         splits = {split: Annotations(records, expected[split]) for split, records in parts.items()}
+        if val:
+            splits["val"] = val
         if not fractions["test"]:
             splits["test"] = test
         elif test.expected:
@@ -196,8 +217,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         return splits
 
     def _place(self, record: Record) -> tuple[float, str]:
-        """Where in [0, 1) the cuts find an image, and its name."""
+        """Where in [0, 1) the cuts find an image or its group, and the image's name."""
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry
-        digest = hashlib.sha256(f"{self.held_out['split_seed']}/{name}".encode()).digest()
+        found = re.search(self.held_out["group"], name) if self.held_out["group"] else None
+        group = record.group or (found and found[min(1, found.re.groups)]) or name
+        digest = hashlib.sha256(f"{self.held_out['split_seed']}/{group}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name

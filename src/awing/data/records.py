@@ -27,6 +27,7 @@ class Record:
     occluded: Mask | None = None  # (K,) whether a landmark is annotated as hidden; None: the data set does not say
     entry: str = ""  # name of the image inside path where that is a file of many (HDF5)
     no_box: str = ""  # why there is no box and where to get it, for the message of a crop that needs one
+    group: str = ""  # of images that the cut of held-out faces keeps together: a person, a clip, copies
     root: Path | None = None  # folder that the cut of held-out faces names the image from; None: the data set's
     upright: bool = False  # whether points are of the image turned by its EXIF orientation
     bits: Bits = None  # how an image of 16 bits is reduced to 8
@@ -105,7 +106,7 @@ def check_box(box: np.ndarray, where: str) -> Box:
 
 def image_path(root: Path, name: str, where: str) -> Path:
     """The path of an image that an annotation names, below ``root``; ``where`` is the annotation's file and line."""
-    parts = PurePosixPath(name)
+    parts = PurePosixPath(name.replace("\\", "/"))  # Windows
     if parts.is_absolute() or ".." in parts.parts or not name.strip():
         raise DataError(f"{where}: expected the name of a file below {root}, found {name!r:.80}")
     return root / parts

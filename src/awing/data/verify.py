@@ -179,7 +179,7 @@ def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[st
 
 def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]]:
     """Read what can be read of the data set: what is missing in each split, and what is wrong."""
-    official = {"train": Annotations([], 0), "test": Annotations([], 0)}
+    official = {split: Annotations([], 0) for split in data.official}
     missing, found = dict[str, list[str]](), list[Finding]()
     for split in official:
         for allow_partial in sorted({data.allow_partial, True}):

@@ -73,7 +73,9 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
     callbacks = {name: node for name, node in (cfg.get("callbacks") or {}).items() if node}
     loggers = [build(node) for node in (cfg.get("logger") or {}).values() if node]
     validation = {}
-    if not cfg.dataset.val_fraction:  # nothing to rank by: the last checkpoint is the result
+    if not (
+        cfg.dataset.val_fraction or OmegaConf.select(cfg, "dataset.reader.val")
+    ):  # nothing to rank by: the last checkpoint is the result
         callbacks = {name: node for name, node in callbacks.items() if name not in ("best", "pictures")}
         validation = {"limit_val_batches": 0}
     if not loggers:  # it refuses to run without one

@@ -21,6 +21,7 @@ flip_pairs: [[left_eye, right_eye]]
 lines: [[left_eye, nose, right_eye]]
 normalisers: {inter_ocular: [left_eye, right_eye]}
 """
+SPLITS = {"train": "train", "val": "valid", "test": "test"}
 NAMED = ["left_eye", "right_eye", "nose", "chin"]
 HEADER = "image,box_x0,box_y0,box_x1,box_y1,x0,y0,x1,y1,x2,y2,x3,y3"
 ROWS = [
@@ -95,6 +96,30 @@ def test_custom_columns_may_stand_in_any_order(root):
     check(read(root), root)
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "columns"),
+    [(";", "{axis}{i}"), ("\t", "{name}_{axis}"), (",", "{axis}_{name}"), (";", "{name}.{axis}")],
+)
+def test_custom_table_dialects_give_the_same_faces(root, delimiter, columns):
+    header, *rows = csv.reader([HEADER, *ROWS])
+    header[5:] = [columns.format(axis=axis, i=i, name=name) for i, name in enumerate(NAMED) for axis in "xy"]
+    rows[1][9:11] = "nan", "NaN"
+    for row in rows:
+        row[0] = row[0].replace("/", "\\")
+        row[1:] = row[1:] if delimiter == "," else [word.replace(".", ",") for word in row[1:]]
+    with (root / "train.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter).writerows([header, *rows])
+    check(read(root), root)
+
+
+def test_custom_names_may_be_anything_printable(root):
+    names = ["left, eye", '"x0"', "${nose}", "nez; é_x"]
+    with (root / "train.csv").open("w", newline="", encoding="utf-8") as file:
+        header = ["image", *HEADER.split(",")[1:5], *(f"{name}_{axis}" for name in names for axis in "xy")]
+        csv.writer(file).writerows([header, *csv.reader(ROWS)])
+    check(read(root, scheme={"name": "odd", "names": names, "flip_pairs": []}), root)
+
+
 def test_custom_box_may_be_missing_in_a_row_or_in_all(root, config):
     lines = [HEADER, ROWS[0].replace("1,2,41.5,52,", ",,,,"), ROWS[1]]
     (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
@@ -148,7 +173,9 @@ def test_custom_test_faces_have_their_own_file_or_none(root):
     check(read(root, split="test", test="mine.csv"), root)
     with pytest.raises(DataError, match=r"your\.csv is missing"):
         read(root, split="test", test="your.csv")
-    with pytest.raises(ConfigError, match=r"dataset\.reader\.train: expected the name of a \.csv or \.json file"):
+    with pytest.raises(
+        ConfigError, match=r"dataset\.reader\.train: expected the name of a \.csv, \.tsv or \.json file"
+    ):
         read(root, "train.txt")
 
 
@@ -159,6 +186,33 @@ def test_custom_images_outside_the_root_keep_their_names(root):
     for images in (str(far), f"../{far.name}"):
         records = read(root, images=images).records
         assert [record.path.relative_to(record.root).as_posix() for record in records] == NAMES
+
+
+def test_custom_images_lie_beside_their_file_or_in_a_folder_of_the_split(root, config):
+    """As Roboflow exports them, and COCO: pictures of the same name in each split are not mixed up."""
+    for folder in SPLITS.values():
+        shutil.copytree(root / "pictures", root / folder / "pictures")
+        shutil.copy(root / "train.json", root / folder / "_annotations.json")
+    shutil.rmtree(root / "pictures")
+    files = {split: f"{folder}/_annotations.json" for split, folder in SPLITS.items()}
+    words = ("dataset=custom", f"dataset.root={root}", f"dataset.scheme={root}/scheme.yaml")
+    words += ("data.num_workers=0", *(f"dataset.reader.{split}={file}" for split, file in files.items()))
+    data = engine.build(config("train", *words, "dataset.reader.images=train").dataset)
+    data.setup()
+    for split, folder in SPLITS.items():
+        assert {r.path for r in data.annotations[split].records} == {root / folder / name for name in NAMES}
+    assert (len(data.val_dataloader().dataset), data.origin("val")) == (2, "validation faces of their own")
+    assert data.held_out["val_fraction"] == data.held_out["test_fraction"] == 0
+    words = (*words[:3], "dataset.reader.train=train.json", "dataset.reader.val=train.json")
+    data = engine.build(config("train", *words, "dataset.reader.images={train:train,val:valid}").dataset)
+    data.setup()
+    assert [data.annotations[split].records[0].path.parts[-3] for split in ("train", "val")] == ["train", "valid"]
+
+
+def test_custom_group_column_is_read(root):
+    lines = [f"{HEADER},group", f"{ROWS[0]},Ada", f"{ROWS[1]},"]
+    (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert [record.group for record in read(root).records] == ["Ada", ""]
 
 
 def test_custom_missing_images_are_listed(root):
@@ -177,7 +231,9 @@ def test_custom_missing_images_are_listed(root):
         ("box_x1", "box_x", r"train\.csv:1: expected one column 'box_x1', found 0 in \['image', 'box_x0'"),
         ("box_x1", "x2", r"train\.csv:1: expected one column 'x2', found 2"),
         ("\n".join([HEADER, *ROWS]), HEADER, r"train\.csv: expected a face, found none"),
-        ("30.25", "30,25", r"train\.csv:2: expected 13 columns, found 14"),
+        ("30.25", "30,25", r"train\.csv:2: expected 13 columns, found 14; header: \['image', 'box_x0'"),
+        ("30.25", '"30,25"', r"train\.csv:2: expected numbers, found '30,25'"),
+        (HEADER, HEADER.replace(",x0", ",a"), r"expected one column 'x0', .* or left_eye_x, left_eye_y"),
         ("30.25", "", r"train\.csv:2: expected numbers, found ''"),
         ("30.25", "x", r"train\.csv:2: expected numbers, found 'x'"),
         ("41.5,52", "1,52", r"train\.csv:2: expected a box of positive width and height"),
