@@ -1,4 +1,4 @@
-"""Redraw the paper's figures: ``python src/figures.py output=DIR [checkpoint=PATH dataset=wflw]``."""
+"""Redraw the paper's figures: ``python src/figures.py output=DIR [evaluations=[DIR]]``."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def main(cfg: DictConfig, output: Path) -> None:
     from awing.report.figures import redraw
 
     print(*redraw(cfg, output), sep="\n")
-    if not cfg.checkpoint:
-        print("left out: figures 9 and 10, which need a trained network (checkpoint=PATH dataset=NAME)")
-    if not cfg.checkpoint_mse:
-        print("left out: figure 2, which needs another one trained with MSE (checkpoint_mse=PATH)")
+    if not cfg.checkpoints:
+        print("left out: figure 2, which needs two trained networks (checkpoints=[PATH,PATH] dataset=NAME)")
+    if not cfg.evaluations:
+        print("left out: figures 9 and 10, which need evaluations (evaluations=[DIR,...])")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@ def test_folder_gives_json_table_and_pictures(file, picture, tmp_path):
         assert overlay[y, x].tolist() == [70, 255, 90]
         points = read_pts(out / "pts" / f"{entry['image']}_0.pts", 68)
         np.testing.assert_allclose(points, face["points"], atol=0.01)
-        assert (out / "heatmaps" / f"{entry['image']}_0.png").is_file()
+        assert read_image(out / "heatmaps" / f"{entry['image']}_0.png").shape == (320, 960, 3)
+        assert (out / "heatmaps" / f"{entry['image']}_0_landmarks.jpg").is_file()
     with (out / "predictions.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     assert [row["image"] for row in rows] == names

@@ -1,5 +1,6 @@
 """The paper's figures: drawn from a command, and right where a number can be known."""
 
+import json
 import math
 
 import matplotlib.pyplot
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 from tiny import COUNTS, TINY
 
 from awing.checkpoint import Checkpoint
-from awing.data.images import read_image
+from awing.data.images import read_image, save_picture
 from awing.errors import CheckpointError, ConfigError
 from awing.losses import AdaptiveWingLoss, L1Loss
 from awing.report import figures
@@ -30,29 +31,42 @@ def networks(config, tmp_path_factory):
     return files
 
 
-def test_redraw_draws_all_that_the_checkpoints_allow(config, rendered, networks, tmp_path):
-    words = ["dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}"]
-    words += [f"checkpoint={networks['awing']}", f"checkpoint_mse={networks['mse']}"]
+def test_redraw_draws_all_that_checkpoints_and_evaluations_allow(config, rendered, networks, tmp_path):
+    counts = {"cofw": 8, "synthetic": 2, "300w": 4}  # faces that were drawn
+    for name, count in counts.items():
+        overlay = np.full((320 * -(-count // 4), 320 * min(count, 4), 3), 10 * count, np.uint8)
+        save_picture(tmp_path / name / "overlay.png", overlay)
+        about = {"dataset": name, "split": "test", "crop": "landmarks", "subsets": {"full": {"nme": {"box": 0.05}}}}
+        (tmp_path / name / "metrics.json").write_text(json.dumps(about))
+    words = ["dataset=synthetic", *COUNTS, f"paths.data_dir={rendered}", "faces=[1,5]"]
+    words += [f"checkpoints=[{networks['awing']},{networks['mse']}]"]
+    words += [f"evaluations=[{','.join(str(tmp_path / name) for name in counts)}]"]
     output = tmp_path / "out"
     files = figures.redraw(config("figures", *words), output)
-    assert [file.name for file in files] == [f"figure{i}.png" for i in (1, 2, 3, 4, 5, 6, 8, 10)]
-    for file in files:
+    assert [file.name for file in files] == [f"figure{i}.png" for i in (1, 2, 3, 4, 5, 6, 8, 9, 10)]
+    for file in files[:7]:
         height, width, _ = read_image(file).shape
         assert 300 < height < 2500
         assert 800 < width < 2500
-    assert read_image(output / "figure10.png").shape == (640, 1280, 3)  # eight test faces of 320 px, in rows of four
+    nine, ten = read_image(files[7]), read_image(files[8])
+    assert nine.shape == (18 + 640 + 18 + 320, 1280, 3)  # COFW's two rows, then 300-W's one, each under a caption
+    assert [nine[y, 0, 0] for y in (18, 657, 658, 676)] == [80, 80, 0, 40]
+    assert [ten[18, x, 0] for x in (0, 639, 640)] == [20, 20, 0]
     with pytest.raises(ConfigError, match="choose another output"):
         figures.redraw(config("figures"), output)
 
 
-def test_redraw_refuses_checkpoints_that_do_not_compare(config, networks, tmp_path):
+def test_redraw_refuses_what_does_not_compare(config, networks, tmp_path):
     words = ["dataset=synthetic", *COUNTS]
-    with pytest.raises(ConfigError, match="checkpoint=PATH"):
-        figures.redraw(config("figures", *words, f"checkpoint_mse={networks['mse']}"), tmp_path)
-    for pair, found in {("mse", "mse"): "MSELoss and MSELoss", ("awing", "far"): r"1\.25.* and .*1\.5"}.items():
-        both = [f"{key}={networks[name]}" for key, name in zip(("checkpoint", "checkpoint_mse"), pair, strict=True)]
+    with pytest.raises(ConfigError, match=f"src/evaluate.py wrote, found {tmp_path}"):
+        figures.redraw(config("figures", f"evaluations=[{tmp_path}]"), tmp_path)
+    for pair, found in {
+        ("mse", "mse"): "MSELoss, MSELoss",
+        ("awing", "far"): r"1\.25.* and .*1\.5|1\.25.*, .*1\.5",
+    }.items():
+        both = f"checkpoints=[{','.join(str(networks[name]) for name in pair)}]"
         with pytest.raises(CheckpointError, match=found):
-            figures.redraw(config("figures", *words, *both), tmp_path)
+            figures.redraw(config("figures", *words, both), tmp_path)
     assert not list(tmp_path.glob("figure*"))
 
 

@@ -43,9 +43,13 @@ def test_fit_writes_the_runs_files(finished):
 def test_evaluate_repeats_the_test_of_training(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
-        f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0",
+        f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0", "faces=[6,3]", "heatmaps=true",
     )  # fmt: skip
     engine.evaluate(cfg, tmp_path)
+    first = read_image(finished / "test" / "overlay.png")  # of the first eight
+    assert (read_image(tmp_path / "overlay.png") == np.hstack([first[320:, 640:960], first[:320, 960:]])).all()
+    for face in (3, 6):  # 98 landmarks in cells of a caption, the target and one stack's map, six in a row
+        assert read_image(tmp_path / "heatmaps" / f"{face}.png").shape == (17 * (18 + 96 + 2), 6 * (2 * 96 + 2), 3)
     trained, evaluated = (json.loads((f / "metrics.json").read_text()) for f in (finished / "test", tmp_path))
     assert evaluated["subsets"]["full"]["count"] == evaluated["found"] == evaluated["expected"] == 8
     assert (evaluated["crop"], evaluated["crop_scale"]) == ("provided", 1.1)

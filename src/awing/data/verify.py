@@ -19,7 +19,7 @@ from awing.data.images import read_image, save_picture
 from awing.data.records import Annotations, IncompleteError, Record
 from awing.errors import ConfigError, DataError
 from awing.schemes import Scheme
-from awing.visualization.overlays import ANNOTATED, draw_landmarks, heatmaps, overlay
+from awing.visualization.overlays import ANNOTATED, draw_landmarks, overlay, pooled_maps
 
 NOTES = ("different faces of a picture in two splits", "splits without a face")  # fail nothing
 SHOWN = 20  # findings of a kind on the screen; verify.json has all
@@ -173,7 +173,7 @@ def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[st
         draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, color=ANNOTATED)
         if len(panels) == 1:
             maps = codec.encode(sample["points"][None], sample["labelled"][None])[0].numpy()
-            panels.append(heatmaps(picture, maps, codec.boundary, side))
+            panels.append(pooled_maps(picture, maps, codec.boundary, side))
     return np.concatenate(panels, 1)
 
 

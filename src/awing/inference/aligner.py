@@ -119,21 +119,26 @@ class Aligner:
             landmarks.append(Landmarks(in_image[kept], confidence[kept], faces.boxes[kept]))
         return landmarks
 
-    def crop(self, image: Image, box: Box) -> tuple[Image, Matrix]:
-        """Crop a face: the network's input, and the matrix from image px to crop px."""
-        trained = self.checkpoint.config["dataset"]
-        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], self.codec.input_size)
-        return crop(image, matrix, self.codec.input_size), matrix
+    def crop(self, image: Image, box: Box, size: int | None = None) -> tuple[Image, Matrix]:
+        """Crop a face: what the network sees, as its input or of ``size`` px, and the matrix from image px to it."""
+        trained, size = self.checkpoint.config["dataset"], size or self.codec.input_size
+        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
+        return crop(image, matrix, size), matrix
 
-    @torch.no_grad()
     def maps(self, crops: Sequence[Image]) -> Float[Tensor, "b c h w"]:
         """Compute the last stack's maps of crops: landmarks, then the boundary where there is one."""
+        return self.stacks(crops)[-1]
+
+    @torch.no_grad()
+    def stacks(self, crops: Sequence[Image]) -> list[Float[Tensor, "b c h w"]]:
+        """Compute every stack's maps of crops."""
         pixels = np.array(crops, np.uint8).reshape(-1, self.codec.input_size, self.codec.input_size, 3)
         image = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
-        maps: Tensor = self.network(image)[-1].float()
+        stacks = [maps.float() for maps in self.network(image)]
         if self.flip_test:
-            maps = (maps + self.codec.flip_heatmaps(self.network(image.flip(-1))[-1].float())) / 2
-        return maps
+            mirrored = [self.codec.flip_heatmaps(maps.float()) for maps in self.network(image.flip(-1))]
+            stacks = [(maps + other) / 2 for maps, other in zip(stacks, mirrored, strict=True)]
+        return stacks
 
     @cached_property
     def detector(self) -> FaceDetector:

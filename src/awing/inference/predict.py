@@ -56,7 +56,7 @@ def predict(
         checkpoint: 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
         boxes: x0,y0,x1,y1 for every image, or a .csv file with the columns image, box_x0, box_y0, box_x1, box_y1 (and
             frame, for videos): a face a row (default: a detector finds the faces).
-        heatmaps: heatmaps=true also writes pictures of the heatmaps.
+        heatmaps: heatmaps=true also writes pictures of the heatmaps: of all together, and of each landmark and stack.
         pts: pts=true also writes a .pts file for each face.
         min_confidence: A detected box whose points' mean confidence is lower is no face; 0 keeps all (default: 0.3).
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.

@@ -11,8 +11,9 @@ import numpy as np
 
 from awing.arrays import Image
 from awing.data.images import save_picture
+from awing.geometry import apply
 from awing.inference.aligner import Aligner, Landmarks
-from awing.visualization.overlays import draw_landmarks, heatmaps
+from awing.visualization.overlays import draw_landmarks, landmark_maps, pooled_maps
 
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 NO_FACES = Landmarks(np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 4)))
@@ -41,7 +42,7 @@ class Writer:
 
     output: Path
     aligner: Aligner
-    heatmaps: bool  # also write a picture of each face's heatmaps
+    heatmaps: bool  # also write pictures of each face's heatmaps
     pts: bool  # also write a .pts file of each face
     videos: dict[str, cv2.VideoWriter] = field(default_factory=dict)
 
@@ -72,18 +73,16 @@ class Writer:
 
     def _write_pictures(self, frame: Frame, image: Image) -> None:
         canvas = image.copy()
-        for i, (box, points) in enumerate(zip(frame.landmarks.boxes, frame.landmarks.points, strict=True)):
-            radius = max(1.0, float((box[2:] - box[:2]).max()) / 120)
-            draw_landmarks(canvas, points, self.aligner.scheme.lines, radius=radius)
+        for i, points in enumerate(frame.landmarks.points):
+            draw_landmarks(canvas, points, self.aligner.scheme.lines)
             if self.pts:
                 path = self.output / "pts" / f"{frame.label}_{i}.pts"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 header = f"version: 1\nn_points: {len(points)}\n{{"  # the centre of the first pixel is at (1, 1)
                 np.savetxt(path, points + 1, "%.3f", header=header, footer="}", comments="")
             if self.heatmaps:
-                crop, _ = self.aligner.crop(image, box)
-                picture = heatmaps(crop, self.aligner.maps([crop])[0].cpu().numpy(), self.aligner.codec.boundary)
-                save_picture(self.output / "heatmaps" / f"{frame.label}_{i}.png", picture)
+                face = Landmarks(*(values[i : i + 1] for values in frame.landmarks))
+                self._write_heatmaps(self.output / "heatmaps" / f"{frame.label}_{i}", image, face)
         path = self.output / "overlays" / frame.name
         if frame.number is None:
             holds_colour = cv2.haveImageWriter(path.name) and path.suffix.lower() not in (".pgm", ".pbm")
@@ -95,3 +94,13 @@ class Writer:
             size, code = (image.shape[1], image.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
             self.videos = {frame.name: cv2.VideoWriter(str(path), code, frame.rate or 25.0, size)}
         self.videos[frame.name].write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
+
+    def _write_heatmaps(self, stem: Path, image: Image, face: Landmarks) -> None:
+        """Write the maximum over all maps, beside the face, and each landmark's maps of every stack."""
+        pixels, _ = self.aligner.crop(image, face.boxes[0])
+        stacks = [maps[0].cpu().numpy() for maps in self.aligner.stacks([pixels])]
+        enlarged, matrix = self.aligner.crop(image, face.boxes[0], 320)
+        draw_landmarks(enlarged, apply(matrix, face.points[0]), self.aligner.scheme.lines)
+        save_picture(Path(f"{stem}.png"), pooled_maps(enlarged, stacks[-1], self.aligner.codec.boundary))
+        captions = {int(k): f"{k}  {face.confidence[0, k]:.2f}" for k in face.confidence[0].argsort()}
+        save_picture(Path(f"{stem}_landmarks.jpg"), landmark_maps(pixels, stacks, captions))

@@ -1,10 +1,12 @@
 """The paper's figures, redrawn: every curve and map is what the functions compute that train a network."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,7 +19,7 @@ from awing.arrays import Image
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data.dataset import LandmarkDataset
-from awing.data.images import save_picture
+from awing.data.images import read_image, save_picture
 from awing.data.synthetic.dataset import render_face
 from awing.errors import CheckpointError, ConfigError
 from awing.geometry import apply, crop_matrix, warp
@@ -26,25 +28,20 @@ from awing.models import StackedHourglass, append_coordinates, boundary_coordina
 from awing.regressor import LandmarkRegressor
 from awing.training.builders import build
 from awing.training.engine import apply_checkpoint_defaults
-from awing.training.evaluation import draw_faces, regressor_from_checkpoint
+from awing.training.evaluation import regressor_from_checkpoint
+from awing.visualization.overlays import write_caption
 
 
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
     """Redraw the paper's figures by ``conf/figures.yaml``, and return the files: ``figure1.png`` and so on.
 
-    Figures 1, 3 to 6 and 8 need no network; 9 or 10 is of a checkpoint, 2 of two with one crop and different losses.
+    Figures 1, 3 to 6 and 8 need no network; 2 is of two checkpoints with one crop, 9 and 10 are of evaluations.
     """
     if any(output.glob("figure*.png")):
         raise ConfigError(f"{output} holds figures already: choose another output")
-    if cfg.checkpoint_mse and not cfg.checkpoint:
-        raise ConfigError("checkpoint_mse is drawn beside another network: name that one with checkpoint=PATH")
-    figures: dict[int, Figure | Image] = {}
-    if cfg.checkpoint:
-        networks, faces = _load(cfg)
-        if len(networks) > 1:
-            figures[2] = heatmap_quality(networks, faces)
-        gallery = draw_faces(next(iter(networks.values())), faces, range(min(16, len(faces))))["overlay"]
-        figures[9 if cfg.dataset.name in ("aflw", "cofw", "300w") else 10] = gallery
+    figures: dict[int, Figure | Image] = galleries([Path(folder) for folder in cfg.evaluations])  # type: ignore[assignment]
+    if cfg.checkpoints:
+        figures[2] = heatmap_quality(*_load(cfg), cfg.faces)
     figures |= {1: pixel_types(), 3: overview(), 4: losses(), 5: nonlinear_part(), 6: weight_mask(), 8: coordinates()}
     output.mkdir(parents=True, exist_ok=True)
     files = {output / f"figure{number}.png": figure for number, figure in sorted(figures.items())}
@@ -54,6 +51,20 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
         else:
             save_picture(file, figure)
     return list(files)
+
+
+def galleries(evaluations: Sequence[Path]) -> dict[int, Image]:
+    """Figures 9 (AFLW, COFW, 300-W) and 10 (others): the faces that evaluations drew, one below the other."""
+    figures: dict[int, list[Image]] = {}
+    for folder in evaluations:
+        if not (folder / "metrics.json").is_file():
+            raise ConfigError(f"evaluations: expected folders that src/evaluate.py wrote, found {folder}")
+        about, faces = json.loads((folder / "metrics.json").read_text()), read_image(folder / "overlay.png")
+        row = cv2.copyMakeBorder(faces, 18, 0, 0, max(0, 1280 - faces.shape[1]), cv2.BORDER_CONSTANT)
+        nmes = [f"{name} {100 * nme:.2f} %" for name, nme in about["subsets"]["full"]["nme"].items()]
+        write_caption(row, f"{about['dataset']} {about['split']}, crop {about['crop']}, NME {', '.join(nmes)}")
+        figures.setdefault(9 if about["dataset"] in ("aflw", "cofw", "300w") else 10, []).append(row)
+    return {number: np.concatenate(rows) for number, rows in figures.items()}
 
 
 def rendered_face(index: int = 8, size: int = 256) -> tuple[Image, Float[Tensor, "1 98 2"]]:
@@ -98,9 +109,11 @@ def pixel_types(landmark: int = 6) -> Figure:
 
 
 @torch.no_grad()
-def heatmap_quality(networks: Mapping[str, LandmarkRegressor], dataset: LandmarkDataset, count: int = 3) -> Figure:
-    """Figure 2: the maximum over the landmarks' maps, true and as each network predicts it, for the first faces."""
-    batch = default_collate([dataset[0, i] for i in range(min(count, len(dataset)))])
+def heatmap_quality(
+    networks: Mapping[str, LandmarkRegressor], dataset: LandmarkDataset, faces: Sequence[int] = (0, 1, 2)
+) -> Figure:
+    """Figure 2: the maximum over the landmarks' maps, true and as each network predicts it."""
+    batch = default_collate([dataset[0, i] for i in faces])
     codec = next(iter(networks.values())).codec
     columns = {"truth": codec.encode(batch["points"], batch["labelled"])}
     columns |= {name: network.eval()(batch["image"])[-1] for name, network in networks.items()}
@@ -159,7 +172,7 @@ def losses() -> Figure:
     curves: dict[str, tuple[HeatmapLoss, float, str]] = {
         "AWing, y = 0": (AdaptiveWingLoss(), 0.0, "tab:purple"),
         "AWing, y = 1": (AdaptiveWingLoss(), 1.0, "tab:green"),
-        "Wing": (WingLoss(), 0.0, "tab:orange"),
+        "Wing": (WingLoss(omega=14, epsilon=1), 0.0, "tab:orange"),  # AWing's: other constants hide what they share
         "MSE": (MSELoss(), 0.0, "tab:red"),
         "L1": (L1Loss(), 0.0, "tab:gray"),
     }
@@ -210,17 +223,18 @@ def coordinates() -> Figure:
 
 
 def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDataset]:
-    """The networks by the name of their loss, and the test faces that they are tried on."""
-    checkpoints = [Checkpoint.read(path) for path in (cfg.checkpoint, cfg.checkpoint_mse) if path]
+    """The networks by their row of Table 7, or their loss, and the test faces that they are tried on."""
+    checkpoints = [Checkpoint.read(path) for path in cfg.checkpoints]
     for checkpoint in checkpoints:
         apply_checkpoint_defaults(cfg, checkpoint)
-    losses = [of.config.get("loss", {}).get("_target_", "unknown").split(".")[-1] for of in checkpoints]
+    names = [of.config.get("report", {}).get("row") or of.config["loss"]["_target_"] for of in checkpoints]
+    names = [name.split(".")[-1] for name in names]
     crops = {f"{of.crop} of {of.codec().input_size} px" for of in checkpoints}
-    if len(set(losses)) < len(losses) or len(crops) > 1:
-        raise CheckpointError(f"expected two losses and one crop, found {' and '.join([*losses, *sorted(crops)])}")
+    if len(set(names)) < len(names) or len(crops) > 1:
+        raise CheckpointError(f"expected two rows or losses and one crop, found {', '.join([*names, *sorted(crops)])}")
     datamodule = build(cfg.dataset)
     networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
-    return dict(zip(losses, networks, strict=True)), datamodule.dataset("test")
+    return dict(zip(names, networks, strict=True)), datamodule.dataset(datamodule.split)
 
 
 def _targets(points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b maps h w"]:

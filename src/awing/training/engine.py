@@ -110,7 +110,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
     regressor = regressor_from_checkpoint(checkpoint, datamodule, cfg.decoder, cfg.flip_test)
-    results = run_test(trainer, datamodule, regressor, checkpoint, output, cfg.fps)
+    results = run_test(trainer, datamodule, regressor, checkpoint, output, cfg.fps, None, cfg.faces, cfg.heatmaps)
     if trainer.world_size == 1:
         title = f"{datamodule.name} {datamodule.split}"
         calibration.judge(regressor.points, datamodule.normalisers[0], checkpoint, cfg.calibrate, output, title)

@@ -27,8 +27,8 @@ from awing.errors import check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import write_rows
-from awing.visualization.overlays import grid, heatmaps, overlay
-from awing.visualization.plots import CED_LIMIT, save_box_jitter, save_ced
+from awing.visualization.overlays import grid, landmark_maps, overlay, pooled_maps
+from awing.visualization.plots import CED_LIMITS, save_box_jitter, save_ced
 
 
 def run_test(
@@ -39,10 +39,13 @@ def run_test(
     output: Path,
     fps: bool = False,
     validation: Mapping[str, float] | None = None,
+    faces: Sequence[int] = (),
+    heatmaps: bool = False,
 ) -> dict[str, Any]:
     """Test a checkpoint's regressor on the split that the data module names; write and print the results.
 
-    ``validation`` has the scores of a training that has just ended. Returns what ``metrics.json`` holds.
+    ``validation`` has the scores of a training that has just ended; ``faces`` are drawn (by default the first eight),
+    with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
     """
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
@@ -58,7 +61,14 @@ def run_test(
     if fps:
         about |= frames_per_second(regressor, trainer)
     if trainer.is_global_zero:
-        write_results(output, regressor, datamodule.dataset(datamodule.split), about)
+        dataset = datamodule.dataset(datamodule.split)
+        faces = faces or range(min(8, len(dataset)))
+        pictures = draw_faces(regressor, dataset, faces)
+        if heatmaps:
+            pictures |= {f"heatmaps/{face}": draw_landmark_maps(regressor, dataset, face) for face in faces}
+        for name, picture in pictures.items():
+            save_picture(output / f"{name}.png", picture)
+        write_results(output, regressor, dataset, about)
         log_picture(trainer, "test/ced", read_image(output / "ced.png"))
         print_results(about, regressor.results, output)
     return {**about, "subsets": regressor.results}
@@ -101,7 +111,7 @@ def regressor_from_checkpoint(
 
 
 def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
-    """Write the results of a finished ``trainer.test``: numbers, errors of each face, CED and pictures.
+    """Write the results of a finished ``trainer.test``: numbers, errors of each face, CED, worst faces.
 
     ``about`` says what the numbers depend on (data set, split, crop, checkpoint...) and stands first in
     ``metrics.json``, which is written last and at once: with it, a run is finished.
@@ -118,12 +128,10 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     primary = nmes[:, 0]
     curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
     curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}
-    save_ced(output / "ced.png", curves, CED_LIMIT, f"{about['dataset']} {about['split']}, {names[0]}")
+    save_ced(output / "ced.png", curves, CED_LIMITS, f"{about['dataset']} {about['split']}, {names[0]}")
     worst = primary.nan_to_num(-1).argsort(descending=True)[:16]
-    captions = [f"{100 * primary[i]:.2f} %" for i in worst]
+    captions = [f"{index[i]}: {100 * primary[i]:.2f} %" for i in worst]
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
-    for name, picture in draw_faces(regressor, dataset, index[:8].tolist()).items():
-        save_picture(output / f"{name}.png", picture)
     part = output / "metrics.json.part"
     part.write_text(json.dumps({**about, "subsets": regressor.results}, indent=2) + "\n")
     part.replace(output / "metrics.json")
@@ -147,8 +155,26 @@ def draw_faces(
         overlay(crop, p, a, dataset.scheme.lines, caption=text)
         for crop, p, a, text in zip(crops, predicted, annotated, captions or [""] * len(crops), strict=True)
     ]
-    rows = [heatmaps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
+    rows = [pooled_maps(crop, m.cpu().numpy(), regressor.codec.boundary) for crop, m in zip(crops, maps, strict=True)]
     return {"overlay": grid(overlays), "heatmaps": grid(rows, columns=2)}
+
+
+@torch.no_grad()
+def draw_landmark_maps(regressor: LandmarkRegressor, dataset: LandmarkDataset, index: int) -> Image:
+    """A face's maps one by one: the target and every stack's prediction of each landmark, the worst first.
+
+    The captions are the landmark's number, error in percent of the first normaliser, and height of the peak.
+    """
+    batch = default_collate([dataset[0, index]])
+    stacks = [maps.float() for maps in regressor.eval()(batch["image"].to(regressor.device))]
+    points, peaks = (values[0].cpu() for values in regressor.codec.decode(stacks[-1]))
+    distance = batch["matrix"][0, :2, 0].norm() * batch["normalisers"][0, 0]  # in crop px
+    errors = (points - batch["points"][0]).norm(dim=1) / distance
+    order = errors.where(batch["labelled"][0], -1).argsort(descending=True).tolist()
+    captions = {k: f"{k}  {100 * errors[k]:.1f} %  {peaks[k]:.2f}" for k in order}
+    target = regressor.codec.encode(batch["points"], batch["labelled"])
+    crop = np.ascontiguousarray(batch["image"][0].permute(1, 2, 0).numpy())
+    return landmark_maps(crop, [maps[0].cpu().numpy() for maps in (target, *stacks)], captions)
 
 
 def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:

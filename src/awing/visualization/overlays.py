@@ -1,6 +1,6 @@
 """Pictures of faces: arrays of RGB pixels in, arrays of RGB pixels out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import cv2
@@ -13,19 +13,24 @@ Lines = Sequence[tuple[int, ...]]  # paths through the landmarks, such as awing.
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
 
-def draw_landmarks(
-    canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED, radius: float = 2.0
-) -> None:
+def draw_landmarks(canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED) -> None:
     """Draw points, and lines through them, into a picture.
 
-    Points are in its px; those that are not finite are left out, and their lines. Lines are as wide as half a radius.
+    Points are in its px; those that are not finite are left out, and their lines. A point's radius is 1/120 of the
+    longer side of their box, a line's width half of that; a line below one pixel is one pixel wide and fainter.
     """
     drawn = np.isfinite(points).all(1)
+    if not drawn.any():
+        return
+    radius = max(0.75, float(np.ptp(points[drawn], axis=0).max()) / 120)
     pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
+    lined = canvas if radius >= 2 else canvas.copy()
     for line in lines:
         for a, b in pairwise(line):
             if drawn[a] and drawn[b]:
-                cv2.line(canvas, pixels[a], pixels[b], color, max(1, round(radius / 2)), cv2.LINE_AA, shift=4)
+                cv2.line(lined, pixels[a], pixels[b], color, max(1, round(radius / 2)), cv2.LINE_AA, shift=4)
+    if radius < 2:
+        cv2.addWeighted(lined, radius / 2, canvas, 1 - radius / 2, 0, dst=canvas)
     for k in np.flatnonzero(drawn):
         cv2.circle(canvas, pixels[k], round(16 * radius), color, -1, cv2.LINE_AA, shift=4)
 
@@ -48,25 +53,42 @@ def overlay(
         draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED)
     draw_landmarks(canvas, (points + 0.5) * zoom - 0.5, lines)
     if caption:
-        cv2.rectangle(canvas, (0, 0), (side, 18), (0, 0, 0), -1)
-        cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+        write_caption(canvas, caption)
     return canvas
 
 
-def heatmaps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
+def pooled_maps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
     """A square crop, the maximum over its landmark maps, and the last map where that is the boundary, side by side.
 
     Maps are shown from 0 (black) to 1 (white), panels have ``side`` px.
 
-    >>> heatmaps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
+    >>> pooled_maps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
     (320, 960, 3)
     """
-    panels = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)]
-    for values in [maps[:-1].max(0), maps[-1]] if boundary else [maps.max(0)]:
-        levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
-        color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
-        panels.append(cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST))
-    return np.concatenate(panels, 1)
+    shown = [maps[:-1].max(0), maps[-1]] if boundary else [maps.max(0)]
+    crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.concatenate([crop, *(_colored(values, side) for values in shown)], 1)
+
+
+def landmark_maps(
+    crop: Image, maps: Sequence[Float[np.ndarray, "c h w"]], captions: Mapping[int, str], side: int = 96
+) -> Image:
+    """Each landmark's maps by themselves, over the darkened crop: a cell a landmark, in it a panel a set of maps.
+
+    The sets are those of the stacks, before them perhaps the target; ``captions`` are of the landmarks that are drawn,
+    in the order in which they are.
+
+    >>> stacks = [np.zeros((69, 16, 16), np.float32)] * 2
+    >>> landmark_maps(np.zeros((64, 64, 3), np.uint8), stacks, {36: "36", 45: "45"}).shape  # 18 px of caption
+    (116, 388, 3)
+    """
+    dark = cv2.cvtColor(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) // 2, cv2.COLOR_RGB2GRAY)
+    cells = []
+    for k, caption in captions.items():
+        panels = np.concatenate([np.maximum(dark[..., None], _colored(values[k], side)) for values in maps], 1)
+        cells.append(cv2.copyMakeBorder(panels, 18, 2, 0, 2, cv2.BORDER_CONSTANT))
+        write_caption(cells[-1], caption)
+    return grid(cells, columns=max(1, 1200 // cells[0].shape[1]))
 
 
 def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
@@ -78,3 +100,15 @@ def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
     columns = min(columns, len(pictures))
     cells = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % columns)]
     return np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
+
+
+def _colored(values: Float[np.ndarray, "h w"], side: int) -> Image:
+    levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
+    color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+    return cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST)
+
+
+def write_caption(canvas: Image, caption: str) -> None:
+    """Write a line of text into the first 18 px."""
+    cv2.rectangle(canvas, (0, 0), (canvas.shape[1], 17), (0, 0, 0), -1)
+    cv2.putText(canvas, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)

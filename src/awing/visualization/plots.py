@@ -14,26 +14,27 @@ from torch import Tensor
 
 from awing.metrics import ced
 
-CED_LIMIT = 0.10  # NME at which the axis of a cumulative error distribution ends
+CED_LIMITS = 0.08, 0.10  # NMEs at which the axes of cumulative error distributions end
 STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
 
 
-def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limit: float, title: str) -> None:
-    """Cumulative error distribution (paper 7.2), a curve a subset.
+def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequence[float], title: str) -> None:
+    """Cumulative error distribution (paper 7.2), a curve a subset, a panel a limit.
 
-    ``errors`` maps subsets to the NMEs of their images, fractions; the axis ends at ``limit``, and where all errors are
-    above, the picture says so.
+    ``errors`` maps subsets to the NMEs of their images, fractions; a panel's axis ends at its limit, and where all
+    errors are above, the picture says so.
     """
-    with _panels(path) as (axes,):
-        axes.set_prop_cycle(STYLES)
-        for name, nmes in errors.items():
-            x, share = ced(nmes, limit)
-            axes.step(100 * x, 100 * share, where="post", label=f"{name} ({len(nmes)})")
-        lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
-        if lowest > limit:
-            said = f"every NME is above {100 * limit:g} %; the lowest is {100 * lowest:.2f} %"
-            axes.text(0.5, 0.5, said, ha="center", transform=axes.transAxes)
-        axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
+    lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
+    with _panels(path, len(limits)) as panels:
+        for axes, limit in zip(panels, limits, strict=True):
+            axes.set_prop_cycle(STYLES)
+            for name, nmes in errors.items():
+                x, share = ced(nmes, limit)
+                axes.step(100 * x, 100 * share, where="post", label=f"{name} ({len(nmes)})")
+            if lowest > limit:
+                said = f"every NME is above {100 * limit:g} %; the lowest is {100 * lowest:.2f} %"
+                axes.text(0.5, 0.5, said, ha="center", transform=axes.transAxes)
+            axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
 
 
 def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
