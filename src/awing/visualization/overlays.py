@@ -105,7 +105,7 @@ def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
 def _colored(values: Float[np.ndarray, "h w"], side: int) -> Image:
     levels = (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
     color = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
-    return cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_NEAREST))
 
 
 def write_caption(canvas: Image, caption: str) -> None:
