@@ -1,4 +1,4 @@
-"""Verify, cache or show a data set: ``python src/prepare.py dataset=wflw action=verify``."""
+"""Verify, cache, show or import a data set: ``python src/prepare.py dataset=wflw action=verify``."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from awing.training.launch import command
 
 @command("prepare")
 def main(cfg: DictConfig, output: Path) -> None:
-    """Exit with 1 where "verify" finds a problem."""
+    """Exit with 1 where "verify" finds a problem, or "import" what it cannot read."""
     from awing.training.engine import prepare
 
     if not prepare(cfg, output):

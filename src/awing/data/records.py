@@ -32,7 +32,6 @@ class Record:
     upright: bool = False  # whether points are of the image turned by its EXIF orientation
     bits: Bits = None  # how an image of 16 bits is reduced to 8
     size: tuple[float, float] | None = None  # width and height that the annotations state, px
-    group: str = ""  # what the cut of held-out faces keeps together; empty: the image
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from awing.checkpoint import Checkpoint
 from awing.data import verify
 from awing.data.datamodule import LandmarkDataModule
+from awing.data.importing import import_annotations
 from awing.errors import CheckpointError, ConfigError, check_choice
 from awing.schemes import SCHEMES, get_scheme
 from awing.training import calibration
@@ -120,8 +121,10 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
 
 
 def prepare(cfg: DictConfig, output: Path) -> bool:
-    """Verify, cache or show a data set, as configured in ``conf/prepare.yaml``; returns whether it is sound."""
-    check_choice("action", cfg.action, ("verify", "cache", "show"))
+    """Verify, cache, show or import a data set by ``conf/prepare.yaml``; returns whether it is sound."""
+    check_choice("action", cfg.action, ("verify", "cache", "show", "import"))
+    if cfg.action == "import":
+        return import_annotations(cfg.source, output)
     settle_scheme(cfg)
     data: LandmarkDataModule = build(cfg.dataset)
     if cfg.action == "verify":

@@ -75,13 +75,15 @@ def _read_boxes(root: Path, folder: str) -> tuple[dict[str, Box], str]:
     return boxes, f"{file.relative_to(root)} has no box of it"
 
 
-def read_pts(file: Path, count: int) -> Points:
-    """Read the ``count`` points of a ``.pts`` file in source px; its 1-based coordinates become 0-based."""
+def read_pts(file: Path, count: int | None = None) -> Points:
+    """Read the points of a ``.pts`` file, ``count`` if given, in source px; its 1-based coordinates become 0-based."""
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     parts = re.fullmatch(r"\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*", text, re.DOTALL)
     if parts is None:
-        raise DataError(f"{file}: expected 'version: 1', 'n_points: {count}' and points in braces, found {text!r:.80}")
-    words = parts[2].split()
+        raise DataError(
+            f"{file}: expected 'version: 1', 'n_points: {count or 68}' and points in braces, found {text!r:.80}"
+        )
+    words, count = parts[2].split(), count or int(parts[1])
     if int(parts[1]) != count or len(words) != 2 * count:
         found = f"n_points: {parts[1]} and {len(words)} numbers"
         raise DataError(f"{file}: expected {count} points, two numbers each, found {found}")
