@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from awing.data.images import read_image
+from awing.data.readers import read_custom
 from awing.data.readers.w300 import read_pts
 from awing.errors import ConfigError, DataError
 from awing.inference.aligner import Aligner
@@ -57,7 +58,7 @@ def test_folder_gives_json_table_and_pictures(file, picture, tmp_path):
         save(tmp_path / "in" / name, picture)
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
-    found = run(file, tmp_path / "in", out, pts=True, heatmaps=True)
+    found = run(file, tmp_path / "in", out, pts=True, heatmaps=True, coco=True)
     assert [entry["image"] for entry in found] == names
     expected = Aligner.load(file, "cpu")(picture, [[60, 60, 190, 190]])
     for entry in found:
@@ -81,6 +82,9 @@ def test_folder_gives_json_table_and_pictures(file, picture, tmp_path):
     (face,) = found[0]["faces"]
     last = [float(rows[0][column]) for column in ("x67", "y67", "confidence67")]
     assert last == [*face["points"][67], face["confidence"][67]]
+    records = read_custom(out, "train", scheme="ibug68", train="coco.json", images=str(tmp_path / "in")).records
+    assert [record.path.relative_to(tmp_path / "in").as_posix() for record in records] == names
+    assert (records[0].points.tolist(), records[0].box.tolist()) == (face["points"], face["box"])
     assert not list(out.glob("*.part"))
 
 

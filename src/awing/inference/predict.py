@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import json
 import os
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from awing.data.images import FEW_LEVELS, read_image
 from awing.data.records import Bits, check_bits
 from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner
+from awing.inference.coco import add_image, coco_keypoints
 from awing.inference.command import call_with_options
 from awing.inference.writer import BOX, Frame, Writer
 
@@ -39,6 +41,7 @@ def predict(
     boxes: str | None = None,
     heatmaps: bool = False,
     pts: bool = False,
+    coco: bool = False,
     min_confidence: float = 0.3,
     flip_test: bool = False,
     batch_size: int = 16,
@@ -58,6 +61,7 @@ def predict(
             frame, for videos): a face a row (default: a detector finds the faces).
         heatmaps: heatmaps=true also writes pictures of the heatmaps: of all together, and of each landmark and stack.
         pts: pts=true also writes a .pts file for each face.
+        coco: coco=true also writes coco.json, the images' faces as COCO keypoints for a labelling tool or for training.
         min_confidence: A detected box whose points' mean confidence is lower is no face; 0 keeps all (default: 0.3).
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.
         batch_size: Images, and faces, in memory at a time (default: 16).
@@ -73,12 +77,16 @@ def predict(
     aligner = Aligner(Checkpoint.read(checkpoint), device, batch_size, flip_test, min_confidence)
     rule = check_bits("bits", bits or aligner.checkpoint.bits)
     frames, images, faces, failed = align_frames(aligner, read_frames(files, rule), table, others), 0, 0, 0
+    keypoints = coco_keypoints(aligner.scheme)
     for frame in Writer(folder, aligner, heatmaps, pts).write(frames):
+        add_image(keypoints, frame)
         images, faces, failed = images + 1, faces + len(frame.landmarks.boxes), failed + bool(frame.error)
         if frame.error:
             print(f"{frame.label}: {frame.error}", file=sys.stderr)
         elif sys.stderr.isatty():
             print(f"{images} images, {faces} faces", end="\r", file=sys.stderr)
+    if coco:
+        (folder / "coco.json").write_text(json.dumps(keypoints), encoding="utf-8")
     for name, number in table:
         print(f"{boxes}: there is no frame {number} of {name}", file=sys.stderr)
     print(f"{images} images, {faces} faces, {failed} errors: {folder / 'predictions.json'}, predictions.csv, overlays/")
