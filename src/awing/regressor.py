@@ -1,6 +1,6 @@
 """The LightningModule: encode, network, loss, decode, metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from awing.arrays import Batch
 from awing.codec import HeatmapCodec
@@ -37,6 +38,8 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Factor of each stack's loss; None is 1 for all.
         boundary_weight: Factor of the boundary channel's loss.
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
+        taken: Names of the network's parameters that come from another training.
+        taken_lr: Share of the learning rate that they have.
     """
 
     def __init__(
@@ -53,12 +56,15 @@ class LandmarkRegressor(pl.LightningModule):
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
         flip_test: bool = False,
+        taken: Collection[str] = (),
+        taken_lr: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec, self.loss, self.weight_map = codec, loss, weight_map
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.stack_weights, self.boundary_weight, self.flip_test = stack_weights, boundary_weight, flip_test
+        self.taken, self.taken_lr = taken, taken_lr
         self.val_nme = LandmarkNME(normalisers, subsets)
         self.test_nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
@@ -78,6 +84,12 @@ class LandmarkRegressor(pl.LightningModule):
         """RGB crops -> the last stack's maps; with ``flip_test``, averaged with those of the mirrored crop."""
         maps: Tensor = self(image)[-1]
         return (maps + self.codec.flip_heatmaps(self(image.flip(-1))[-1])) / 2 if self.flip_test else maps
+
+    def on_train_start(self) -> None:
+        """Freeze the statistics of frozen normalisations too; earlier, Lightning would warn."""
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
+                module.eval()
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         outputs, labelled = self(batch["image"]), batch["labelled"]
@@ -148,9 +160,17 @@ class LandmarkRegressor(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         if self.optimizer is None or self.scheduler is None:
             return None  # it is evaluated only
-        optimizer = self.optimizer(self.parameters())
+        apart = self.taken if self.taken_lr != 1 else ()
+        trained = [(name in apart, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        groups = [{"params": [p for there, p in trained if there == part]} for part in (False, True)]
+        groups[1]["name"] = "taken"
+        optimizer = self.optimizer([group for group in groups if group["params"]])
         length = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}
         scheduler = self.scheduler(optimizer, **length)
+        for group in optimizer.param_groups:  # now, since OneCycleLR gives all of them one maximum
+            if group.get("name") == "taken":
+                group |= {key: value * self.taken_lr for key, value in group.items() if key.endswith("lr")}
+        scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def _score(

@@ -11,10 +11,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
+from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.errors import AwingError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import AtomicCheckpointIO
+from awing.training.transfer import freeze, take_weights
 
 
 def build(node: DictConfig | None, **kwargs: Any) -> Any:
@@ -34,11 +36,12 @@ def build(node: DictConfig | None, **kwargs: Any) -> Any:
         raise
 
 
-def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
-    """The LightningModule of a configuration.
+def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> LandmarkRegressor:
+    """The LightningModule of a configuration, with what fits of the weights of ``source``.
 
     Raises:
-        ConfigError: codec and network do not fit together.
+        ConfigError: codec and network do not fit together, or a part is frozen that has no weights from elsewhere.
+        CheckpointError: nothing of ``source`` fits.
     """
     codec: HeatmapCodec = build(cfg.codec)
     multiple = 4 * 2**cfg.model.depth
@@ -53,8 +56,11 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
     weights = cfg.training.stack_weights
     if weights is not None and len(weights) != cfg.model.stacks:
         raise ConfigError(f"training.stack_weights has {len(weights)} entries for model.stacks={cfg.model.stacks}")
+    network = build(cfg.model, num_landmarks=codec.scheme.num_landmarks)
+    taken = take_weights(network, codec.scheme, source) if source else set()
+    freeze(network, cfg.training.frozen or [], taken)
     return LandmarkRegressor(
-        network=build(cfg.model, num_landmarks=codec.scheme.num_landmarks),
+        network=network,
         codec=codec,
         loss=build(cfg.loss),
         weight_map=build(cfg.weight_map),
@@ -65,6 +71,8 @@ def build_regressor(cfg: DictConfig) -> LandmarkRegressor:
         interval=cfg.optim.interval,
         stack_weights=weights,
         boundary_weight=cfg.training.boundary_weight,
+        taken=taken,
+        taken_lr=cfg.training.taken_lr,
     )
 
 

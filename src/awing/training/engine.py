@@ -23,6 +23,7 @@ from awing.training.builders import build, build_regressor, build_trainer, faste
 from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_resume_checkpoint, truncate_metrics
+from awing.training.transfer import warn_of_seen_faces
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         log.info("finished before, not run again: %s", results)
         return dict(json.loads(results.read_text()))
 
-    regressor = build_regressor(cfg)
+    source = Checkpoint.read(cfg.init) if cfg.init else None
+    regressor = build_regressor(cfg, source)
     regressor.save_hyperparameters(config)
     if cfg.training.compile:
         regressor.network.compile()
@@ -64,6 +66,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         check_same_run(resumed.config, config, path)
         datamodule.load_state_dict(resumed.held_out)  # now, so that a refused run leaves the folder as it is
         log.info("%s continues after step %d", path, resumed.step)
+    if source:
+        warn_of_seen_faces(source, datamodule)
     if cfg.test:
         datamodule.dataset(datamodule.split)  # faces that cannot be scored are named before hours of training
     if trainer.is_global_zero:
