@@ -162,7 +162,7 @@ class LandmarkRegressor(pl.LightningModule):
             return None  # it is evaluated only
         apart = self.taken if self.taken_lr != 1 else ()
         trained = [(name in apart, p) for name, p in self.network.named_parameters() if p.requires_grad]
-        groups = [{"params": [p for there, p in trained if there == part]} for part in (False, True)]
+        groups: list[dict[str, Any]] = [{"params": [p for at, p in trained if at == there]} for there in (False, True)]
         groups[1]["name"] = "taken"
         optimizer = self.optimizer([group for group in groups if group["params"]])
         length = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}

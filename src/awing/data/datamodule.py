@@ -158,14 +158,16 @@ class LandmarkDataModule(pl.LightningDataModule):
             raise ConfigError(f"the checkpoint was trained with the cut {found}, the data give {self.held_out}")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented, shuffled training samples."""
-        dataset, size = self.dataset("train", augmented=True), self.loader.batch_size
+        """Augmented, shuffled training samples; the first ones as they are where they are learnt by heart."""
+        dataset, size = self.dataset("train", augmented=not self._by_heart), self.loader.batch_size
         if len(dataset) < size:
             raise ConfigError(f"data.batch_size {size} exceeds the {len(dataset)} training faces: give a smaller one")
-        return self._loader(dataset, shuffle=True)
+        return self._loader(dataset, shuffle=not self._by_heart)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Validation samples; none with ``val_fraction`` 0 and without validation faces of their own."""
+        """Validation samples, or none; what is learnt by heart with ``overfit_batches``."""
+        if self._by_heart:
+            return self._loader(self.dataset("train"))
         return self._loader(self.dataset("val")) if self.held_out["val_fraction"] or "val" in self.official else []
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -177,6 +179,11 @@ class LandmarkDataModule(pl.LightningDataModule):
         if device.type == "mps":
             batch["matrix"], batch["normalisers"] = batch["matrix"].float(), batch["normalisers"].float()
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    @property
+    def _by_heart(self) -> bool:
+        """Whether the trainer was asked to learn a few batches, to see whether it can."""
+        return bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
         workers, devices = self.loader.num_workers, self.trainer.world_size if self.trainer else 1

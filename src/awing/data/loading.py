@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, SequentialSampler
 
 from awing.data.augment import Augmentation
 from awing.data.dataset import Key
@@ -26,7 +26,7 @@ class LoaderSettings:
     seed: int = 0  # of the training order and the augmentation
 
 
-class EpochSampler(Sampler[Key]):
+class EpochSampler(SequentialSampler):  # overfit_batches would replace one of another class
     """Yield (epoch, index), this process's share; persistent workers learn the epoch from nowhere else.
 
     Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
@@ -45,7 +45,7 @@ class EpochSampler(Sampler[Key]):
         """Called by Lightning at the start of each epoch, also after a resume."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[Key]:  # type: ignore[override]  # pairs
         rank, world = _rank_and_world()
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)

@@ -44,8 +44,13 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     "auto", or a job that SLURM has requeued, takes the folder's ``last.ckpt`` if there is one.
 
     Raises:
-        ConfigError: the folder holds a run that was not asked for.
+        ConfigError: the folder holds a run that was not asked for, or ``resume`` is no run's checkpoint.
     """
+    if resume not in (None, "auto") and Path(resume).suffix != ".ckpt":
+        raise ConfigError(
+            f"resume= goes on with a run from its last.ckpt, found {resume}; a new run starts from its weights by "
+            f"init={resume}"
+        )
     last = output / "checkpoints" / "last.ckpt"
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         begin = None if resume in (None, "auto") else Path(resume)
@@ -64,7 +69,7 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     A finished run's length is settled, too; as from the start under a schedule that is laid over the length.
 
     Raises:
-        ConfigError: the values that differ.
+        ConfigError: the values that differ, and how a new run starts from this one.
 
     >>> config = {"seed": 0, "output": "a", "optim": {"interval": "epoch"}}
     >>> check_same_run(config, {**config, "output": "b"}, Path("a"))
@@ -72,16 +77,24 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     Traceback (most recent call last):
     awing.errors.ConfigError: a is of another run; use the same values, or another output:
       seed: 0 before, 1 now
+    A new run starts from its weights by init=a output=NEW
     """
-    free = FREE if finished or now["optim"]["interval"] == "step" else FREE + LENGTH
+    by_epoch = now["optim"]["interval"] != "step"
+    free = FREE + LENGTH if by_epoch and not finished else FREE
     old, new = flat(before), flat(now)
-    changes = [
-        f"  {key}: {old.get(key)} before, {new.get(key)} now"
+    changed = [
+        key
         for key in sorted(old | new)
         if old.get(key) != new.get(key) and (key.startswith(AVERAGE) or not key.startswith(free))
     ]
-    if changes:
-        raise ConfigError("\n".join([f"{where} is of another run; use the same values, or another output:", *changes]))
+    if not changed:
+        return
+    last = where / "checkpoints" / "last.ckpt" if finished else where
+    way = f"A new run starts from its weights by init={last} output=NEW"
+    if finished and by_epoch and all(key.startswith(LENGTH) for key in changed):
+        way = " ".join([f"To train it longer: resume={last} output=NEW", *(f"{key}={new.get(key)}" for key in changed)])
+    lines = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
+    raise ConfigError("\n".join([f"{where} is of another run; use the same values, or another output:", *lines, way]))
 
 
 def truncate_metrics(file: Path, step: int) -> None:
