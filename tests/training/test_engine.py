@@ -84,7 +84,7 @@ def test_evaluate_repeats_the_validation(finished, rendered, config, tmp_path):
     assert float(rows[-1]["val/nme"]) == pytest.approx(evaluated, rel=1e-4)
 
 
-def test_fit_does_not_repeat_a_finished_run(finished, config, rendered, caplog):
+def test_fit_does_not_repeat_a_finished_run(finished, config, rendered, caplog, tmp_path):
     file = finished / "test" / "metrics.json"
     before, at = file.read_bytes(), file.stat().st_mtime_ns
     with pytest.raises(ConfigError, match="holds a run already"):
@@ -92,9 +92,12 @@ def test_fit_does_not_repeat_a_finished_run(finished, config, rendered, caplog):
     with caplog.at_level("INFO"):
         assert run(config, rendered, finished, "resume=auto") == json.loads(before)
     assert f"finished before, not run again: {file}" in caplog.text
-    with pytest.raises(ConfigError, match=r"trainer\.max_epochs: 2 before, 3 now"):
+    longer = f"resume={finished}/checkpoints/last.ckpt", "trainer.max_epochs=3"
+    with pytest.raises(ConfigError, match=f"To train it longer: {longer[0]} output=NEW {longer[1]}"):
         run(config, rendered, finished, "resume=auto", "trainer.max_epochs=3")
     assert (file.read_bytes(), file.stat().st_mtime_ns) == (before, at)
+    run(config, rendered, tmp_path, *longer, "test=false")
+    assert Checkpoint.read(tmp_path / "checkpoints" / "last.ckpt").step == 15
 
 
 def test_pictures_show_the_averaged_weights(config, rendered, tmp_path):
@@ -152,11 +155,12 @@ def test_evaluate_refuses_faces_that_were_trained_on(finished, rendered, config,
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_a_batch(config, rendered, tmp_path, name):
     own = ["preset=cpu", "dataset=synthetic"] if name.startswith("table") or name == "claims" else []
+    own += ["dataset=synthetic"] * (name == "finetune")
     cfg = config("train", f"experiment={name}", *own, f"paths.data_dir={rendered}", "dataset.allow_partial=true")
     cfg.dataset.val_fraction = 0.1
     if "expected" in cfg.dataset.reader:
         cfg.dataset.reader.expected.train, cfg.dataset.reader.expected.test = 24, 8
-    cfg.model.stacks, cfg.model.channels = min(cfg.model.stacks, 2), 8
+    cfg.model.stacks, cfg.model.channels = min(cfg.model.stacks, 2), 96 if cfg.init else 8
     cfg.data.batch_size, cfg.data.num_workers, cfg.callbacks.progress = 2, 0, None
     cfg.trainer.max_epochs, cfg.trainer.accelerator = 1, "cpu"
     cfg.trainer.limit_train_batches = cfg.trainer.limit_val_batches = cfg.trainer.limit_test_batches = 1
@@ -179,6 +183,28 @@ def test_fit_learns_eight_faces_by_heart(config, rendered, tmp_path):
     )  # fmt: skip
     assert results["found"] == 80
     assert results["subsets"]["full"]["nme"]["inter_ocular"] < 0.03
+
+
+def test_overfit_batches_trains_and_validates_one_batch(config, rendered, tmp_path, monkeypatch):
+    seen = {}
+    for step in ("training_step", "validation_step"):
+        inner, batches = getattr(LandmarkRegressor, step), seen.setdefault(step, [])
+        spy = lambda self, batch, i, inner=inner, batches=batches: (batches.append(batch), inner(self, batch, i))[1]
+        monkeypatch.setattr(LandmarkRegressor, step, spy)
+    run(config, rendered, tmp_path, "trainer.overfit_batches=1", "test=false")
+    batches = [*seen["training_step"], *seen["validation_step"]]
+    assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 4
+    for batch in batches[1:]:
+        assert torch.equal(batch["image"], batches[0]["image"])
+        assert torch.equal(batch["points"], batches[0]["points"])
+
+
+@pytest.mark.parametrize("callbacks", ["early_stopping", "[ema,early_stopping]"])
+def test_early_stopping_ends_a_run_that_stands_still(config, rendered, tmp_path, callbacks):
+    words = [f"callbacks={callbacks}", "callbacks.early_stopping.patience=1", "optim.optimizer.lr=0", "test=false"]
+    run(config, rendered, tmp_path, *words, "+callbacks.early_stopping.min_delta=1", "trainer.max_epochs=9")
+    assert Checkpoint.read(tmp_path / "checkpoints" / "last.ckpt").step == 2 * 5
+    assert Checkpoint.read(tmp_path / "checkpoints" / "best.ckpt").step <= 2 * 5
 
 
 LSP = ["dataset=lsp", "+dataset.reader.expected={lsp_dataset:8,lspet_dataset:16}", "dataset.val_fraction=0.4"]

@@ -187,7 +187,9 @@ def test_resume_refuses_another_configuration(config, rendered, short, words, me
 
 def test_resume_refuses_another_length_of_one_cycle(config, rendered, tmp_path):
     run(config, rendered, tmp_path, "optim=adamw", "test=false")
-    with pytest.raises(ConfigError, match=r"trainer\.max_epochs: 2 before, 3 now"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.max_epochs: 2 before, 3 now\nA new run .* init=.*last\.ckpt output"
+    ):
         run(config, rendered, tmp_path, "optim=adamw", "test=false", "resume=auto", "trainer.max_epochs=3")
 
 
@@ -200,6 +202,11 @@ def test_resume_refuses_faces_that_were_held_out(config, rendered, tmp_path):
     official.rename(tmp_path / "hidden.txt")
     with pytest.raises(ConfigError, match=r"test_fraction': 0\.0.*test_fraction': 0\.1"):
         run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=2", "resume=auto")
+
+
+def test_resume_names_init_for_weights_alone(tmp_path):
+    with pytest.raises(ConfigError, match="its weights by init=300w-small"):
+        find_resume_checkpoint("300w-small", tmp_path)
 
 
 def test_a_folder_with_a_run_is_refused(config, rendered, short):

@@ -42,6 +42,7 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
     by_name = f"{len(shared)} of {scheme.num_landmarks} landmarks"
     if network.boundary and other.boundary:
         shared.append((scheme.num_landmarks, len(names)))
+        by_name += " and the boundary"
     to, of = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
     taken = set()
     for name, value in tensors.items():
@@ -53,10 +54,8 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
             value.copy_(found)
         taken |= {name} if fits else set()
     new = sorted({name.rpartition(".")[0] for name in tensors.keys() - taken})
-    log.info(
-        "%s: %d of %d tensors are taken, by their names the maps of %s%s; new: %s", source.path, len(taken), len(tensors),
-        by_name, " and the boundary" * (network.boundary and other.boundary), ", ".join(new) or "nothing",
-    )  # fmt: skip
+    count = f"{len(taken)} of {len(tensors)} tensors"
+    log.info("%s: %s taken, the maps of %s by name; new: %s", source.path, count, by_name, ", ".join(new) or "nothing")
     return taken
 
 
