@@ -186,13 +186,10 @@ def test_fit_learns_eight_faces_by_heart(config, rendered, tmp_path):
 
 
 def test_overfit_batches_trains_and_validates_one_batch(config, rendered, tmp_path, monkeypatch):
-    seen = {}
-    for step in ("training_step", "validation_step"):
-        inner, batches = getattr(LandmarkRegressor, step), seen.setdefault(step, [])
-        spy = lambda self, batch, i, inner=inner, batches=batches: (batches.append(batch), inner(self, batch, i))[1]
-        monkeypatch.setattr(LandmarkRegressor, step, spy)
+    batches = []
+    for hook in ("on_train_batch_start", "on_validation_batch_start"):
+        monkeypatch.setattr(LandmarkRegressor, hook, lambda self, batch, i, *_: batches.append(batch))
     run(config, rendered, tmp_path, "trainer.overfit_batches=1", "test=false")
-    batches = [*seen["training_step"], *seen["validation_step"]]
     assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 4
     for batch in batches[1:]:
         assert torch.equal(batch["image"], batches[0]["image"])
