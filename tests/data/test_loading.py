@@ -3,10 +3,12 @@
 from collections import Counter
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
-from awing.data.loading import EpochSampler, per_device_batch_size
+from awing.data.loading import EpochSampler, collate, per_device_batch_size
 from awing.errors import ConfigError
 
 LENGTHS = (1, 2, 3, 4, 5, 10, 50)
@@ -68,3 +70,15 @@ def test_per_device_batch_size_is_a_share_of_the_batch(batch_size, devices, shar
 def test_per_device_batch_size_refuses_what_devices_do_not_divide(batch_size, devices):
     with pytest.raises(ConfigError, match=rf"data\.batch_size {batch_size} is global.*{devices} devices"):
         per_device_batch_size(batch_size, devices)
+
+
+def test_collate_stacks_and_leaves_images_channels_last():
+    pixels = [np.random.default_rng(i).integers(0, 256, (4, 5, 3), np.uint8) for i in range(2)]
+    samples = [
+        {"image": torch.from_numpy(pixels[i]).permute(2, 0, 1), "points": torch.rand(7, 2), "index": torch.tensor(i)}
+        for i in range(2)
+    ]
+    batch = collate(samples)
+    torch.testing.assert_close(batch, default_collate(samples), rtol=0, atol=0, check_stride=False)
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["image"].shape == (2, 3, 4, 5)

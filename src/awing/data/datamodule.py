@@ -16,7 +16,14 @@ from torch.utils.data import DataLoader
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
-from awing.data.loading import EpochLoader, EpochSampler, LoaderSettings, limit_threads, per_device_batch_size
+from awing.data.loading import (
+    EpochLoader,
+    EpochSampler,
+    LoaderSettings,
+    collate,
+    limit_threads,
+    per_device_batch_size,
+)
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record
 from awing.errors import ConfigError, DataError, check_choice
@@ -190,7 +197,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return EpochLoader(
             dataset, per_device_batch_size(self.loader.batch_size, devices), drop_last=shuffle,
             sampler=EpochSampler(len(dataset), shuffle, self.loader.seed), pin_memory=torch.cuda.is_available(),
-            num_workers=workers, worker_init_fn=limit_threads, persistent_workers=workers > 0,
+            num_workers=workers, worker_init_fn=limit_threads, collate_fn=collate, persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
         )  # fmt: skip
 
