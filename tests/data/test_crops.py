@@ -71,11 +71,17 @@ def test_landmark_crop_ignores_unlabelled_points():
 
 
 @pytest.mark.parametrize(
-    ("points", "labelled"), [(spread(1, 1, 9, 9), ~EVERY), (spread(5, 1, 5, 9), EVERY)], ids=["none labelled", "a line"]
+    ("points", "labelled"), [(spread(1, 1, 9, 9), ~EVERY), (spread(5, 1, 5, 1), EVERY)], ids=["none labelled", "a spot"]
 )
 def test_landmark_crop_refuses_points_that_span_no_box(points, labelled):
     with pytest.raises(DataError, match=r"faces/a\.jpg: the labelled landmarks span no box"):
         record_matrix(record(points, labelled=labelled), "landmarks", 1.25, 256)
+
+
+def test_landmark_crop_of_a_line_is_as_wide_as_the_line():
+    """Two labelled eyes on one height."""
+    crops = [record_matrix(record(spread(5, y, 25, 40)), "landmarks", 1.25, 256) for y in (39.999999, 40)]
+    np.testing.assert_allclose(*crops, atol=1e-4)
 
 
 @pytest.mark.parametrize(

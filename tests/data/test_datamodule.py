@@ -100,7 +100,8 @@ def test_divide_keeps_images_apart_and_loses_no_face(root, without_test, split_s
 
 
 def test_divide_cuts_the_sizes_that_were_asked_for():
-    records = [Record(Path(f"/faces/{i}.jpg"), np.zeros((98, 2)), np.ones(98, dtype=bool)) for i in range(4_000)]
+    points, labelled, box = np.zeros((98, 2)), np.ones(98, dtype=bool), np.array([0.0, 0.0, 9.0, 9.0])
+    records = [Record(Path(f"/faces/{i}.jpg"), points, labelled, box) for i in range(4_000)]
 
     def reader(_: Path, split: str, allow_partial: bool) -> Annotations:
         return Annotations(records if split == "train" else [], 4_000)

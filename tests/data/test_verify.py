@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from miniatures import save_image, wflw_line
 
+from awing.data.checks import FACE_CHECKS
 from awing.data.images import read_image
 from awing.data.records import Record
-from awing.data.verify import FACE_CHECKS
 from awing.training import engine
 
 COUNTS = "dataset.reader.expected={train: 24, test: 8}"
@@ -128,7 +128,7 @@ def test_verify_notes_a_picture_with_different_faces_in_two_splits(config, faces
     rewrite(faces, "test", 0, points=other, box=face[196:200], name=face[206])
     assert problems(config, faces) == {}
     report = json.loads((faces.parents[1] / "verify" / "verify.json").read_text())
-    ((text,),) = report["notes"].values()
+    (text,) = report["notes"]["different faces of a picture in two splits"]
     assert face[206] in text
     rewrite(faces, "test", 0, points=other - 2, box=face[196:200], name=face[206])
     assert face[206] in problems(config, faces)["in two splits"][0]

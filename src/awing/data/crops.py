@@ -13,7 +13,7 @@ import numpy as np
 from awing.arrays import Box, Matrix, Points
 from awing.data.records import Record
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply, augmentation_matrix, crop_matrix, is_box, shift
+from awing.geometry import apply, augmentation_matrix, crop_matrix, shift
 
 Crop = Literal["provided", "landmarks", "official"]
 
@@ -54,11 +54,15 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
 
 
 def landmark_box(record: Record) -> Box:
-    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px."""
+    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px; the square around them if they lie in a line.
+
+    A level or upright line, that is: the square that is cropped is the same.
+    """
     points = record.points[record.labelled]
-    if len(points) < 2 or not is_box(box := np.concatenate([points.min(0), points.max(0)])):
+    if len(points) < 2 or not (sides := np.ptp(points, axis=0)).any() or not np.isfinite(points).all():
         raise DataError(f"{record.name}: the labelled landmarks span no box")
-    return box
+    margin = np.where(sides == 0, sides.max() / 2, 0)
+    return np.concatenate([points.min(0) - margin, points.max(0) + margin])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,8 +15,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from awing.data.cache import CropCache
-from awing.data.crops import BoxJitter, Crop
+from awing.data.crops import BoxJitter, Crop, record_matrix
 from awing.data.dataset import LandmarkDataset
+from awing.data.facts import settle_sizes
 from awing.data.loading import (
     EpochLoader,
     EpochSampler,
@@ -25,7 +27,7 @@ from awing.data.loading import (
     per_device_batch_size,
 )
 from awing.data.noise import LabelNoise
-from awing.data.records import Annotations, Record
+from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
 from awing.schemes.scheme import BOX_NORMALISERS
@@ -61,6 +63,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         group: Regular expression that finds an image's group in its name: the first parenthesis, or else the whole
             match. A record's own group goes first; a name in which nothing is found is a group by itself.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
+        skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
+        upright: Read pictures turned by their EXIF orientation; where annotations state sizes, those decide.
+        rescale: See :func:`awing.data.facts.settle_sizes`.
+        bits: How images of 16 bits are reduced; see :func:`awing.data.images.to_8_bits`.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
 
@@ -86,11 +92,17 @@ class LandmarkDataModule(pl.LightningDataModule):
         split_seed: int = 0,
         group: str | None = None,
         allow_partial: bool = False,
+        skip_unusable: bool = False,
+        upright: bool = False,
+        rescale: bool = False,
+        bits: int | str | None = None,
         label_noise: Mapping[str, Any] | None = None,
         cache: str | None = None,
     ) -> None:
         super().__init__()
         self.name, self.root, self.reader, self.allow_partial = name, Path(root), reader, allow_partial
+        self.upright, self.rescale, self.bits = upright, rescale, check_bits("dataset.bits", bits)
+        self.skip_unusable, self.left_out = skip_unusable, 0
         self.scheme, self.loader, self.subsets, self.split = get_scheme(scheme), loader, list(subsets), split
         check_choice("dataset.split", split, get_args(Split))
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
@@ -108,7 +120,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.crop, self.crop_scale = crop, scales[crop]
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
-        self.normalisers = list(normalisers or self.scheme.normalisers or ["box"])
+        own = "landmark_box" if crop == "landmarks" else "box"  # of each face: every one has that of the crop
+        self.normalisers = list(normalisers or self.scheme.normalisers or [own])
         for normaliser in self.normalisers:
             check_choice("dataset.normalisers", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
         self.label_noise = LabelNoise(**label_noise) if label_noise else None
@@ -126,9 +139,26 @@ class LandmarkDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once."""
         if not self.annotations:
-            self.annotations = self.divide(**{s: self.reader(self.root, s, self.allow_partial) for s in self.official})
+            official = {split: self.read(split, self.allow_partial) for split in self.official}
+            unusable = [text for annotations in official.values() for text in annotations.unusable]
+            check_usable(unusable, self.skip_unusable)
+            self.left_out = len(unusable)
+            self.annotations = self.divide(**official)
             counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
             log.info("%s: %s faces", self.name, counts)
+
+    def read(self, split: str, allow_partial: bool) -> Annotations:
+        """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
+        found, expected, unusable = self.reader(self.root, split, allow_partial)
+        sized, reasons = settle_sizes(found, self.upright, self.rescale)
+        records = []
+        for record in sized:
+            try:
+                record_matrix(record, self.crop, self.crop_scale, self.loader.input_size)
+                records.append(replace(record, bits=self.bits))
+            except DataError as error:
+                reasons.append(f"{record.id}, {error}" if record.id else str(error))
+        return Annotations(records, expected - len(reasons), [*unusable, *reasons])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
         """The samples of one split, as they are or as training sees them."""

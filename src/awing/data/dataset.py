@@ -100,8 +100,12 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 def normaliser(record: Record, scheme: Scheme, name: str) -> float:
     """The distance in source px that divides a face's error; NaN where it is not annotated.
 
-    "box" is the root of the provided box's area, "box_diagonal" its diagonal; the others are the scheme's.
+    "box" is the root of the provided box's area, "box_diagonal" its diagonal, "landmark_box" the root of the area of
+    the labelled landmarks' tight box; the others are the scheme's.
     """
+    if name == "landmark_box":
+        area = np.ptp(record.points[record.labelled], axis=0).prod()
+        return float(np.sqrt(area)) if area > 0 else np.nan
     if name not in BOX_NORMALISERS:
         return scheme.normaliser(name, record.points, record.labelled)
     width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
@@ -111,7 +115,7 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
 def _check_normalisers(records: Sequence[Record], names: Sequence[str], values: Float[np.ndarray, "r n"]) -> None:
     """Refuse to score faces by what is not positive; faces whose landmarks are not labelled are left out, not all."""
     for record, row in zip(records, values, strict=True):
-        no_box = record.box is None and not set(names).isdisjoint(BOX_NORMALISERS)
+        no_box = record.box is None and not {"box", "box_diagonal"}.isdisjoint(names)
         if no_box or (row <= 0).any():
             advice = "name others with dataset.normalisers" if no_box else "check its landmarks and box"
             found = dict(zip(names, row.tolist(), strict=True))

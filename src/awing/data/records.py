@@ -1,5 +1,6 @@
 """What a reader returns, one record per annotated face, and the parsing and checks that readers share."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from awing.arrays import Box, Mask, Points
 from awing.errors import ConfigError, DataError
 
 Bits = int | Literal["range"] | None  # that images of 16 bits use; see awing.data.images.to_8_bits
+log = logging.getLogger(__name__)
 Counts = Mapping[str, int]  # number of faces of each complete split
 
 
@@ -31,19 +33,26 @@ class Record:
     root: Path | None = None  # folder that the cut of held-out faces names the image from; None: the data set's
     upright: bool = False  # whether points are of the image turned by its EXIF orientation
     bits: Bits = None  # how an image of 16 bits is reduced to 8
-    size: tuple[float, float] | None = None  # width and height that the annotations state, px
+    size: tuple[int, int] | None = None  # width and height that the annotations state, px
+    id: str = ""  # of the face in its annotations, for messages
 
     @property
     def name(self) -> str:
         """What messages and results call the image."""
         return self.path.as_posix() + f":{self.entry}" * bool(self.entry)
 
+    @property
+    def where(self) -> str:
+        """What lists of faces call the face: its image, after its id where it has one."""
+        return f"{self.id}, {self.name}" if self.id else self.name
+
 
 class Annotations(NamedTuple):
-    """The faces of one split that are on disk, and how many the complete split has."""
+    """The faces of one split that are on disk, how many the complete split has, and which entries cannot be used."""
 
     records: list[Record]
-    expected: int
+    expected: int  # without those that cannot be used
+    unusable: Sequence[str] = ()  # entry, image and reason of each
 
 
 class Source(NamedTuple):
@@ -86,6 +95,18 @@ def check_complete(
         "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
         problems,
     )
+
+
+def check_usable(unusable: Sequence[str], skip: bool) -> None:
+    """Refuse entries that cannot be used, with a list of them; or, to ``skip`` them, log how many there are."""
+    if not unusable:
+        return
+    more = [f"... and {len(unusable) - 12} more: src/prepare.py action=verify lists them"] * (len(unusable) > 12)
+    lines = "".join(f"\n  {line}" for line in [*unusable[:12], *more])
+    if not skip:
+        advice = "Correct them, or leave them out: dataset.skip_unusable=true"
+        raise DataError(f"{len(unusable)} of the annotated faces cannot be used:{lines}\n{advice}")
+    log.warning("left out, %d annotated faces that cannot be used:%s", len(unusable), lines)
 
 
 def check_bits(what: str, found: Any) -> Bits:

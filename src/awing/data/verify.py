@@ -1,6 +1,5 @@
 """Look at a data set before it is trusted: verify it, cache its crops, show what training sees."""
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,25 +13,34 @@ from rich.progress import track
 
 from awing.arrays import Image
 from awing.codec import HeatmapCodec
+from awing.data.checks import (
+    LEFT_OUT,
+    NO_FACE,
+    NOTES,
+    Face,
+    Finding,
+    check_copies,
+    check_image,
+    check_near_copies,
+    check_placeholders,
+    check_symmetry,
+)
 from awing.data.datamodule import LandmarkDataModule
-from awing.data.images import read_image, save_picture
-from awing.data.records import Annotations, IncompleteError, Record
+from awing.data.images import save_picture
+from awing.data.records import Annotations, IncompleteError
 from awing.errors import ConfigError, DataError
 from awing.schemes import Scheme
 from awing.visualization.overlays import ANNOTATED, draw_landmarks, overlay, pooled_maps
 
-NOTES = ("different faces of a picture in two splits", "splits without a face")  # fail nothing
 SHOWN = 20  # findings of a kind on the screen; verify.json has all
-Face = tuple[str, Record]  # and its split
-Finding = tuple[str, str]  # kind and text
 
 
 def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
     """Check every face and image of a data set, with the cut that training would use, and write ``verify.json``.
 
-    Checked: faces found against expected; every image decodes; :data:`FACE_CHECKS`; held-out faces can be scored; no
-    picture, by a hash of its pixels, is in two splits. Different faces of one picture may be: official splits do that,
-    and it is only noted; so is a split without a face. ``workers`` is the number of threads that decode.
+    Checked: faces found against expected, and usable; every image decodes; the checks of :mod:`awing.data.checks`;
+    held-out faces can be scored. What official sets have, too, is only noted. ``workers`` is the number of threads that
+    decode.
 
     Returns:
         ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
@@ -45,15 +53,17 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     for split, annotations in data.annotations.items():
         for record in annotations.records:
             images[record.name].append((split, record))
+    records = [record for faces in images.values() for _, record in faces]
     with ThreadPoolExecutor(workers) as pool:
         checked = track(pool.map(check_image, images.values()), "Verifying", len(images))
         for faces, (digest, found) in zip(images.values(), checked, strict=True):
             same_pixels[digest] += faces
             findings += found
-    findings += [*check_copies(same_pixels), *check_splits(data)]
+    findings += [*check_copies(same_pixels), *check_near_copies(images.values()), *check_splits(data)]
+    findings += [*check_placeholders(records, data.scheme), *check_symmetry(records, data.scheme)]
     splits = {
-        split: {"expected": expected, "found": len(records), "faces": data.origin(split)}
-        for split, (records, expected) in data.annotations.items()
+        split: {"expected": found.expected, "found": len(found.records), "faces": data.origin(split)}
+        for split, found in data.annotations.items()
     }
     report: dict[str, Any] = {
         "dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images), "missing": missing,
@@ -67,58 +77,6 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     return report
 
 
-def check_points(record: Record, width: int, height: int) -> str | None:
-    """Labelled points are finite, half of them lie in the image, and not all in one place."""
-    points = record.points[record.labelled]
-    if not (n := len(points)) or not np.isfinite(points).all():
-        return f"expected finite labelled points, found {n}"
-    inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1).sum()
-    if inside < n / 2:
-        return f"{inside} of {n} points lie in its {width} x {height} px"
-    return f"all of its {n} points lie in one place" if n > 1 and np.ptp(points, axis=0).max() == 0 else None
-
-
-def check_box(record: Record, width: int, height: int) -> str | None:
-    """The provided box holds its face, and is not much larger than it unless it is the whole image."""
-    points = record.points[record.labelled]
-    if record.box is None or not len(points):
-        return None
-    low, high, box = record.box[:2], record.box[2:], record.box.round(1).tolist()
-    margin = 0.1 * (high - low)
-    held = ((points >= low - margin) & (points <= high + margin)).all(1).sum()
-    if held < 0.8 * len(points):
-        return f"{held} of {len(points)} points lie in or near its box {box}"
-    too_large = (high - low).max() > 4 * np.ptp(points, axis=0).max() > 0
-    whole_image = np.array_equal(record.box, (-0.5, -0.5, width - 0.5, height - 0.5))
-    return f"its box {box} is over 4 times as large as its face" if too_large and not whole_image else None
-
-
-FACE_CHECKS = {"implausible points": check_points, "boxes beside their face": check_box}
-
-
-def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
-    """The hash of an image's pixels, and what is wrong with it or its faces."""
-    record = faces[0][1]
-    try:
-        image = read_image(record.path, record.entry)
-    except DataError as error:
-        return record.name, [("unreadable images", str(error))]
-    height, width = image.shape[:2]
-    found = [(kind, r.name, check(r, width, height)) for _, r in faces for kind, check in FACE_CHECKS.items()]
-    digest = hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest()
-    return digest, [(kind, f"{name}: {text}") for kind, name, text in found if text]
-
-
-def check_copies(same_pixels: dict[str, list[Face]]) -> Iterator[Finding]:
-    """No picture is in two splits; ``same_pixels`` has the faces of equal pictures under their hash."""
-    for faces in same_pixels.values():
-        splits, names = sorted({split for split, _ in faces}), sorted({record.name for _, record in faces})
-        if len(splits) > 1:
-            points = {(split, record.points.tobytes()) for split, record in faces}
-            leak = len(names) > 1 or len({face for _, face in points}) < len(points)
-            yield "in two splits" if leak else NOTES[0], f"{' = '.join(names)}: {', '.join(splits)}"
-
-
 def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
     """Training and evaluation accept every split that has a face."""
     for split, annotations in data.annotations.items():
@@ -128,7 +86,7 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
             if annotations.records:
                 yield "cannot be trained on" if split == "train" else "cannot be scored", str(error)
             elif data.annotations["train"].records:
-                yield NOTES[1], str(error)
+                yield NO_FACE, str(error)
 
 
 def cache(data: LandmarkDataModule, workers: int) -> None:
@@ -184,11 +142,13 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
     for split in official:
         for allow_partial in sorted({data.allow_partial, True}):
             try:
-                official[split] = data.reader(data.root, split, allow_partial)
+                official[split] = data.read(split, allow_partial)
                 break
             except DataError as error:
                 found.append(("annotations", str(error)))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
+    kind = LEFT_OUT if data.skip_unusable else "unusable entries"
+    found += [(kind, text) for annotations in official.values() for text in annotations.unusable]
     if official["test"].expected and not data.allow_partial:
         data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
     data.annotations = data.divide(**official)
@@ -196,7 +156,7 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
 
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:
-    yield f"{report['dataset']} in {report['root']}"
+    yield f"{report['dataset']} in {report['root']}: {report['images']} images"
     for split, counts in report["splits"].items():
         yield f"  {split}: {counts['found']} of {counts['expected']} faces ({counts['faces']})"
     for kind, texts in (report["problems"] | report["notes"]).items():

@@ -8,7 +8,7 @@ import numpy as np
 from awing.arrays import Mask, Points
 
 Indices = tuple[int, ...]
-BOX_NORMALISERS = ("box", "box_diagonal")  # come from a record's box: no scheme has one of these names
+BOX_NORMALISERS = ("box", "box_diagonal", "landmark_box")  # come from boxes: no scheme has one of these names
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class Scheme:
         self._require(len(set(paired)) == len(paired), "a landmark stands in two flip pairs")
         self._require(all(len(line) > 1 for line in self.lines), "a boundary line needs at least two landmarks")
         self._require(two_ends, "a normaliser needs two ends")
-        self._require(self.normalisers.keys().isdisjoint(BOX_NORMALISERS), "box and box_diagonal come from the box")
+        self._require(
+            self.normalisers.keys().isdisjoint(BOX_NORMALISERS), f"{', '.join(BOX_NORMALISERS)} come from boxes"
+        )
         self._require(usable_groups, 'a group needs landmarks, "mean" is taken')
         flip = self.flip_permutation
         undirected = {min(line, line[::-1]) for line in self.lines}

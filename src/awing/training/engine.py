@@ -185,7 +185,8 @@ def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     if cfg.dataset.crop in (None, crop) and OmegaConf.is_config(cfg.dataset.crop_scale):  # no number was given
         cfg.dataset.crop_scale = crop_scale
     cfg.dataset.loader.input_size = codec.input_size
-    for key, value in {"crop": crop, **checkpoint.held_out}.items():
+    upright = cfg.dataset.name == name and checkpoint.config["dataset"].get("upright", False)
+    for key, value in {"crop": crop, "bits": checkpoint.bits, "upright": upright, **checkpoint.held_out}.items():
         if cfg.dataset[key] is None:
             cfg.dataset[key] = value
     held_out = {key: cfg.dataset[key] for key in checkpoint.held_out}

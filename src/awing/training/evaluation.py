@@ -56,6 +56,8 @@ def run_test(
         "seed": checkpoint.config["seed"], **datamodule.held_out, **(validation or {}),
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
+    if datamodule.left_out:
+        about["left_out"] = datamodule.left_out
     if datamodule.visible_only is not None:
         about["visible_only"] = datamodule.visible_only
     if fps:
@@ -225,6 +227,8 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         print("PCK %, within 0.2 of the torso: " + ", ".join(f"{name} {100 * x:.1f}" for name, x in pck.items()))
     if about["found"] != about["expected"]:
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
+    if "left_out" in about:
+        print(f"left out: {about['left_out']} annotated faces of the data set that cannot be used")
     if "val_nme_best" in about:
         best, last = about["val_nme_best"], about["val_nme_last"]
         print(f"validation NME: best {100 * best:.3f} %, last {100 * last:.3f} %")

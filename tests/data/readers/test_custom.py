@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from miniatures import save_image, texture
 
 from awing.data.readers import read_custom
+from awing.data.records import check_usable
 from awing.errors import ConfigError, DataError
 from awing.training import engine
 
@@ -62,8 +64,11 @@ def root(tmp_path) -> Path:
 
 
 def read(root: Path, train: str = "train.csv", split: str = "train", allow_partial: bool = False, **kwargs):
+    """As the data module reads it: an entry that cannot be used is an error."""
     scheme = kwargs.pop("scheme", str(root / "scheme.yaml"))
-    return read_custom(root, split, allow_partial, scheme=scheme, train=train, **kwargs)
+    annotations = read_custom(root, split, allow_partial, scheme=scheme, train=train, **kwargs)
+    check_usable(annotations.unusable, skip=False)
+    return annotations
 
 
 def check(annotations, root: Path) -> None:
@@ -124,6 +129,8 @@ def test_custom_box_may_be_missing_in_a_row_or_in_all(root, config):
     lines = [HEADER, ROWS[0].replace("1,2,41.5,52,", ",,,,"), ROWS[1]]
     (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
     assert [record.box is None for record in read(root).records] == [True, False]
+    (root / "train.csv").write_text("\n".join(lines).replace(",,,,10", ",1,2,1,52,10"), encoding="utf-8")
+    assert [record.box is None for record in read(root).records] == [True, False], "without area it is none"
     lines = [HEADER.replace("box_x0,box_y0,box_x1,box_y1,", ""), ROWS[0].replace("1,2,41.5,52,", "")]
     (root / "train.csv").write_text("\n".join(lines))
     assert read(root).records[0].box is None
@@ -141,14 +148,63 @@ def test_coco_hidden_is_labelled_and_crowds_are_no_faces(root, caplog):
     content = coco()
     content["annotations"][0]["keypoints"][2] = 1
     content["annotations"][1]["iscrowd"] = 1
-    content["annotations"].append(content["annotations"][0] | {"keypoints": [0] * 12})
-    content["annotations"].append(content["annotations"][0] | {"category_id": 3, "keypoints": None})
+    for change in ({"keypoints": [0] * 12}, {"keypoints": None}, {"category_id": 3, "keypoints": None}):
+        content["annotations"].append(content["annotations"][0] | change)
+    del content["annotations"][3]["keypoints"]
     (root / "train.json").write_text(json.dumps(content))
     with caplog.at_level("INFO"):
         (record,) = read(root, "train.json").records
     assert record.labelled.all()
     assert record.occluded.tolist() == [True, False, False, False]
-    assert "2 crowds and annotations without a labelled keypoint are no faces" in caplog.text
+    assert "no faces of this scheme: 1 crowds, 2 without a labelled keypoint, 1 of category 'car'" in caplog.text
+
+
+def test_coco_reads_every_category_of_the_scheme(root):
+    content = coco()
+    content["categories"].append({"id": 9, "name": "mask", "keypoints": NAMED})
+    content["annotations"][1]["category_id"] = 9
+    (root / "train.json").write_text(json.dumps(content))
+    check(read(root, "train.json"), root)
+
+
+def test_coco_ignores_coordinates_of_unlabelled_points_and_flat_boxes(root):
+    """As exporters write a face with one visible point, two on one height, or converters a missing number."""
+    content = coco()
+    content["annotations"][0]["bbox"][2] = 0
+    content["annotations"][1] |= {"bbox": []}
+    content["annotations"][1]["keypoints"][6:9] = float("nan"), None, 0
+    (root / "train.json").write_text(json.dumps(content))
+    annotations = read(root, "train.json")
+    assert [record.box for record in annotations.records] == [None, None]
+    np.testing.assert_array_equal(annotations.records[1].points[LABELLED[1]], POINTS[1][LABELLED[1]])
+
+
+def test_coco_unusable_entries_are_listed_and_skipped_on_request(root, config, tmp_path, caplog):
+    """With a landmark crop: one point that has no extent, two numbers too few, and no such image."""
+    content = coco()
+    point = [1, 2, 2, *[0] * 9]
+    for i, change in enumerate(({"keypoints": point}, {"keypoints": point[2:]}, {"image_id": "none"})):
+        content["annotations"].append(content["annotations"][0] | {"id": 70 + i} | change)
+    (root / "train.json").write_text(json.dumps(content))
+    words = (
+        "dataset=custom", f"dataset.root={root}", f"dataset.scheme={root}/scheme.yaml", "dataset.crop=landmarks",
+        "dataset.reader.train=train.json", "dataset.val_fraction=0", "dataset.test_fraction=0",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="3 of the annotated faces cannot be used") as error:
+        engine.build(config("train", *words).dataset).setup()
+    shown = [
+        r"annotation 70, .*a\.png: the labelled landmarks span no box",
+        r"annotation 71 \(pictures/a\.png\): expected 12 numbers in keypoints, found 10",
+        r"annotation 72 \(None\): no image has the id 'none'", r"dataset\.skip_unusable=true",
+    ]  # fmt: skip
+    assert all(re.search(line, str(error.value)) for line in shown)
+    data = engine.build(config("train", *words, "dataset.skip_unusable=true").dataset)
+    data.setup()
+    assert (len(data.annotations["train"].records), data.annotations["train"].expected, data.left_out) == (2, 2, 3)
+    assert "left out, 3 annotated faces" in caplog.text
+    cfg = config("prepare", *words, "action=verify")
+    assert not engine.prepare(cfg, tmp_path / "v")
+    assert len(json.loads((tmp_path / "v" / "verify.json").read_text())["problems"]["unusable entries"]) == 3
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("cofw", "cofw29"), ("aflw", "aflw19")])
@@ -236,7 +292,6 @@ def test_custom_missing_images_are_listed(root):
         (HEADER, HEADER.replace(",x0", ",a"), r"expected one column 'x0', .* or left_eye_x, left_eye_y"),
         ("30.25", "", r"train\.csv:2: expected numbers, found ''"),
         ("30.25", "x", r"train\.csv:2: expected numbers, found 'x'"),
-        ("41.5,52", "1,52", r"train\.csv:2: expected a box of positive width and height"),
         ("10,20,30,20,,,20,39", ",,,,,,,", r"train\.csv:3: no landmark of this face is labelled"),
         ("pictures/a.png", "../a.png", r"train\.csv:2: expected the name of a file below .*, found '\.\./a\.png'"),
         ('b.png"', 'b.png"x', r"train\.csv: expected comma-separated values"),
@@ -253,17 +308,16 @@ def test_custom_table_mistake_is_named_with_its_line(root, before, after, messag
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("annotations", 1, "keypoints"), [1, 2, 2], r"annotations\[1\]: expected 12 numbers in keypoints, found 3"),
-        (("annotations", 1, "keypoints", 0), "x", r"annotations\[1\]: keypoints: expected numbers, found 'x'"),
-        (("annotations", 1, "keypoints", 0), float("nan"), r"annotations\[1\]: keypoints: expected finite numbers"),
-        (("annotations", 1, "keypoints", 2), 3, r"annotations\[1\]: expected 0, 1 or 2"),
-        (("annotations", 0, "image_id"), 5, r"annotations\[0\]: no image has the id 5"),
-        (("annotations", 0, "bbox"), [1, 2, 3], r"annotations\[0\]: expected 4 numbers in bbox, found 3"),
-        (("annotations", 0, "bbox", 2), -4, r"annotations\[0\]: expected a box of positive width and height"),
+        (("annotations", 1, "keypoints"), [1, 2, 2], r"b\.png\): expected 12 numbers in keypoints, found 3"),
+        (("annotations", 1, "keypoints", 0), "x", r"annotation 1 \(.*: keypoints: expected numbers, found 'x'"),
+        (("annotations", 1, "keypoints", 0), float("nan"), r"annotation 1 \(.*: keypoints: expected finite numbers"),
+        (("annotations", 1, "keypoints", 2), 3, r"annotation 1 \(.*: expected 0, 1 or 2"),
+        (("annotations", 0, "image_id"), 5, r"annotation 0 \(None\): no image has the id 5"),
+        (("annotations", 0, "bbox"), [1, 2, 3], r"a\.png\): expected 4 numbers in bbox, found 3"),
         (("annotations",), None, "expected COCO keypoints, an object with images, annotations, categories"),
         (("images", 1, "id"), "no. 0", "expected an id of its own and a file_name in each of images"),
         (("images", 1, "file_name"), "", "expected an id of its own and a file_name in each of images"),
-        (("images", 1, "file_name"), "../../x.png", r"annotations\[1\]: expected the name of a file below"),
+        (("images", 1, "file_name"), "../../x.png", r"annotation 1 \(.*: expected the name of a file below"),
         (("categories", 1, "keypoints"), ["nose"], "category whose keypoints .*'chin'.* found .*'nose'"),
     ],
 )

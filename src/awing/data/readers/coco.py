@@ -2,13 +2,14 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from awing.data.records import Record, check_box, image_path, parse_numbers
+from awing.data.records import Record, image_path, parse_numbers
 from awing.errors import DataError
 from awing.schemes import Scheme
 
@@ -16,58 +17,75 @@ LISTS = ("images", "annotations", "categories")
 log = logging.getLogger(__name__)
 
 
-def read_coco(file: Path, images: Path, scheme: Scheme) -> list[Record]:
-    """Read the faces of a file of COCO keypoints; image names start from the folder ``images``."""
+def read_coco(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], list[str]]:
+    """Read the faces of a file of COCO keypoints, and what cannot be used of it.
+
+    Image names start from the folder ``images``.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{file}: expected JSON, found: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
         raise DataError(f"{file}: expected COCO keypoints, an object with {', '.join(LISTS)}, found {content!s:.200}")
-    names = {image.get("id"): image.get("file_name") for image in content["images"]}
-    if len(names) != len(content["images"]) or not all(names.values()):
+    pictures = {image.get("id"): image for image in content["images"]}
+    if len(pictures) != len(content["images"]) or not all(image.get("file_name") for image in pictures.values()):
         raise DataError(f"{file}: expected an id of its own and a file_name in each of images")
-    category = _category(content["categories"], scheme, file)
-    records, left_out = [], 0
+    categories = _categories(content["categories"], scheme, file)
+    records, unusable, left_out = list[Record](), list[str](), Counter[str]()
     for i, entry in enumerate(content["annotations"]):
-        if entry.get("category_id") != category:
-            continue
-        where, image = f"{file}: annotations[{i}]", entry.get("image_id")
-        keypoints = _numbers(entry, "keypoints", 3 * scheme.num_landmarks, where).reshape(-1, 3)
-        if entry.get("iscrowd") or not keypoints[:, 2].any():
-            left_out += 1
-            continue
-        if image not in names:
-            raise DataError(f"{where}: no image has the id {image!r}")
-        records.append(_record(entry, keypoints, image_path(images, names[image], where), where))
+        if entry.get("category_id") not in categories:
+            names = [c.get("name") for c in content["categories"] if c.get("id") == entry.get("category_id")]
+            left_out[f"of category {names[0] if names else entry.get('category_id')!r}"] += 1
+        elif entry.get("iscrowd"):
+            left_out["crowds"] += 1
+        elif not _flags(entry).any():
+            left_out["without a labelled keypoint"] += 1
+        else:
+            where = f"annotation {entry.get('id', f'no. {i}')}"
+            image = pictures.get(entry.get("image_id"), {})
+            try:
+                records.append(_record(entry, image, images, scheme.num_landmarks, where))
+            except DataError as error:
+                unusable.append(f"{file}: {where} ({image.get('file_name')}): {str(error).removeprefix(f'{where}: ')}")
     if left_out:
-        log.info("%s: %d crowds and annotations without a labelled keypoint are no faces", file, left_out)
-    return records
+        counts = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        log.info("%s: no faces of this scheme: %s", file, counts)
+    return records, unusable
 
 
-def _category(categories: list[dict[str, Any]], scheme: Scheme, file: Path) -> Any:
-    """The id of the category that has the scheme's keypoints, or of the only one if it does not name any."""
-    for category in categories:
-        names = category.get("keypoints")
-        if names == list(scheme.names) or (len(categories) == 1 and not names):
-            return category.get("id")
-    expected = f"a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}"
-    raise DataError(f"{file}: expected {expected}, found {[c.get('keypoints') for c in categories]!s:.2000}")
+def _categories(categories: list[dict[str, Any]], scheme: Scheme, file: Path) -> set[Any]:
+    """The ids of the categories that have the scheme's keypoints, or of the only one if it does not name any."""
+    found = {category.get("id") for category in categories if category.get("keypoints") == list(scheme.names)}
+    if not found and len(categories) == 1 and not categories[0].get("keypoints"):
+        found = {categories[0].get("id")}
+    if not found:
+        expected = f"a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}"
+        raise DataError(f"{file}: expected {expected}, found {[c.get('keypoints') for c in categories]!s:.2000}")
+    return found
 
 
-def _record(entry: Mapping[str, Any], keypoints: np.ndarray, path: Path, where: str) -> Record:
-    points, flags, box = keypoints[:, :2], keypoints[:, 2], None
-    if not np.isin(flags, (0, 1, 2)).all():
-        raise DataError(f"{where}: expected 0, 1 or 2 as the third number of a keypoint")
-    if entry.get("bbox") is not None:
-        x, y, width, height = _numbers(entry, "bbox", 4, where)
-        box = check_box(np.array([x, y, x + width, y + height]), where)
-    return Record(path, points, flags > 0, box, occluded=flags == 1)
+def _flags(entry: Mapping[str, Any]) -> np.ndarray:
+    """(K,) whether a keypoint's third number is anything but 0."""
+    return np.array([flag != 0 for flag in (entry.get("keypoints") or [])[2::3]], dtype=bool)
 
 
-def _numbers(entry: Mapping[str, Any], key: str, count: int, where: str) -> np.ndarray:
-    values = entry.get(key)
-    if not isinstance(values, list) or len(values) != count:
-        found = len(values) if isinstance(values, list) else f"{values!r:.40}"
-        raise DataError(f"{where}: expected {count} numbers in {key}, found {found}")
-    return parse_numbers(values, f"{where}: {key}")
+def _record(entry: Mapping[str, Any], image: Mapping[str, Any], folder: Path, count: int, where: str) -> Record:
+    if not image:
+        raise DataError(f"no image has the id {entry.get('image_id')!r}")
+    if len(entry["keypoints"]) != 3 * count:
+        raise DataError(f"expected {3 * count} numbers in keypoints, found {len(entry['keypoints'])}")
+    keypoints, labelled = np.array(entry["keypoints"], dtype=object).reshape(-1, 3), _flags(entry)
+    if not np.isin(flags := keypoints[:, 2], (0, 1, 2)).all():
+        raise DataError("expected 0, 1 or 2 as the third number of a keypoint")
+    points, box = np.zeros((count, 2)), None  # coordinates of an unlabelled point may be anything
+    points[labelled] = parse_numbers(keypoints[labelled, :2].ravel().tolist(), "keypoints").reshape(-1, 2)
+    if bbox := entry.get("bbox"):
+        if len(bbox) != 4:
+            raise DataError(f"expected 4 numbers in bbox, found {len(bbox)}")
+        x, y, width, height = parse_numbers(bbox, "bbox")
+        box = np.array([x, y, x + width, y + height]) if width > 0 and height > 0 else None  # no area: no box
+    width, height = image.get("width"), image.get("height")
+    size = (int(width), int(height)) if width and height else None
+    path = image_path(folder, image["file_name"], where)
+    return Record(path, points, labelled, box, occluded=flags == 1, size=size, id=where)

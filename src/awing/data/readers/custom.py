@@ -32,9 +32,10 @@ def read_custom(
     box_y1``, which may be empty or missing; and ``group``, if the cut of held-out faces keeps some together. Other
     columns are left alone. Where semicolons or tabs separate cells, numbers may have decimal commas.
 
-    Of COCO keypoints, the category is read whose ``keypoints`` are the scheme's names in its order, or the only one if
-    it does not name any. A keypoint's third number is 0 where it is unlabelled, 1 hidden, 2 visible; a ``bbox`` is
-    x, y, width, height. Crowds, and annotations without a labelled keypoint, are no faces: the log counts them.
+    Of COCO keypoints, the categories are read whose ``keypoints`` are the scheme's names in its order, or the only one
+    if it does not name any. A keypoint's third number is 0 where it is unlabelled, 1 hidden, 2 visible; a ``bbox`` is
+    x, y, width, height, and none if it has no area. Other categories, crowds and annotations without a labelled
+    keypoint are no faces: the log counts them. An entry that cannot be used is listed with its id, image and reason.
 
     ``scheme`` is what :func:`awing.schemes.get_scheme` takes; ``train``, ``val`` and ``test`` are files in ``root``;
     without one of the latter its faces are cut from the training faces. ``images`` is the folder in ``root`` that image
@@ -51,10 +52,11 @@ def read_custom(
     source = Source("The data set", "", f"{name}, and in {folder} the images that it names")
     if not file.is_file():
         return check_complete(source, root, [], 0, allow_partial, [f"{name} is missing"])
-    records = [_find(record, file, folder, root) for record in read_faces(file, folder, get_scheme(scheme))]
-    if not records:
+    records, unusable = read_faces(file, folder, get_scheme(scheme))
+    if not records and not unusable:
         raise DataError(f"{file}: expected a face, found none")
-    return check_complete(source, root, records, len(records), allow_partial)
+    records = [_find(record, file, folder, root) for record in records]
+    return check_complete(source, root, records, len(records), allow_partial)._replace(unusable=unusable)
 
 
 def _find(record: Record, file: Path, folder: Path, root: Path) -> Record:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from awing.data.records import Record, check_box, image_path, parse_numbers
+from awing.data.records import Record, image_path, parse_numbers
 from awing.errors import DataError
+from awing.geometry import is_box
 from awing.schemes import Scheme
 
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 FORMS = ("{axis}{index}", "{name}_{axis}", "{axis}_{name}", "{name}.{axis}", "{name} {axis}")  # of landmarks' columns
 
 
-def read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
-    """Read the faces of a table; image names start from the folder ``images``."""
-    records = []
+def read_table(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], list[str]]:
+    """Read the faces of a table, and what cannot be used of it; image names start from the folder ``images``."""
+    records, unusable = list[Record](), list[str]()
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             first = stream.readline()
@@ -29,15 +30,20 @@ def read_table(file: Path, images: Path, scheme: Scheme) -> list[Record]:
             for row in filter(None, rows):
                 where = f"{file}:{rows.line_num}"
                 if len(row) != len(header):
-                    raise DataError(f"{where}: expected {len(header)} columns, found {len(row)}; header: {header}")
+                    found = f"expected {len(header)} columns, found {len(row)}; header: {header}"
+                    unusable.append(f"{where}: {found}")
+                    continue
                 cells = dict(zip(header, map(str.strip, row), strict=True))
                 for column in (*points, *(set(BOX) & cells.keys())):
                     word = cells[column] if delimiter == "," else cells[column].replace(",", ".")  # a decimal comma
                     cells[column] = "" if word.lower() == "nan" else word
-                records.append(_record(cells, points, images, where))
+                try:
+                    records.append(_record(cells, points, images, where))
+                except DataError as error:
+                    unusable.append(str(error))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: expected comma-separated values in UTF-8, found: {error}") from None
-    return records
+    return records, unusable
 
 
 def _header(rows: "csv._reader") -> list[str]:
@@ -70,5 +76,7 @@ def _record(cells: Mapping[str, str], columns: list[str], images: Path, where: s
     points = np.zeros(words.shape)
     points[labelled] = parse_numbers(words[labelled].ravel().tolist(), where).reshape(-1, 2)
     corners = [cells.get(column, "") for column in BOX]
-    box = check_box(parse_numbers(corners, where), where) if any(corners) else None
-    return Record(image_path(images, cells["image"], where), points, labelled, box, group=cells.get("group", ""))
+    box = parse_numbers(corners, where) if any(corners) else None
+    box = box if box is not None and is_box(box) else None  # without area it is no box
+    path, group = image_path(images, cells["image"], where), cells.get("group", "")
+    return Record(path, points, labelled, box, group=group, id=f"{Path(where).name}")
