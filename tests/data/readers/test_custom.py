@@ -129,7 +129,7 @@ def test_custom_box_may_be_missing_in_a_row_or_in_all(root, config):
     lines = [HEADER, ROWS[0].replace("1,2,41.5,52,", ",,,,"), ROWS[1]]
     (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
     assert [record.box is None for record in read(root).records] == [True, False]
-    (root / "train.csv").write_text("\n".join(lines).replace(",,,,10", ",1,2,1,52,10"), encoding="utf-8")
+    (root / "train.csv").write_text("\n".join(lines).replace(",,,,,10", ",1,2,1,52,10"), encoding="utf-8")
     assert [record.box is None for record in read(root).records] == [True, False], "without area it is none"
     lines = [HEADER.replace("box_x0,box_y0,box_x1,box_y1,", ""), ROWS[0].replace("1,2,41.5,52,", "")]
     (root / "train.csv").write_text("\n".join(lines))
@@ -183,7 +183,7 @@ def test_coco_unusable_entries_are_listed_and_skipped_on_request(root, config, t
     """With a landmark crop: one point that has no extent, two numbers too few, and no such image."""
     content = coco()
     point = [1, 2, 2, *[0] * 9]
-    for i, change in enumerate(({"keypoints": point}, {"keypoints": point[2:]}, {"image_id": "none"})):
+    for i, change in enumerate(({"keypoints": point}, {"keypoints": [*point, 5]}, {"image_id": "none"})):
         content["annotations"].append(content["annotations"][0] | {"id": 70 + i} | change)
     (root / "train.json").write_text(json.dumps(content))
     words = (
@@ -194,7 +194,7 @@ def test_coco_unusable_entries_are_listed_and_skipped_on_request(root, config, t
         engine.build(config("train", *words).dataset).setup()
     shown = [
         r"annotation 70, .*a\.png: the labelled landmarks span no box",
-        r"annotation 71 \(pictures/a\.png\): expected 12 numbers in keypoints, found 10",
+        r"annotation 71 \(pictures/a\.png\): expected 12 numbers in keypoints, found 13",
         r"annotation 72 \(None\): no image has the id 'none'", r"dataset\.skip_unusable=true",
     ]  # fmt: skip
     assert all(re.search(line, str(error.value)) for line in shown)
