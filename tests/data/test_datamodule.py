@@ -150,7 +150,7 @@ def test_divide_never_cuts_official_test_faces(root, without_test, caplog):
 
 def test_divide_keeps_groups_on_one_side(root, without_test):
     arguments = {"val_fraction": 0.4, "test_fraction": 0.3, "allow_partial": True}
-    by_event = parts(module(without_test, group=r"WFLW_images/(\d+)--", **arguments))
+    by_event = parts(module(without_test, group=r"/\d+--", **arguments))
     events = [{name.split("--")[0] for name in names} for names in by_event.values()]
     assert sum(map(len, events)) == len(set.union(*events))
     assert sum(map(len, by_event.values())) == len({name for names in by_event.values() for name in names})

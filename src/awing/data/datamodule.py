@@ -60,8 +60,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         val_fraction: Share of the training images that are held out for validation, in [0, 1).
         test_fraction: The same for a test; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
-        group: Regular expression that finds an image's group in its name: the first parenthesis, or else the whole
-            match. A record's own group goes first; a name in which nothing is found is a group by itself.
+        group: Regular expression whose match in an image's name is the image's group. A record's own group goes first;
+            a name in which nothing is found is a group by itself.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
         upright: Read pictures turned by their EXIF orientation; where annotations state sizes, those decide.
@@ -265,6 +265,6 @@ class LandmarkDataModule(pl.LightningDataModule):
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry
         found = re.search(self.held_out["group"], name) if self.held_out["group"] else None
-        group = record.group or (found and found[min(1, found.re.groups)]) or name
+        group = record.group or (found and found[0]) or name
         digest = hashlib.sha256(f"{self.held_out['split_seed']}/{group}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48, name

@@ -159,7 +159,8 @@ def _write(faces: list[Face], source: Path, output: Path, names: list[str], pair
     values = {"root": str(output), "scheme": str(output / "scheme.yaml"), "reader.images": str(images)}
     values |= {f"reader.{split}": f"{split}.csv" for split in tables if split != "train"}
     crop = [] if all(face.box for face in faces) else ["dataset.crop=landmarks"]
-    return shlex.join(["dataset=custom", *(f"dataset.{key}={value}" for key, value in values.items()), *crop])
+    quoted = {key: value if re.fullmatch(r"[\w./ -]+", value) else f"'{value}'" for key, value in values.items()}
+    return shlex.join(["dataset=custom", *(f"dataset.{key}={value}" for key, value in quoted.items()), *crop])
 
 
 @contextmanager
