@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BOUNDARY_THRESHOLD = 0.05
+BOUNDARY_THRESHOLD = 0.05  # 10.1 and equation 6
 
 
 def coordinate_channels(
@@ -33,23 +33,27 @@ def coordinate_channels(
 
 
 def boundary_coordinates(
-    coordinates: Float[Tensor, "2 height width"], boundary: Float[Tensor, "b 1 height width"]
+    coordinates: Float[Tensor, "2 height width"],
+    boundary: Float[Tensor, "b 1 height width"],
+    threshold: float = BOUNDARY_THRESHOLD,
 ) -> Float[Tensor, "b 2 height width"]:
     """Coordinates on the predicted boundary, zero elsewhere (paper equation 6).
 
-    ``B_x = C_x where B >= 0.05, else 0``, and the same for y, where B is the boundary map of the previous hourglass. No
-    gradient passes through the gate. The authors' code has ``>`` for ``>=``.
+    ``B_x = C_x where B >= threshold, else 0``, and the same for y, where B is the boundary map of the previous hourglass.
+    No gradient passes through the gate. The authors' code has ``>`` for ``>=``.
 
     >>> xy = coordinate_channels(2, 2)[:2]
     >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]
     tensor([[-1.,  1.],
             [ 0.,  0.]])
     """
-    return torch.where(boundary >= BOUNDARY_THRESHOLD, coordinates, 0.0)
+    return torch.where(boundary >= threshold, coordinates, 0.0)
 
 
 def append_coordinates(
-    features: Float[Tensor, "b channels height width"], boundary: Float[Tensor, "b 1 height width"] | None = None
+    features: Float[Tensor, "b channels height width"],
+    boundary: Float[Tensor, "b 1 height width"] | None = None,
+    threshold: float = BOUNDARY_THRESHOLD,
 ) -> Float[Tensor, "b more_channels height width"]:
     """Input of a coordinate convolution: features, x, y, r and, where a boundary map is given, B_x, B_y.
 
@@ -59,7 +63,7 @@ def append_coordinates(
     coordinates = coordinate_channels(height, width, features.device)
     added = coordinates.expand(batch, -1, -1, -1)
     if boundary is not None:
-        added = torch.cat([added, boundary_coordinates(coordinates[:2], boundary)], dim=1)
+        added = torch.cat([added, boundary_coordinates(coordinates[:2], boundary, threshold)], dim=1)
     # `cat` falls back to the contiguous format unless every input has the same one.
     channels_last = features.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awing.models.coordinates import append_coordinates
+from awing.models.coordinates import BOUNDARY_THRESHOLD, append_coordinates
 
 
 class StackedHourglass(nn.Module):
@@ -27,6 +27,7 @@ class StackedHourglass(nn.Module):
         coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
         boundary: predict the boundary as one more map.
         boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
+        boundary_threshold: of a boundary map, from which on B_x and B_y are coordinates.
 
     Raises:
         ValueError: an argument is out of range, or ``boundary_coords`` without what it needs.
@@ -45,6 +46,7 @@ class StackedHourglass(nn.Module):
         coord_conv: bool = True,
         boundary: bool = True,
         boundary_coords: bool = True,
+        boundary_threshold: float = BOUNDARY_THRESHOLD,
     ) -> None:
         super().__init__()
         if min(num_landmarks, stacks, depth) < 1:
@@ -69,7 +71,7 @@ class StackedHourglass(nn.Module):
             Block(channels // 2, channels),
         )
         self.stacks = nn.ModuleList(
-            _Stack(channels, depth, maps, coordinates=3 * coord_conv + 2 * (boundary_coords and i > 0))
+            _Stack(channels, depth, maps, 3 * coord_conv + 2 * (boundary_coords and i > 0), boundary_threshold)
             for i in range(stacks)
         )
         self.merge_features = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(stacks - 1))
@@ -147,8 +149,9 @@ class Block(nn.Module):
 class _Stack(nn.Module):
     """A coordinate convolution (where there are coordinates), an hourglass, a head and its maps."""
 
-    def __init__(self, channels: int, depth: int, maps: int, coordinates: int) -> None:
+    def __init__(self, channels: int, depth: int, maps: int, coordinates: int, threshold: float) -> None:
         super().__init__()
+        self.threshold = threshold
         self.coordinates = nn.Conv2d(channels + coordinates, channels, 1) if coordinates else None
         self.hourglass = Hourglass(channels, depth)
         self.head = nn.Sequential(
@@ -164,7 +167,7 @@ class _Stack(nn.Module):
     ) -> tuple[Float[Tensor, "b channels h w"], Float[Tensor, "b maps h w"]]:
         """The head's features and the maps made of them."""
         if self.coordinates is not None:
-            features = self.coordinates(append_coordinates(features, boundary))
+            features = self.coordinates(append_coordinates(features, boundary, self.threshold))
         head = self.head(self.hourglass(features))
         return head, self.maps(head)
 

@@ -80,6 +80,35 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
         super().__init__(multi_avg_fn=average)
 
 
+class GradientScale(pl.Callback):
+    """Log each epoch's gradients, and how many times as large as a coupled weight decay they are.
+
+    RMSprop and Adam add ``weight_decay * weight`` to a gradient and divide the sum by its usual size: the decay grows
+    as the loss is scaled down. ``train/gradient_norm`` is the norm over all layers; ``train/gradient_to_decay`` the
+    median over layers of ``|gradient| / (weight_decay * |weight|)``, norms over a layer. Both are the epoch's median step's.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[torch.Tensor] = []
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        pairs = [(p, group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]]
+        layers = [(p, decay) for p, decay in pairs if p.ndim > 1 and p.grad is not None]  # neither biases nor scales
+        gradients = torch.stack([p.grad.norm() for p, _ in layers])
+        decays = torch.stack([decay * p.detach().norm() for p, decay in layers])
+        self.steps.append(torch.stack([gradients.norm(), (gradients / decays).median()]))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log as :meth:`awing.regressor.LandmarkRegressor.on_train_epoch_end` does."""
+        norm, ratio = torch.stack(self.steps).median(0).values.tolist()
+        self.steps = []
+        scale = {"train/gradient_norm": norm, "train/gradient_to_decay": ratio, "epoch": trainer.current_epoch}
+        for logger in trainer.loggers:
+            logger.log_metrics(scale, step=trainer.global_step - 1)
+
+
 class TerminateOnNaN(pl.Callback):
     """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
 
