@@ -154,8 +154,6 @@ class LandmarkRegressor(pl.LightningModule):
         self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()
         if self.test_pck is not None:
             self.results["full"]["pck"] = self.test_pck.compute()
-        for name, nme in self.results["full"]["nme"].items():
-            self.log(f"test/nme_{name}", nme)
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None or self.scheduler is None:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from awing.codec import HeatmapCodec
 from awing.losses import base_weight_map, dilated_weight_map
 
 
@@ -53,6 +54,17 @@ def test_dilated_map_of_one_landmark_has_61_pixels(landmark):
     assert int((found == 11).sum()) == 61
     # the mask is the 29 pixels grown by one in all eight directions
     np.testing.assert_array_equal(found[0, 0] == 11, dilated((landmark >= 0.2).astype(int)) == 1)
+
+
+def test_dilated_map_misses_corners_of_subpixel_gaussians():
+    """Over all places of a centre in its pixel, 1.3 % of the foreground; none where it is on a pixel."""
+    steps = (torch.arange(68) + 0.5) / 17  # 4 px of the crop are a pixel of the map
+    points = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1) + 127.5
+    for places, share in ((points, 0.0134), (points.round().floor_divide(4) * 4 + 1.5, 0.0)):
+        maps = HeatmapCodec("ibug68", boundary=False).encode(places, torch.ones(68, 68, dtype=torch.bool))
+        outside = (maps > 0) & (dilated_weight_map(maps) == 1)
+        assert (outside.sum() / (maps > 0).sum()).item() == pytest.approx(share, abs=2e-4)
+        assert maps[outside].max().item() < 0.035 if share else not outside.any()
 
 
 def test_dilated_map_includes_the_threshold():

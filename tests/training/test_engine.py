@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from miniatures import write_people
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import COUNTS, TINY, run, table
 
 from awing.checkpoint import Checkpoint
@@ -18,6 +20,7 @@ from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training import engine
 from awing.training.evaluation import draw_faces
+from awing.training.resume import flat
 
 EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
 
@@ -246,13 +249,31 @@ def test_evaluate_refuses_another_scheme(finished, rendered, config, tmp_path):
         engine.evaluate(cfg, tmp_path)
 
 
-def test_pictures_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
+def test_results_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
-    overrides = ("test=false", "trainer.max_epochs=1", "logger=wandb", "logger.wandb.offline=true")
-    run(config, rendered, tmp_path / "wandb", *overrides[1:])
-    pictures = list((tmp_path / "wandb").glob("wandb/offline-run-*/files/media/images/*/*.png"))
-    assert {f"{p.parent.name}/{p.name.split('_')[0]}" for p in pictures} == {"val/overlay", "val/heatmaps", "test/ced"}
-    run(config, rendered, tmp_path / "next", *overrides)  # as a sweep's next job, in the same process
+    overrides = ("trainer.max_epochs=1", "logger=wandb", "logger.wandb.offline=true")
+    run(config, rendered, tmp_path / "omega" / "loss.omega-10", *overrides, f"output={tmp_path / 'omega'}")
+    pictures = list((tmp_path / "omega").glob("*/wandb/offline-run-*/files/media/images/*/*.png"))
+    tested = {"test/ced", "test/overlay", "test/heatmaps", "test/worst"}
+    assert {f"{p.parent.name}/{p.name.split('_')[0]}" for p in pictures} == {"val/overlay", "val/heatmaps", *tested}
+    # as a sweep's next job, in the same process
+    run(config, rendered, tmp_path / "next", *overrides, "test=false", f"output={tmp_path / 'next'}")
     assert len(list((tmp_path / "next").glob("wandb/offline-run-*"))) == 1
-    run(config, rendered, tmp_path / "tensorboard", "test=false", "trainer.max_epochs=1", "logger=tensorboard")
-    assert list((tmp_path / "tensorboard" / "tensorboard").glob("events.out.*"))
+    files = [tmp_path / "omega" / "loss.omega-10" / "config.yaml", tmp_path / "next" / "config.yaml"]
+    found = [yaml.safe_load(file.read_text())["logger"]["wandb"] for file in files]
+    assert [(node["name"], node["group"]) for node in found] == [
+        ("synthetic loss.omega-10", "omega"), ("synthetic next", "synthetic"),
+    ]  # fmt: skip
+    assert found[0]["tags"] == ["synthetic", "crop provided", "scale full"]
+    cfg = config("train", "logger=wandb", "experiment=table5", "logger.wandb.name=mine", f"output={tmp_path}")
+    engine.name_run(cfg, tmp_path / "loss.omega-10")
+    assert (cfg.logger.wandb.name, cfg.logger.wandb.group) == ("mine", "table5")
+
+    run(config, rendered, tmp_path / "tensorboard", "trainer.max_epochs=1", "logger=tensorboard")
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "tensorboard")).Reload()
+    assert tested <= set(events.Tags()["images"])
+    results = json.loads((tmp_path / "tensorboard" / "test" / "metrics.json").read_text())["subsets"]
+    for subset, values in results.items():
+        for key, value in flat(values, separator="/").items():
+            assert events.Scalars(f"test/{subset}/{key}")[0].value == pytest.approx(value, rel=1e-5), key
+    assert {"train/gradient_norm", "train/gradient_to_decay"} <= set(events.Tags()["scalars"])

@@ -39,8 +39,8 @@ def boundary_coordinates(
 ) -> Float[Tensor, "b 2 height width"]:
     """Coordinates on the predicted boundary, zero elsewhere (paper equation 6).
 
-    ``B_x = C_x where B >= threshold, else 0``, and the same for y, where B is the boundary map of the previous hourglass.
-    No gradient passes through the gate. The authors' code has ``>`` for ``>=``.
+    ``B_x = C_x where B >= threshold, else 0``, and the same for y, where B is the boundary map of the previous
+    hourglass. No gradient passes through the gate. The authors' code has ``>`` for ``>=``.
 
     >>> xy = coordinate_channels(2, 2)[:2]
     >>> boundary_coordinates(xy, torch.tensor([[[[0.9, 0.05], [0.04, -1.0]]]]))[0, 0]

@@ -1,6 +1,7 @@
 """Callbacks and the logger of metrics that Lightning does not bring."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,10 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
 class GradientScale(pl.Callback):
     """Log each epoch's gradients, and how many times as large as a coupled weight decay they are.
 
-    RMSprop and Adam add ``weight_decay * weight`` to a gradient and divide the sum by its usual size: the decay grows
-    as the loss is scaled down. ``train/gradient_norm`` is the norm over all layers; ``train/gradient_to_decay`` the
-    median over layers of ``|gradient| / (weight_decay * |weight|)``, norms over a layer. Both are the epoch's median step's.
+    RMSprop and Adam add ``weight_decay * weight`` to a gradient and divide the sum by its usual size: the smaller a
+    loss is, the stronger the decay. ``train/gradient_norm`` is the norm over all layers, ``train/gradient_to_decay``
+    the median over layers of ``|gradient| / (weight_decay * |weight|)``, with norms over a layer; both are the median
+    over the epoch's steps. AdamW's decay, which is decoupled, is not compared.
     """
 
     def __init__(self) -> None:
@@ -94,17 +96,22 @@ class GradientScale(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        pairs = [(p, group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]]
-        layers = [(p, decay) for p, decay in pairs if p.ndim > 1 and p.grad is not None]  # neither biases nor scales
-        gradients = torch.stack([p.grad.norm() for p, _ in layers])
-        decays = torch.stack([decay * p.detach().norm() for p, decay in layers])
-        self.steps.append(torch.stack([gradients.norm(), (gradients / decays).median()]))
+        gradients, decays = [], []
+        for group in optimizer.param_groups:
+            decay = 0.0 if group.get("decoupled_weight_decay") else group["weight_decay"]
+            layers = [p for p in group["params"] if p.ndim > 1 and p.grad is not None]  # neither biases nor scales
+            gradients += [p.grad.norm() for p in layers]
+            decays += [decay * p.detach().norm() for p in layers]
+        norms = torch.stack(gradients)
+        self.steps.append(torch.stack([norms.norm(), (norms / torch.stack(decays)).median()]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log as :meth:`awing.regressor.LandmarkRegressor.on_train_epoch_end` does."""
         norm, ratio = torch.stack(self.steps).median(0).values.tolist()
         self.steps = []
-        scale = {"train/gradient_norm": norm, "train/gradient_to_decay": ratio, "epoch": trainer.current_epoch}
+        scale = {"train/gradient_norm": norm, "epoch": trainer.current_epoch}
+        if ratio < math.inf:
+            scale["train/gradient_to_decay"] = ratio
         for logger in trainer.loggers:
             logger.log_metrics(scale, step=trainer.global_step - 1)
 

@@ -45,6 +45,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     datamodule: LandmarkDataModule = build(cfg.dataset)
     with open_dict(cfg):  # what was left open, for config.yaml and the checkpoints
         cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
+        name_run(cfg, output)
         cfg.output = str(output)  # a sweep's job has a folder of its own
         if cfg.trainer.precision == "auto":
             cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
@@ -146,6 +147,14 @@ def validation_scores(trainer: pl.Trainer) -> dict[str, float]:
         if isinstance(saver, ModelCheckpoint) and saver.best_model_score is not None:
             return {"val_nme_best": float(saver.best_model_score), "val_nme_last": saver.last_score}
     return {}
+
+
+def name_run(cfg: DictConfig, output: Path) -> None:
+    """Name a run, and the group of runs to compare it with, for Weights & Biases where the configuration does not."""
+    if wandb := OmegaConf.select(cfg, "logger.wandb"):
+        sweep = Path(cfg.output).resolve()  # of a single run, its own folder
+        wandb.name = wandb.name or f"{cfg.name} {output.name}"
+        wandb.group = wandb.group or cfg.report.table or (cfg.name if sweep == output.resolve() else sweep.name)
 
 
 def settle_scheme(cfg: DictConfig) -> None:

@@ -26,7 +26,7 @@ from awing.data.images import read_image, save_picture
 from awing.errors import check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
-from awing.training.resume import write_rows
+from awing.training.resume import flat, write_rows
 from awing.visualization.overlays import grid, landmark_maps, overlay, pooled_maps
 from awing.visualization.plots import CED_LIMITS, save_box_jitter, save_ced
 
@@ -71,7 +71,7 @@ def run_test(
         for name, picture in pictures.items():
             save_picture(output / f"{name}.png", picture)
         write_results(output, regressor, dataset, about)
-        log_picture(trainer, "test/ced", read_image(output / "ced.png"))
+        log_results(trainer, regressor.results, output)
         print_results(about, regressor.results, output)
     return {**about, "subsets": regressor.results}
 
@@ -187,6 +187,16 @@ def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
             logger.log_image(name, [picture], step=step)
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, picture, step, dataformats="HWC")
+
+
+def log_results(trainer: pl.Trainer, results: Mapping[str, Any], output: Path) -> None:
+    """Give every metric and the pictures of a test to the loggers that show pictures; the others have its files."""
+    metrics = {f"test/{key}": value for key, value in flat(results, separator="/").items()}
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger | TensorBoardLogger):
+            logger.log_metrics(metrics, step=trainer.global_step - 1)
+    for name in ("ced", "overlay", "heatmaps", "worst"):
+        log_picture(trainer, f"test/{name}", read_image(output / f"{name}.png"))
 
 
 @torch.no_grad()

@@ -120,13 +120,14 @@ def write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> No
     part.replace(file)
 
 
-def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted keys.
+def flat(node: Mapping[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
+    """A nested mapping by dotted keys, or keys joined otherwise.
 
     >>> flat({"loss": {"omega": 14}, "seed": 0})
     {'loss.omega': 14, 'seed': 0}
     """
     values: dict[str, Any] = {}
     for key, value in node.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        own = f"{prefix}{key}"
+        values |= flat(value, own + separator, separator) if isinstance(value, Mapping) else {own: value}
     return values
