@@ -72,7 +72,7 @@ def test_get_scheme_of_a_schemes_values_gives_it_back(name, tmp_path):
         ("lines", "line", "found 'line'. Did you mean 'lines'"),
         ('"été 4"', "beak", "must be unique"),
         ('names: [left_eye, right_eye, beak, "été 4"]', "names: left_eye", "names: expected a list, found 'left_eye'"),
-        ("inter_ocular:", "box:", "box and box_diagonal"),
+        ("inter_ocular:", "box:", "box, box_diagonal, landmark_box come"),
         ("[[left_eye, right_eye], beak]", "[[], beak]", "a normaliser needs two ends"),
         ("[[left_eye, right_eye], beak]", "[beak]", "a normaliser needs two ends"),
         ("[[left_eye, beak, right_eye]]", "[[left_eye, beak]]", "becomes .* under a flip"),

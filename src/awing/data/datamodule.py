@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from awing.data.cache import CropCache
-from awing.data.crops import BoxJitter, Crop, record_matrix
+from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
-from awing.data.facts import settle_sizes
+from awing.data.facts import settle_crops, settle_sizes
 from awing.data.loading import (
     EpochLoader,
     EpochSampler,
@@ -69,6 +69,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         bits: How images of 16 bits are reduced; see :func:`awing.data.images.to_8_bits`.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
+        map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.dataset.LandmarkDataset`.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -98,11 +99,13 @@ class LandmarkDataModule(pl.LightningDataModule):
         bits: int | str | None = None,
         label_noise: Mapping[str, Any] | None = None,
         cache: str | None = None,
+        map: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.root, self.reader, self.allow_partial = name, Path(root), reader, allow_partial
         self.upright, self.rescale, self.bits = upright, rescale, check_bits("dataset.bits", bits)
         self.skip_unusable, self.left_out = skip_unusable, 0
+        self.mapping = (get_scheme(map["scheme"]), list(map["landmarks"])) if map else None
         self.scheme, self.loader, self.subsets, self.split = get_scheme(scheme), loader, list(subsets), split
         check_choice("dataset.split", split, get_args(Split))
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
@@ -137,28 +140,28 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.annotations: dict[Split, Annotations] = {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the annotations once."""
+        """Read the annotations once; for a test of official test faces, those alone."""
         if not self.annotations:
-            official = {split: self.read(split, self.allow_partial) for split in self.official}
+            official = {"test": self.read("test")} if stage == self.split == "test" else {}
+            if official and official["test"].records:
+                official["train"] = Annotations([], 0)
+            else:
+                official = {split: self.read(split) for split in self.official}
             unusable = [text for annotations in official.values() for text in annotations.unusable]
             check_usable(unusable, self.skip_unusable)
             self.left_out = len(unusable)
             self.annotations = self.divide(**official)
-            counts = ", ".join(f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items())
-            log.info("%s: %s faces", self.name, counts)
+            counts = [f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items() if a.expected]
+            log.info("%s: %s faces", self.name, ", ".join(counts))
 
-    def read(self, split: str, allow_partial: bool) -> Annotations:
+    def read(self, split: str, allow_partial: bool | None = None) -> Annotations:
         """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
-        found, expected, unusable = self.reader(self.root, split, allow_partial)
-        sized, reasons = settle_sizes(found, self.upright, self.rescale)
-        records = []
-        for record in sized:
-            try:
-                record_matrix(record, self.crop, self.crop_scale, self.loader.input_size)
-                records.append(replace(record, bits=self.bits))
-            except DataError as error:
-                reasons.append(f"{record.id}, {error}" if record.id else str(error))
-        return Annotations(records, expected - len(reasons), [*unusable, *reasons])
+        found = self.reader(self.root, split, self.allow_partial if allow_partial is None else allow_partial)
+        records, misfits = settle_sizes(found.records, self.upright, self.rescale)
+        records, uncropped = settle_crops(records, self.crop, self.crop_scale, self.loader.input_size)
+        unusable = [*found.unusable, *misfits, *uncropped]
+        records = [replace(record, bits=self.bits) for record in records]
+        return Annotations(records, found.expected - len(misfits) - len(uncropped), unusable)
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
         """The samples of one split, as they are or as training sees them."""
@@ -169,7 +172,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             raise DataError(f"{self.name} in {self.root}: no face in split {split}; put the set's files there{cut}")
         protocol = self.loader.input_size, self.crop, self.crop_scale, self.normalisers, self.subsets
         if not augmented:
-            return LandmarkDataset(records, self.scheme, *protocol, jitter=self.jitter)
+            return LandmarkDataset(records, self.scheme, *protocol, jitter=self.jitter, mapping=self.mapping)
         training = self.loader.augmentation, self.loader.seed, self.cache, self.label_noise
         dataset = LandmarkDataset(records, self.scheme, *protocol, *training)
         if self.cache and self.cache.folder.is_dir():

@@ -40,6 +40,8 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         cache: Where to look for the pixels first; of training samples.
         noise: Moves points; of training samples. Crops stay where the true points put them.
         jitter: Moves boxes; of evaluation.
+        mapping: The scheme that is predicted where it is another one, and for each of its landmarks the index of the
+            same one of ``scheme``, or -1; of evaluation. Crops and normalisers stay those of ``scheme``.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         cache: CropCache | None = None,
         noise: LabelNoise | None = None,
         jitter: BoxJitter | None = None,
+        mapping: tuple[Scheme, Sequence[int]] | None = None,
     ) -> None:
         self.records, self.scheme, self.size, self.mirrored = records, scheme, size, scheme.flip_permutation
         self.matrices = [record_matrix(record, crop, crop_scale, size) for record in records]
@@ -64,18 +67,23 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
         faces = zip(records, self.matrices, strict=True)
         self.pictures = [cache.picture(r, m) if cache else (r, np.eye(3)) for r, m in faces]
         self.points = [noise(record, scheme) if noise else record.points for record in records]
+        self.labelled = [record.labelled for record in records]
         self.normalisers = np.array([[normaliser(r, scheme, name) for name in normalisers] for r in records])
         self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
         self.augmentation, self.seed = augmentation, seed
         if augmentation is None:  # these faces will be scored
             _check_normalisers(records, normalisers, self.normalisers)
+        if mapping:
+            self.scheme, same = mapping[0], np.array(mapping[1])
+            self.points = [points[same] for points in self.points]
+            self.labelled = [labelled[same] & (same >= 0) for labelled in self.labelled]
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: Key) -> dict[str, torch.Tensor]:
         epoch, index = key
-        points, labelled, matrix = self.points[index], self.records[index].labelled, self.matrices[index]
+        points, labelled, matrix = self.points[index], self.labelled[index], self.matrices[index]
         picture, view = self.pictures[index]
         if self.augmentation is None:
             crop = read_crop(picture, matrix @ view, self.size)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from awing.data.crops import Crop, record_matrix
 from awing.data.images import image_head
 from awing.data.records import Record
 from awing.errors import DataError
@@ -50,6 +51,18 @@ def settle_sizes(records: Sequence[Record], upright: bool, rescale: bool) -> tup
     if any(turned.values()):
         shown = len({record.path for record in kept if record.upright})
         log.info("%d of %d images are read upright: the sizes in their annotations say so", shown, len(sized))
+    return kept, unusable
+
+
+def settle_crops(records: Sequence[Record], crop: Crop, scale: float, size: int) -> tuple[list[Record], list[str]]:
+    """The records that can be cropped so, and why others cannot."""
+    kept, unusable = [], []
+    for record in records:
+        try:
+            record_matrix(record, crop, scale, size)
+            kept.append(record)
+        except DataError as error:
+            unusable.append(f"{record.id}, {error}" if record.id else str(error))
     return kept, unusable
 
 

@@ -1,7 +1,7 @@
 """Landmark schemes from YAML files, those of the paper's data sets among them, or from plain values."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,25 @@ def read_scheme(file: Path) -> Scheme:
     Scheme(name='bird', names=('left_eye', 'right_eye', 'beak'), flip_pairs=((0, 1),), lines=((0, 2, 1),),
            normalisers={'inter_ocular': ((0,), (1,))}, groups={})
     """
+    values = read_yaml(file, "a landmark scheme")
+    if not isinstance(values, Mapping):
+        return make_scheme(values, str(file))
+    places: dict[str, int] = {str(name): i for i, name in enumerate(values.get("names") or [])}
+    for number in _numbers([value for key, value in values.items() if key != "names"]):
+        if places.get(str(number), number) != number:
+            either = f"the name {str(number)!r} or the index of another landmark"
+            raise ConfigError(f"{file}: {number} may be {either}; put quotes around names that are numbers")
+    return make_scheme({"name": file.stem, **values}, str(file))
+
+
+def read_yaml(file: Path, what: str) -> Any:
+    """Read plain values from a YAML file, or raise a ConfigError that says ``what`` was expected."""
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"expected a landmark scheme in {file}, but it cannot be read: {error.strerror}") from None
+        raise ConfigError(f"expected {what} in {file}, but it cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected YAML: {' '.join(str(error).split())}") from None
-    return make_scheme({"name": file.stem, **values} if isinstance(values, Mapping) else values, str(file))
 
 
 def make_scheme(values: Any, source: str) -> Scheme:
@@ -58,17 +70,13 @@ def make_scheme(values: Any, source: str) -> Scheme:
             for name, ends in (values.get("normalisers") or {}).items()
         }
         lines = _paths(values.get("lines") or [], names, "lines")
-        groups = {name: _indices(joints, names, name) for name, joints in (values.get("groups") or {}).items()}
+        groups = {name: indices(joints, names, name) for name, joints in (values.get("groups") or {}).items()}
         return Scheme(str(values["name"]), tuple(names), flip_pairs, lines, normalisers, groups)
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from None
 
 
-def _paths(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
-    return tuple(_indices(path, names, f"{where}[{i}]") for i, path in enumerate(_list(value, where)))
-
-
-def _indices(landmarks: Any, names: list[str], where: str) -> Indices:
+def indices(landmarks: Any, names: list[str], where: str) -> Indices:
     """Indices of landmarks that are given by name or by index."""
     for landmark in _list(landmarks, where):
         if not isinstance(landmark, int):
@@ -76,7 +84,20 @@ def _indices(landmarks: Any, names: list[str], where: str) -> Indices:
     return tuple(landmark if isinstance(landmark, int) else names.index(landmark) for landmark in landmarks)
 
 
+def _paths(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
+    return tuple(indices(path, names, f"{where}[{i}]") for i, path in enumerate(_list(value, where)))
+
+
 def _list(value: Any, where: str) -> list[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError(f"{where}: expected a list, found {value!r:.80}")
     return list(value)
+
+
+def _numbers(node: Any) -> Iterator[int]:
+    """The numbers in plain values."""
+    if isinstance(node, int):
+        yield node
+    elif isinstance(node, Mapping | list):
+        for value in node.values() if isinstance(node, Mapping) else node:
+            yield from _numbers(value)

@@ -17,7 +17,8 @@ from awing.data import verify
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.importing import import_annotations
 from awing.errors import CheckpointError, ConfigError, check_choice
-from awing.schemes import SCHEMES, get_scheme
+from awing.schemes import SCHEMES, Scheme, get_scheme
+from awing.schemes.mapping import maps_between, read_map
 from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
@@ -175,6 +176,29 @@ def settle_scheme(cfg: DictConfig) -> None:
         cfg.model.boundary = cfg.model.boundary_coords = False
 
 
+def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint: Checkpoint) -> None:
+    """Put the landmarks that both schemes have, where they differ, into the configuration of the data set.
+
+    Raises:
+        CheckpointError: they differ, and no map is named.
+    """
+    if predicted.names == annotated.names:
+        cfg.dataset.map = None
+    elif cfg.dataset.map:
+        landmarks = read_map(cfg.dataset.map, annotated, predicted)
+        log.info("%d landmarks are scored: %s", sum(i >= 0 for i in landmarks), cfg.dataset.map)
+        cfg.dataset.map = {"scheme": asdict(predicted), "landmarks": landmarks}
+    else:
+        alone = [f"only {s.name} has {', '.join(sorted({*s.names} - {*o.names})) or 'this order'}"
+                 for s, o in ((predicted, annotated), (annotated, predicted))]  # fmt: skip
+        known = " or ".join(maps_between(annotated, predicted)) or "FILE.yaml, whose lists name what is the same"
+        raise CheckpointError(
+            f"{checkpoint.path} predicts the scheme {predicted.name}, but dataset {cfg.dataset.name} is annotated with "
+            f"{annotated.name} ({'; '.join(f'{text:.200}' for text in alone)}); choose a data set of {predicted.name}, "
+            f"another checkpoint, or dataset.map={known}"
+        )
+
+
 def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values.
 
@@ -185,12 +209,7 @@ def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     codec, (crop, crop_scale), name = checkpoint.codec(), checkpoint.crop, checkpoint.config["dataset"]["name"]
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         cfg.dataset.scheme = asdict(codec.scheme)
-    annotated = get_scheme(cfg.dataset.scheme)
-    if codec.scheme.names != annotated.names:
-        raise CheckpointError(
-            f"{checkpoint.path} predicts the scheme {codec.scheme.name}, but dataset {cfg.dataset.name} is annotated "
-            f"with {annotated.name}; choose a data set of {codec.scheme.name} or another checkpoint"
-        )
+    settle_map(cfg, get_scheme(cfg.dataset.scheme), codec.scheme, checkpoint)
     if cfg.dataset.crop in (None, crop) and OmegaConf.is_config(cfg.dataset.crop_scale):  # no number was given
         cfg.dataset.crop_scale = crop_scale
     cfg.dataset.loader.input_size = codec.input_size

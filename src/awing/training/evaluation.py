@@ -56,6 +56,8 @@ def run_test(
         "seed": checkpoint.config["seed"], **datamodule.held_out, **(validation or {}),
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
+    if datamodule.mapping:
+        about["landmarks"] = sum(i >= 0 for i in datamodule.mapping[1])  # that are scored
     if datamodule.left_out:
         about["left_out"] = datamodule.left_out
     if datamodule.visible_only is not None:
