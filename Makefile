@@ -52,7 +52,7 @@ size: ## check how many lines there are
 	done; \
 	[ $$fail = 0 ] || { echo "too long: take out what nobody needs, or split a file by subject"; exit 1; }
 
-notebooks: $(STAMP) ## run the notebooks in place, about 2 minutes of CPU time
+notebooks: $(STAMP) ## run the notebooks in place, about 3 minutes of CPU time
 	$(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False \
 		$(NOTEBOOKS_GO) notebooks/*.ipynb
 

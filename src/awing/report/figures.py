@@ -172,7 +172,7 @@ def losses() -> Figure:
     curves: dict[str, tuple[HeatmapLoss, float, str]] = {
         "AWing, y = 0": (AdaptiveWingLoss(), 0.0, "tab:purple"),
         "AWing, y = 1": (AdaptiveWingLoss(), 1.0, "tab:green"),
-        "Wing": (WingLoss(omega=14, epsilon=1), 0.0, "tab:orange"),  # AWing's: other constants hide what they share
+        "Wing (14, 1)": (WingLoss(omega=14, epsilon=1), 0.0, "tab:orange"),  # AWing's constants: alike but for zero
         "MSE": (MSELoss(), 0.0, "tab:red"),
         "L1": (L1Loss(), 0.0, "tab:gray"),
     }

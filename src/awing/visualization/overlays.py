@@ -17,22 +17,23 @@ def draw_landmarks(canvas: Image, points: Points, lines: Lines = (), color: tupl
     """Draw points, and lines through them, into a picture.
 
     Points are in its px; those that are not finite are left out, and their lines. A point's radius is 1/120 of the
-    longer side of their box, a line's width half of that; a line below one pixel is one pixel wide and fainter.
+    longer side of their box, a line's width half of that; thinner lines than a pixel are fainter instead.
     """
     drawn = np.isfinite(points).all(1)
     if not drawn.any():
         return
-    radius = max(0.75, float(np.ptp(points[drawn], axis=0).max()) / 120)
+    radius = float(np.ptp(points[drawn], axis=0).max()) / 120
     pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
-    lined = canvas if radius >= 2 else canvas.copy()
+    lined = canvas if radius >= 3 else canvas.copy()
     for line in lines:
         for a, b in pairwise(line):
             if drawn[a] and drawn[b]:
                 cv2.line(lined, pixels[a], pixels[b], color, max(1, round(radius / 2)), cv2.LINE_AA, shift=4)
-    if radius < 2:
-        cv2.addWeighted(lined, radius / 2, canvas, 1 - radius / 2, 0, dst=canvas)
+    if radius < 3:
+        cv2.addWeighted(lined, radius / 3, canvas, 1 - radius / 3, 0, dst=canvas)
+    disc = round(16 * max(0.25, radius - 0.5))  # antialiasing adds half a pixel
     for k in np.flatnonzero(drawn):
-        cv2.circle(canvas, pixels[k], round(16 * radius), color, -1, cv2.LINE_AA, shift=4)
+        cv2.circle(canvas, pixels[k], disc, color, -1, cv2.LINE_AA, shift=4)
 
 
 def overlay(
@@ -44,8 +45,8 @@ def overlay(
 
     >>> crop = np.zeros((64, 64, 3), np.uint8)
     >>> picture = overlay(crop, np.array([[31.5, 31.5]]), side=128)
-    >>> picture.shape, picture[64, 64].tolist()  # green in the middle
-    ((128, 128, 3), [70, 255, 90])
+    >>> picture.shape, int(picture[64, 64].argmax())  # green in the middle
+    ((128, 128, 3), 1)
     """
     zoom = side / crop.shape[0]
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
