@@ -18,14 +18,9 @@ import yaml
 from awing.data.images import image_head
 from awing.data.readers.w300 import read_pts
 
-
-class Shape(NamedTuple):
-    """A landmark (kind point), several (points), a box (rectangle) or anything else."""
-
-    kind: str
-    face: Any  # what the shapes of one face have in common; None: nothing
-    label: str
-    points: Any  # (n, 2) x and y, px
+# point, rectangle or another kind; what the shapes of one face have in common, or None; label; (n, 2) x and y, px
+Shape = tuple[str, Any, str, Any]
+Drawn = tuple[str, list[Shape]]  # and before it the image's name
 
 
 class Dialect(NamedTuple):
@@ -33,15 +28,16 @@ class Dialect(NamedTuple):
 
     pattern: str  # of their names
     marker: str  # a regular expression that is found in their text
-    entries: Callable[[Path], Iterable[tuple[str, Any]]]  # where an entry stands, for messages, and what shapes takes
-    shapes: Callable[[Any], tuple[str, list[Shape]]]
+    entries: Callable[[Path], Iterable[tuple[str, Any]]]  # where an entry stands, for messages, and what read takes
+    read: Callable[[Any], Drawn]
     edge: float = 0.5  # x of the middle of the first pixel: 0 where pixels are counted, 0.5 where edges are
 
 
-def _read_labelme(file: Path) -> tuple[str, list[Shape]]:
+def _read_labelme(file: Path) -> Drawn:
     content = json.loads(file.read_text(encoding="utf-8-sig"))
-    shapes = [Shape(s["shape_type"], s.get("group_id"), s["label"], s["points"]) for s in content["shapes"]]
-    return content["imagePath"], shapes
+    return content["imagePath"], [
+        (shape["shape_type"], shape.get("group_id"), shape["label"], shape["points"]) for shape in content["shapes"]
+    ]
 
 
 def _xml_images(file: Path) -> Iterator[tuple[str, Any]]:
@@ -49,32 +45,32 @@ def _xml_images(file: Path) -> Iterator[tuple[str, Any]]:
         yield f"{file}: image {image.get('id', '')} {image.get('name') or image.get('file')}", image
 
 
-def _read_cvat(image: ElementTree.Element) -> tuple[str, list[Shape]]:
-    shapes = []
+def _read_cvat(image: ElementTree.Element) -> Drawn:
+    shapes: list[Shape] = []
     for i, drawn in enumerate(image):
-        face, label = drawn.get("group_id"), drawn.get("label", "")
+        face = drawn.get("group_id")
         if drawn.tag == "box":
-            (x0, y0, x1, y1) = (drawn.attrib[key] for key in ("xtl", "ytl", "xbr", "ybr"))
-            shapes.append(Shape("rectangle", face, label, [[x0, y0], [x1, y1]]))
+            shapes.append(("rectangle", face, "", [drawn.attrib[key] for key in ("xtl", "ytl", "xbr", "ybr")]))
         elif drawn.tag in ("points", "skeleton"):
             for element in drawn.iter("points"):  # itself, or a skeleton's
                 pairs = [pair.split(",") for pair in element.attrib["points"].split(";")]
-                group = face or (i if drawn.tag == "skeleton" or len(pairs) > 1 else None)
+                group = face or (f"shape {i}" if drawn.tag == "skeleton" or len(pairs) > 1 else None)
                 if element.get("outside") != "1":
-                    shapes.append(Shape("points", group, element.attrib["label"], pairs))
+                    shapes.append(("point", group, element.attrib["label"], pairs))
         elif drawn.tag != "tag":
-            shapes.append(Shape(drawn.tag, face, label, []))
+            shapes.append((drawn.tag, face, "", []))
     return image.attrib["name"], shapes
 
 
-def _read_imglab(image: ElementTree.Element) -> tuple[str, list[Shape]]:
-    shapes = []
+def _read_imglab(image: ElementTree.Element) -> Drawn:
+    shapes: list[Shape] = []
     for i, box in enumerate(image.iter("box")):
-        x, y, width, height = (float(box.attrib[key]) - 0.5 for key in ("left", "top", "width", "height"))
-        kind = "ignored box" if box.get("ignore") == "1" else "rectangle"
-        shapes.append(Shape(kind, i, "", [[x, y], [x + width + 0.5, y + height + 0.5]]))
-        parts = list(box.iter("part")) if kind == "rectangle" else []
-        shapes += [Shape("point", i, part.attrib["name"], [[part.attrib["x"], part.attrib["y"]]]) for part in parts]
+        x, y, width, height = (float(box.attrib[key]) for key in ("left", "top", "width", "height"))
+        ignored = box.get("ignore") == "1"
+        corners = np.array([[x, y], [x + width, y + height]]) - 0.5
+        shapes.append(("ignored box" if ignored else "rectangle", i, "", corners))
+        parts = [] if ignored else list(box.iter("part"))
+        shapes += [("point", i, part.attrib["name"], [part.attrib["x"], part.attrib["y"]]) for part in parts]
     return image.attrib["file"], shapes
 
 
@@ -83,12 +79,12 @@ def _tasks(file: Path) -> Iterator[tuple[str, Any]]:
         yield f"{file}: task {task.get('id')}", task
 
 
-def _read_label_studio(task: dict[str, Any]) -> tuple[str, list[Shape]]:
+def _read_label_studio(task: dict[str, Any]) -> Drawn:
     """Points belong to the rectangle that they are a region of, or have a relation with."""
     done = [given for given in task.get("annotations") or task["completions"] if not given.get("was_cancelled")]
     if len(done) > 1:
         raise ValueError(f"{len(done)} annotations of one picture; delete all but one")
-    regions, shapes = done[0]["result"] if done else [], []
+    regions, shapes = done[0]["result"] if done else [], list[Shape]()
     links = [(region["from_id"], region["to_id"]) for region in regions if region["type"] == "relation"]
     partners = {a: b for link in links for a, b in (link, link[::-1])}
     for region in regions:
@@ -96,18 +92,16 @@ def _read_label_studio(task: dict[str, Any]) -> tuple[str, list[Shape]]:
         if region.get("image_rotation"):
             raise ValueError(f"the picture is turned by {region['image_rotation']} degrees; turn its file instead")
         if kind in ("keypointlabels", "rectanglelabels"):
-            size, corner = (np.array([region[f"original_{side}"] for side in ("width", "height")]) / 100), (0, 0)
-            face = region.get("parentID") or partners.get(region["id"])
-            if kind == "rectanglelabels":
-                face, corner = region["id"], (value["width"], value["height"])
-            start = np.array([value["x"], value["y"]])  # per cent
-            name = {"keypointlabels": "points", "rectanglelabels": "rectangle"}[kind]
-            ends = [start * size, (start + corner) * size][: 1 + (name == "rectangle")]
-            shapes.append(Shape(name, face, value[kind][0], ends))
+            size = np.array([region["original_width"], region["original_height"]]) / 100  # coordinates are per cent
+            start = np.array([value["x"], value["y"]]) * size
+            if kind == "keypointlabels":
+                shapes.append(("point", region.get("parentID") or partners.get(region["id"]), value[kind][0], start))
+            else:
+                end = start + np.array([value["width"], value["height"]]) * size
+                shapes.append(("rectangle", region["id"], "", [start, end]))
         elif kind != "relation":
-            shapes.append(Shape(kind, None, "", []))
-    image = task["data"].get("image") or next(v for v in task["data"].values() if isinstance(v, str))
-    return image, shapes
+            shapes.append((kind, None, "", []))
+    return task["data"].get("image") or next(v for v in task["data"].values() if isinstance(v, str)), shapes
 
 
 def _deeplabcut_rows(file: Path) -> Iterator[tuple[str, Any]]:
@@ -120,13 +114,11 @@ def _deeplabcut_rows(file: Path) -> Iterator[tuple[str, Any]]:
                 head[row[0]] = row
 
 
-def _read_deeplabcut(entry: tuple[dict[str, list[str]], list[str]]) -> tuple[str, list[Shape]]:
+def _read_deeplabcut(entry: tuple[dict[str, list[str]], list[str]]) -> Drawn:
     head, row = entry
-    first, individuals, shapes = head["coords"].index("x"), head.get("individuals"), []
-    for i in range(first, len(head["coords"]), 2):
-        if row[i].strip().lower() not in ("", "nan"):
-            face = individuals[i] if individuals else None
-            shapes.append(Shape("point", face, head["bodyparts"][i], [row[i : i + 2]]))
+    first, faces = head["coords"].index("x"), head.get("individuals") or [""] * len(row)
+    labelled = [i for i in range(first, len(head["coords"]), 2) if row[i].strip().lower() not in ("", "nan")]
+    shapes = [("point", faces[i], head["bodyparts"][i], row[i : i + 2]) for i in labelled]
     return "/".join(row[:first]), shapes  # the path in one cell or three
 
 
@@ -137,7 +129,7 @@ def _yolo_lines(file: Path) -> Iterator[tuple[str, Any]]:
             yield f"{labels}:{i}", (about, labels, line)
 
 
-def _read_yolo(entry: tuple[dict[str, Any], Path, str]) -> tuple[str, list[Shape]]:
+def _read_yolo(entry: tuple[dict[str, Any], Path, str]) -> Drawn:
     about, labels, line = entry
     (count, dimensions), numbers = about["kpt_shape"], np.array(line.split(), dtype=float)
     if len(numbers) != 5 + count * dimensions:
@@ -145,15 +137,13 @@ def _read_yolo(entry: tuple[dict[str, Any], Path, str]) -> tuple[str, list[Shape
     image = _image_of(Path("images".join(str(labels).rsplit("labels", 1))))
     width, height, orientation = image_head(image)
     size = np.array([height, width] if orientation > 4 else [width, height])
-    centre, half, points = numbers[1:3], numbers[3:5] / 2, numbers[5:].reshape(count, dimensions)
-    drawn = zip(
-        yolo_names(about), points, strict=True
-    )  # unlabelled: the third number is 0, or without it the first < 0
-    labelled = [
-        (name, point[:2] * size) for name, point in drawn if (point[2] > 0 if dimensions == 3 else point[0] >= 0)
+    shapes: list[Shape] = [
+        ("rectangle", None, "", [(numbers[1:3] + sign * numbers[3:5]) * size for sign in (-0.5, 0.5)])
     ]
-    shapes = [Shape("point", None, name, [xy]) for name, xy in labelled]
-    return str(image), [*shapes, Shape("rectangle", None, "", [(centre - half) * size, (centre + half) * size])]
+    for name, point in zip(yolo_names(about), numbers[5:].reshape(count, dimensions), strict=True):
+        if point[2] > 0 if dimensions == 3 else point[0] >= 0:
+            shapes.append(("point", None, name, point[:2] * size))
+    return str(image), shapes
 
 
 def yolo_names(about: dict[str, Any]) -> list[str]:
@@ -162,8 +152,9 @@ def yolo_names(about: dict[str, Any]) -> list[str]:
     return names or [f"p{i}" for i in range(about["kpt_shape"][0])]
 
 
-def _read_points_file(file: Path) -> tuple[str, list[Shape]]:
-    return str(_image_of(file)), [Shape("points", None, "p", read_pts(file))]
+def _read_points_file(file: Path) -> Drawn:
+    count = len(read_pts(min(file.parent.glob("[!.]*.pts"))))  # the others have as many
+    return str(_image_of(file)), [("point", None, "p", read_pts(file, count))]
 
 
 def _image_of(file: Path) -> Path:

@@ -7,10 +7,10 @@ import re
 import shlex
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,22 +18,16 @@ import yaml
 
 from awing.data.dialects import DIALECTS, Shape, yolo_names
 from awing.data.readers.table import BOX
+from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
 
+Row = dict[str, float]  # a face by the table's columns, but for its image
 SPLITS = {"val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folders; others are trained on
 MIRRORED = {"left": "right", "right": "left"}
 TO_FINISH = """\
 # To finish: landmarks that exchange when an image is mirrored; boundary lines; and what divides errors, such as
 # {inter_ocular: [left_eye, right_eye]}. See docs/own_landmarks.md.
 """
-
-
-class Face(NamedTuple):
-    """What a row of a table says."""
-
-    image: Path
-    points: dict[str, list[float]]  # landmark -> x, y
-    box: list[float]  # x0, y0, x1, y1; empty: none
 
 
 def import_annotations(source: str | None, output: Path) -> bool:
@@ -52,22 +46,26 @@ def import_annotations(source: str | None, output: Path) -> bool:
         raise ConfigError(f"source: expected the file or folder that a labelling tool wrote, found {source!r}")
     if held := [name for name in ("train.csv", "val.csv", "test.csv", "scheme.yaml") if (output / name).exists()]:
         raise ConfigError(f"{output} holds {held[0]} already: choose another output")
-    tool, files, others = recognise(Path(source))
-    faces, problems, sizes = list[Face](), list[str](), dict[str, int]()
+    tool, files, others = recognise(folder := Path(source).absolute())
+    dialect, faces, problems = DIALECTS[tool], list[tuple[Path, Row]](), list[str]()
     for file in files:
         with _naming(str(file), problems):
-            for where, entry in DIALECTS[tool].entries(file):
+            for where, entry in dialect.entries(file):
                 with _naming(where, problems):
-                    image, shapes = DIALECTS[tool].shapes(entry)
-                    path = find_image(image, file, Path(source))
-                    faces += make_faces(path, shapes, DIALECTS[tool].edge, others, sizes)
-    print(*(f"left out: {problem}" for problem in problems), sep="\n", end="\n" * bool(problems), file=sys.stderr)
+                    name, shapes = dialect.read(entry)
+                    image = find_image(name, file, folder)
+                    faces += [(image, row) for row in make_rows(shapes, dialect.edge, others)]
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
     if not faces:
         raise DataError(f"{source}: expected landmarks of {tool}, found no face; {len(problems)} entries are broken")
-    command = _write(faces, Path(source), output, *_names(tool, files[0], faces))
+    splits = _write_tables(faces, folder if folder.is_dir() else folder.parent, output)
+    _write_scheme(output / "scheme.yaml", [row for _, row in faces], files[0] if tool == "YOLO-pose" else None)
     counts = ", ".join(f"{count} {kind}" for kind, count in {"entries": len(problems), **others}.items() if count)
     print(f"{tool}: {len(faces)} faces; left out: {counts or 'nothing'}")
-    print(f"finish {output / 'scheme.yaml'}, then: python src/prepare.py action=verify {command}")
+    values = ["dataset=custom", f"dataset.root={output}", f"dataset.scheme={output / 'scheme.yaml'}", *splits]
+    values += [] if all(BOX[0] in row for _, row in faces) else ["dataset.crop=landmarks"]
+    print(f"finish {output / 'scheme.yaml'}, then: python src/prepare.py action=verify {shlex.join(values)}")
     return not problems
 
 
@@ -82,85 +80,72 @@ def recognise(source: Path) -> tuple[str, list[Path], Counter[str]]:
     raise DataError(f"{source}: expected one of {known}; COCO keypoints need no import: dataset.reader.train=FILE.json")
 
 
-def make_faces(
-    image: Path, shapes: Iterable[Shape], edge: float, others: Counter[str], sizes: dict[str, int]
-) -> list[Face]:
-    """The faces of one image; ``others`` counts what is no landmark, ``sizes`` has how many points each label has."""
-    points, boxes = dict[Any, dict[str, list[float]]](), dict[Any, list[float]]()
+def make_rows(shapes: list[Shape], edge: float, others: Counter[str]) -> list[Row]:
+    """The faces of one image; ``others`` counts what is no landmark."""
+    rows = defaultdict[Any, Row](dict)
     for kind, face, label, drawn in shapes:
-        if kind not in ("point", "points", "rectangle"):
+        if kind not in ("point", "rectangle"):
             others[kind] += 1
             continue
-        xy = np.array(drawn, dtype=float).reshape(-1, 2) - edge
-        if not np.isfinite(xy).all():
-            raise ValueError(f"{label}: expected finite numbers, found {xy.tolist()}")
-        if kind != "rectangle" and sizes.setdefault(label, len(xy)) != len(xy):
-            raise ValueError(f"{label}: expected {sizes[label]} points, as before, found {len(xy)}")
+        xy = parse_numbers(np.ravel(drawn).tolist(), label or kind).reshape(-1, 2) - edge
         names = [label] if len(xy) == 1 else [f"{label}{i}" for i in range(len(xy))]
-        if face in boxes if kind == "rectangle" else points.get(face, {}).keys() & set(names):
+        columns = BOX if kind == "rectangle" else [f"{name}_{axis}" for name in names for axis in "xy"]
+        if rows[face].keys() & set(columns):
             raise ValueError(f"{label or kind} stands there twice; give the shapes of each face a group of their own")
-        if kind == "rectangle":
-            boxes[face] = [*xy.min(0), *xy.max(0)]
-        else:
-            points.setdefault(face, {}).update(zip(names, xy.tolist(), strict=True))
-    if len(points) == len(boxes) == 1:  # they need no group
-        boxes = dict(zip(points, boxes.values(), strict=True))
-    others["boxes without landmarks"] += len(boxes.keys() - points.keys())
-    return [Face(image, places, boxes.get(face, [])) for face, places in points.items()]
+        numbers = [*xy.min(0), *xy.max(0)] if kind == "rectangle" else xy.ravel()
+        rows[face].update(zip(columns, numbers, strict=True))
+    faces = [row for row in rows.values() if row.keys() - set(BOX)]
+    boxes = [row for row in rows.values() if not row.keys() - set(BOX)]
+    if len(faces) == len(boxes) == 1:  # they need no group
+        return [faces[0] | boxes[0]]
+    others["boxes without landmarks"] += len(boxes)
+    return faces
 
 
 def find_image(name: str, file: Path, source: Path) -> Path:
     """The image of an entry: by the longest end of its path that lies near the file or the source."""
-    parts = [part for part in PurePosixPath(unquote(name.split("?d=")[-1]).replace("\\", "/")).parts if part != ".."]
-    if Path(name).is_file() and Path(name).is_relative_to(source if source.is_dir() else source.parent):
-        return Path(name)
-    ends = ["/".join(parts[i:]) for i in range(parts[0] == "/", len(parts))]
-    ends.append(re.sub(r"^[0-9a-f]{8}-", "", parts[-1]))  # Label Studio's mark of an upload
-    near = [file.parent, source, source.parent]
-    for path in (folder / inner / end for end in ends for folder in near for inner in ("", "images")):
+    name = unquote(name.split("?d=")[-1]).replace("\\", "/").replace("../", "").strip("/")
+    ends = [name.split("/", i)[-1] for i in range(name.count("/") + 1)]
+    ends.append(re.sub(r"^[0-9a-f]{8}-", "", ends[-1]))  # Label Studio's mark of an upload
+    folders = [place / inner for place in (file.parent, source, source.parent) for inner in ("", "images")]
+    for path in (folder / end for end in ends for folder in folders):
         if path.is_file():
             return path
     raise ValueError(f"there is no image {name!r} beside it")
 
 
-def _names(tool: str, file: Path, faces: list[Face]) -> tuple[list[str], list[list[str]]]:
-    """Landmarks and flip pairs, as the tool has them or as names with left and right in them suggest."""
-    names = list(dict.fromkeys(name for face in faces for name in face.points))
-    swapped = [re.sub("left|right", lambda found: MIRRORED[found[0]], name) for name in names]
-    if tool == "YOLO-pose":
-        about = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-        names = yolo_names(about)
-        swapped = [names[i] for i in about.get("flip_idx") or range(len(names))]
-    pairs = zip(names, swapped, strict=True)
-    return names, [[a, b] for a, b in pairs if b in names and names.index(a) < names.index(b)]
-
-
-def _write(faces: list[Face], source: Path, output: Path, names: list[str], pairs: list[list[str]]) -> str:
-    """Write tables and scheme; returns the overrides that use them."""
-    images = Path(os.path.commonpath([face.image.parent.absolute() for face in faces]))
-    tables = defaultdict[str, list[Face]](list)
-    for face in faces:
-        folders = Path(os.path.relpath(face.image, source if source.is_dir() else source.parent)).parts[:-1]
-        tables[next((SPLITS[folder] for folder in folders if folder in SPLITS), "train")].append(face)
-    box = BOX if any(face.box for face in faces) else ()
+def _write_tables(faces: list[tuple[Path, Row]], folder: Path, output: Path) -> list[str]:
+    """Write a table of each split that folders in ``folder`` name; returns the overrides that find them and images."""
+    images = Path(os.path.commonpath([image.parent for image, _ in faces]))
+    tables = defaultdict[str, list[dict[str, Any]]](list)
+    for image, row in faces:
+        folders = Path(os.path.relpath(image.parent, folder)).parts
+        split = next((SPLITS[part] for part in folders if part in SPLITS), "train")
+        numbers = {column: round(float(number), 3) for column, number in row.items()}
+        tables[split].append({"image": image.relative_to(images).as_posix(), **numbers})
     output.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(column for rows in tables.values() for row in rows for column in row))
     for split, rows in tables.items():
         with (output / f"{split}.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, ["image", *box, *(f"{name}_{axis}" for name in names for axis in "xy")])
+            writer = csv.DictWriter(stream, columns)
             writer.writeheader()
-            for face in rows:
-                numbers = dict(zip(box, face.box, strict=False))
-                numbers |= {f"{name}_{axis}": xy[i] for name, xy in face.points.items() for i, axis in enumerate("xy")}
-                image = face.image.absolute().relative_to(images).as_posix()
-                writer.writerow({"image": image, **{column: round(v, 3) for column, v in numbers.items()}})
+            writer.writerows(rows)
+    return [f"dataset.reader.images={images}", *(f"dataset.reader.{s}={s}.csv" for s in tables if s != "train")]
+
+
+def _write_scheme(file: Path, rows: list[Row], yolo: Path | None) -> None:
+    """Names, and flip pairs as YOLO's file has them or as names with left and right in them suggest."""
+    names = [column[:-2] for column in dict.fromkeys(c for row in rows for c in row) if column.endswith("_x")]
+    mirrored = [re.sub("left|right", lambda found: MIRRORED[found[0]], name) for name in names]
+    if yolo:
+        about = yaml.safe_load(yolo.read_text(encoding="utf-8-sig"))
+        known = yolo_names(about)
+        partners = dict(zip(known, about.get("flip_idx") or range(len(known)), strict=True))
+        mirrored = [known[partners[name]] for name in names]
+    pairs = [[a, b] for a, b in zip(names, mirrored, strict=True) if b in names and names.index(a) < names.index(b)]
     facts = {"names": names, "flip_pairs": pairs, "lines": [], "normalisers": {}}
     text = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
-    (output / "scheme.yaml").write_text(f"{TO_FINISH}{text}\n", encoding="utf-8")
-    values = {"root": str(output), "scheme": str(output / "scheme.yaml"), "reader.images": str(images)}
-    values |= {f"reader.{split}": f"{split}.csv" for split in tables if split != "train"}
-    crop = [] if all(face.box for face in faces) else ["dataset.crop=landmarks"]
-    quoted = {key: value if re.fullmatch(r"[\w./ -]+", value) else f"'{value}'" for key, value in values.items()}
-    return shlex.join(["dataset=custom", *(f"dataset.{key}={value}" for key, value in quoted.items()), *crop])
+    file.write_text(f"{TO_FINISH}{text}\n", encoding="utf-8")
 
 
 @contextmanager
