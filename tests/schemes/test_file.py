@@ -89,6 +89,17 @@ def test_read_scheme_names_mistakes(tmp_path, before, after, message, unchecked)
         read_scheme(file)
 
 
+def test_read_scheme_refuses_numbers_that_are_names_and_indices(tmp_path):
+    """A name counted from 1 is the index of the next landmark; counted from 0, or in quotes, it can only be one."""
+    text = "names: [1, 2, 3]\nflip_pairs: [[1, 2]]\n"
+    with pytest.raises(ConfigError, match=r"1 may be the name '1' or the index of another landmark; put quotes"):
+        read_scheme(write(tmp_path, text))
+    assert read_scheme(write(tmp_path, text.replace("[[1, 2]]", '[["1", "2"]]'))).flip_pairs == ((0, 1),)
+    scheme = read_scheme(write(tmp_path, text.replace("[1, 2, 3]", "[0, 1, 2]")))
+    assert scheme.flip_pairs == ((1, 2),)
+    assert get_scheme(asdict(scheme)) == scheme
+
+
 def test_read_scheme_of_a_missing_file():
     with pytest.raises(ConfigError, match=r"nowhere\.yaml, but it cannot be read: No such file"):
         get_scheme("nowhere.yaml")

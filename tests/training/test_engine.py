@@ -18,6 +18,8 @@ from awing.errors import CheckpointError, ConfigError, DataError
 from awing.geometry import apply
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
+from awing.schemes import SCHEMES
+from awing.schemes.mapping import read_map
 from awing.training import engine
 from awing.training.evaluation import draw_faces
 from awing.training.resume import flat
@@ -241,12 +243,31 @@ def test_joints_are_scored_by_pck(config, tmp_path, capsys):
     assert evaluated["subsets"]["full"]["count"] == len(scored) < len(rows) == evaluated["found"]
 
 
-def test_evaluate_refuses_another_scheme(finished, rendered, config, tmp_path):
-    cfg = config(
-        "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=300w", f"paths.data_dir={rendered}"
+def test_evaluate_maps_another_scheme_or_refuses_it(finished, rendered, config, tmp_path):
+    """The rendered faces have both schemes: their common points, in the same crops, have the errors of those points."""
+    words = (
+        f"checkpoint={finished}/checkpoints/best.ckpt", f"paths.data_dir={rendered}", "trainer=cpu",
+        "data.num_workers=0", "dataset.crop=landmarks", "dataset.allow_partial=true",
+        "dataset.normalisers=[inter_ocular]",
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"wflw98.*ibug68.*only wflw98 has .*dataset\.map=wflw98-ibug68"):
+        engine.evaluate(config("evaluate", "dataset=300w", *words), tmp_path)
+    mapped = engine.evaluate(config("evaluate", "dataset=300w", *words, "dataset.map=wflw98-ibug68"), tmp_path)
+    assert (mapped["landmarks"], mapped["found"]) == (68, 8)
+    errors = [float(row["nme_inter_ocular"]) for row in table(tmp_path / "per_image.csv")]
+    cfg = config("evaluate", "dataset=synthetic", *COUNTS, *words)
+    checkpoint = Checkpoint.read(cfg.checkpoint)
+    engine.apply_checkpoint_defaults(cfg, checkpoint)
+    data = engine.build(cfg.dataset).dataset("test")
+    codec, network, common = (
+        checkpoint.codec(),
+        checkpoint.network(),
+        read_map("wflw98-ibug68", SCHEMES["wflw98"], SCHEMES["ibug68"]),
     )
-    with pytest.raises(CheckpointError, match=r"wflw98.*ibug68"):
-        engine.evaluate(cfg, tmp_path)
+    for sample, error in zip((data[0, i] for i in range(8)), errors, strict=True):
+        predicted = codec.decode(network(sample["image"][None].float() / 255)[-1])[0][0, common].detach()
+        distance = (predicted - sample["points"][common]).norm(dim=-1).mean() / float(sample["matrix"][0, 0])
+        assert float(distance / sample["normalisers"][0]) == pytest.approx(error, rel=0.02)
 
 
 def test_results_reach_the_loggers(config, rendered, tmp_path, monkeypatch):

@@ -48,5 +48,5 @@ def other_mirror_images(
     for k, (near, pair) in enumerate(zip(nearest, pairs, strict=True)):
         reached, expected = distance[k, near], distance[k, pair]
         if near != pair and nearest[near] == k and reached < 0.05 and expected > max(0.1, 3 * reached):
-            found = "no pair" if pair == k else f"paired with {scheme.names[pair]}"
-            yield f"{scheme.names[k]} mirrors onto {scheme.names[near]} in the mean face, but has {found}"
+            found = "has no pair" if pair == k else f"is paired with {scheme.names[pair]}"
+            yield f"{scheme.names[k]} mirrors onto {scheme.names[near]} in the mean face, but {found}"
