@@ -9,10 +9,13 @@ from awing.training.launch import command
 
 @command("report")
 def main(cfg: DictConfig, output: Path) -> None:
-    """Write the report."""
-    from awing.report import write_report
+    """Write the report, or print what it takes to fill it."""
+    from awing.report import print_plan, write_report
 
-    write_report(cfg, output)
+    if cfg.plan:
+        print_plan(cfg.step_seconds)
+    else:
+        write_report(cfg, output)
 
 
 if __name__ == "__main__":

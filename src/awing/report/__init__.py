@@ -1,5 +1,6 @@
-"""Finished runs beside the paper's tables: Markdown, CSV and one HTML page."""
+"""Finished runs beside the paper's tables: Markdown, CSV and one HTML page; and what those tables cost."""
 
 from awing.report.document import write_report
+from awing.report.plan import print_plan
 
-__all__ = ["write_report"]
+__all__ = ["print_plan", "write_report"]

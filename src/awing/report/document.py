@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,17 @@ from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
+from awing.report.protocol import of_another_version, text
 from awing.report.runs import Run, load_runs
 from awing.report.statistics import mean_and_spread, mean_interval
-from awing.report.tables import Cell, Table, read_tables
+from awing.report.sweeps import own_sweeps
+from awing.report.tables import Cell, Placed, Table, one_of_each_seed, read_tables
 from awing.training.resume import write_rows
 from awing.visualization.plots import CED_LIMITS, save_bars, save_ced, save_curves
 
 KINDS = ("paper", "measured", "difference")
 USUAL_CURVES = ("train/loss", "val/nme", "train/mse_fg")  # columns of metrics.csv
+Groups = Mapping[tuple[str, ...], Placed]  # what differs from the paper -> runs
 Problems = list[tuple[str, str]]  # where, why
 Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions in report.jinja
 
@@ -40,77 +44,111 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
-    chosen = {name: [run for run in runs if table.has(name, run)] for name, table in tables.items()}
-    parts = [_part(output / "figures" / name, tables[name], of, problems) for name, of in chosen.items() if of]
+    usual = tables["table1"].protocols[0]
+    other_versions = {run: why for run in runs if run.results and (why := of_another_version(run, usual))}
+    runs = [run for run in runs if run not in other_versions]
+    problems += [(run.folder, why) for run, why in other_versions.items()]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
+    parts = []
+    for name, table in tables.items():
+        of_table = [run for run in runs if run.get("report.table") == name]
+        if (groups := table.groups(name, [*runs, *evaluations])) or of_table:
+            parts.append(_part(output / "figures" / name, table, groups, of_table, problems))
+    for name, (table, placed) in own_sweeps([run for run in runs if run.get("report.table") is None]).items():
+        parts.append(_part(output / "figures" / name, table, {(): placed}, [], problems))
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
-        groups = [group for part in parts for group in part["groups"]]
-        lines = [{"table": group["name"], **line} for group in groups for line in group[kind]]
+        lines = [{"table": group["name"], **line} for part in parts for group in part["groups"] for line in group[kind]]
         write_rows(output / file, list(lines[0]) if lines else ["table"], lines)
     counts = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in runs).items())
+    listed = {run for part in parts for run in part["runs"]}
     content = {
         "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
         "parts": parts,
-        "others": [run for run in runs + evaluations if run.get("report.table") is None],
-        "empty": [tables[name].title for name, of in chosen.items() if not of],
-        "problems": problems,
+        "others": [run for run in [*runs, *evaluations] if run not in listed],
+        "empty": [table.title for name, table in tables.items() if name not in [part["name"] for part in parts]],
+        "protocol": [(key, text(value), usual.origin(key)) for key, value in usual.training.items()],
+        "problems": list(dict.fromkeys(problems)),
     }
     environment = Environment(loader=PackageLoader("awing.report"), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"plain": _plain, "base64": lambda file: base64.b64encode(file.read_bytes()).decode()}
     for file, blocks in (("report.md", "markdown.jinja"), ("report.html", "html.jinja")):
         of_format = environment.overlay(autoescape=blocks == "html.jinja")
-        text = of_format.get_template("report.jinja").render(content, blocks=blocks)
-        (output / file).write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
+        page = of_format.get_template("report.jinja").render(content, blocks=blocks)
+        (output / file).write_text(re.sub(r"\n{3,}", "\n\n", page).strip() + "\n", encoding="utf-8")
     print(f"{len(runs)} runs, {len(evaluations)} other evaluations, {len(problems)} problems: {output / 'report.html'}")
 
 
-def _part(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) -> dict[str, Any]:
-    """What the report says of one table of the paper, whose pictures' paths begin with ``stem``."""
-    groups = table.groups([run for run in runs if run.results])
-    labels = {run: label for label, chosen in table.variants(runs).items() for run in chosen}
+def _part(stem: Path, table: Table, groups: Groups, of_table: Sequence[Run], problems: Problems) -> dict[str, Any]:
+    """What the report says of one table, whose pictures' paths begin with ``stem``."""
+    places = {run: protocol.label for placed in groups.values() for run, protocol in placed.items()}
+    differing = [set(differs) for differs in groups if differs]
+    shared = set.intersection(*differing) if len(differing) > 1 else set()
     return {
         "name": stem.name,
         "table": table,
-        "runs": [run for run in runs if run.get("report.table") == stem.name],  # another table lists its own
-        "labels": labels,
-        "groups": [_group(Path(f"{stem}-{i}"), table, group, problems) for i, group in enumerate(groups, 1)],
-        "curves": _draw_curves(stem, labels, table.curves or USUAL_CURVES),
+        "runs": list(dict.fromkeys([*of_table, *places])),
+        "labels": places,
+        "groups": [
+            _group(Path(f"{stem}-{number}"), table, differs, shared, placed, problems)
+            for number, (differs, placed) in enumerate(groups.items(), 1)
+        ],
     }
 
 
-def _group(stem: Path, table: Table, runs: Sequence[Run], problems: Problems) -> dict[str, Any]:
-    """What it says of runs of one protocol."""
-    rows = [[(cell, cell.line(runs)) for cell in row] for row in table.rows]
-    compared = [(cell, run) for cell in table.cells if cell.paper is not None for run in cell.measured(runs)]
-    variants = table.variants(runs)
-    for label, chosen in variants.items():
-        if len({run.get("seed") for run in chosen}) < len(chosen):
-            problems.append((", ".join(run.folder for run in chosen), f"{label}: n counts a seed more than once"))
+def _group(
+    stem: Path, table: Table, differs: Sequence[str], shared: set[str], placed: Placed, problems: Problems
+) -> dict[str, Any]:
+    """What it says of runs that differ from the paper alike: ``shared`` is what other printed tables have, too."""
+    rows = [[(cell, cell.line(placed, differs)) for cell in row] for row in table.rows]
+    variants = {}
+    for label, runs in table.variants({run: place for run, place in placed.items() if run.results}).items():
+        variants[label] = one_of_each_seed(runs)
+        again = [run for run in runs if run not in variants[label] and not run.evaluation]
+        problems += [(run.folder, "its seed counts once: of the same protocol is another training") for run in again]
     of_test = {} if table.curves else variants  # what a training's test faces say is in the table that they are of
+    tested = [run for runs in variants.values() for run in runs]
     return {
         "name": stem.name,
-        "runs": runs,
-        "settings": dict.fromkeys(run.setting for run in runs),
-        "protocols": dict.fromkeys(run.protocol for run in runs),
-        "deviations": sorted({deviation for cell, run in compared for deviation in cell.deviations(run)}),
-        "grid": _grid(rows),
+        "heading": _heading(table, differs, shared),
+        "runs": tested,
+        "protocols": dict.fromkeys(run.protocol for run in tested),
+        "differs": differs,
+        "grid": _grid(table, rows),
         "cells": [line for row in rows for _, line in row if line["n"] or line["paper"] is not None],
         "intervals": _intervals(of_test, table.normaliser, problems),
         "figures": _draw_errors(stem, of_test, table.normaliser),
+        "curves": _draw_curves(stem, table.variants(placed), table.curves or USUAL_CURVES),
     }
 
 
-def _grid(rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list[str]]:
+def _heading(table: Table, differs: Sequence[str], shared: set[str]) -> str:
+    """What tells a printed table from the others of its table."""
+    if not differs:
+        return "By the protocol" if table.protocols[0].words else ", ".join(["By the seed", *table.axes])
+    own = [difference for difference in differs if difference not in shared]
+    return shorten(f"Not by the protocol: {'; '.join(own or differs)}", 150, placeholder=" ...")
+
+
+def _grid(table: Table, rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list[str]]:
     """Header and rows. One or two columns: paper, measured, difference side by side; more: one below the other."""
     lines = [line for row in rows for _, line in row]
     kinds = [kind for kind in KINDS if kind == "measured" or any(line[kind] is not None for line in lines)]
     columns = [cell.column for cell, _ in rows[0]]
-    if len(columns) > 2:
-        body = [[row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)] for row in rows for kind in kinds]
+    if len(columns) > 2 and len(kinds) > 1:
+        body = [
+            [row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)]
+            for row in rows
+            for kind in (kinds if row[0][0].protocol else ["paper"])
+        ]
         return [["", "", *columns], *body]
-    body = [[row[0][0].row, *(cell.text(line, kind) for cell, line in row for kind in kinds)] for row in rows]
-    return [["", *(f"{column}, {kind}" for column in columns for kind in kinds)], *body]
+    names = [f"{column}, {kind}" if len(kinds) > 1 else column for column in columns for kind in kinds]
+    grid = [[*(table.axes or [""]), *names]]
+    for row in rows:
+        first = row[0][0]
+        place = first.protocol.place if first.protocol and table.axes else {"": first.row}
+        grid.append([*map(text, place.values()), *(cell.text(line, kind) for cell, line in row for kind in kinds)])
+    return grid
 
 
 def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems: Problems) -> list[dict[str, str]]:
@@ -159,21 +197,18 @@ def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: 
     return figures
 
 
-def _draw_curves(stem: Path, labels: Mapping[Run, str], columns: Sequence[str]) -> dict[str, Figures]:
-    """Training curves, finished or not: pictures for each setting and length."""
-    settings = {run: f"{run.setting}, {run.get('trainer.max_epochs')} epochs" for run in labels}
-    drawn: dict[str, Figures] = {}
-    for number, setting in enumerate(dict.fromkeys(settings.values()), 1):
-        for column in columns:
-            curves: dict[str, list[tuple[dict[int, float], bool]]] = {}
-            for run, label in labels.items():
-                if settings[run] == setting and run.curves.get(column):
-                    curves.setdefault(label, []).append((run.curves[column], bool(run.results)))
-            if curves:
-                file = Path(f"{stem}-{number}-{column.replace('/', '_')}.png")
-                save_curves(file, curves, column)
-                drawn.setdefault(setting, []).append((file, column))
-    return drawn
+def _draw_curves(stem: Path, variants: Mapping[str, Sequence[Run]], columns: Sequence[str]) -> Figures:
+    """Training curves, finished or not, a picture for each column of ``metrics.csv``."""
+    figures: Figures = []
+    for column in columns:
+        curves = {
+            label: [(run.curves[column], bool(run.results)) for run in runs if run.curves.get(column)]
+            for label, runs in variants.items()
+        }
+        if any(curves.values()):
+            figures.append((Path(f"{stem}-{column.replace('/', '_')}.png"), column))
+            save_curves(figures[-1][0], {label: lines for label, lines in curves.items() if lines}, column)
+    return figures
 
 
 def _plain(text: object) -> str:

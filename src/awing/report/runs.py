@@ -14,9 +14,10 @@ import numpy as np
 import yaml
 
 from awing.errors import DataError
-from awing.training.resume import flat
+from awing.training.resume import flat, weights_made_by
 
 CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
+ABOUT = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
 
 
 @dataclass(eq=False)
@@ -24,17 +25,23 @@ class Run:
     """A training with its test, or an evaluation alone."""
 
     folder: str  # relative to the folder that was searched
-    config: dict[str, Any] = field(default_factory=dict)  # config.yaml; {} of an evaluation
+    config: dict[str, Any] = field(default_factory=dict)  # config.yaml; of an evaluation, its training's, if at hand
     results: dict[str, Any] = field(default_factory=dict)  # metrics.json; {} where there is none
     error: str = ""  # the reason of a job that failed
     curves: dict[str, dict[int, float]] = field(default_factory=dict)  # of metrics.csv: epoch, from 1 -> mean
     faces: tuple[tuple[int, str], ...] = ()  # index, image's file name of every face that has an error
     errors: dict[str, np.ndarray] = field(default_factory=dict)  # normaliser -> NME of each of them
+    evaluation: bool = False  # by src/evaluate.py
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """Configuration, and results under "results.", by dotted keys."""
         return flat({**self.config, "results": self.results})
+
+    @cached_property
+    def weights(self) -> dict[str, Any]:
+        """What of the configuration made the weights, by dotted keys."""
+        return weights_made_by(self.config)
 
     def get(self, key: str) -> Any:
         """A value of the configuration or the results; None where there is none.
@@ -53,16 +60,11 @@ class Run:
         return "failed" if self.error else "not tested" if self.get("test") is False else "unfinished"
 
     @property
-    def setting(self) -> str:
-        """What it was trained on, in short."""
-        return f"{self.get('dataset.name')}, crop {self.get('dataset.crop')}, scale {self.get('report.scale')}"
-
-    @property
     def protocol(self) -> str:
         """How a run that was tested was tested and, of a training, made."""
         faces = "{dataset} {split}: {found} of {expected} faces ({faces}), crop {crop} times {crop_scale}"
-        scale, size, epochs = map(self.get, ("report.scale", "codec.input_size", "trainer.max_epochs"))
-        trained = f", scale {scale}, {size} px, {epochs} epochs" if self.config else ""
+        size, epochs = self.get("codec.input_size"), self.get("trainer.max_epochs")
+        trained = f", {size} px, {epochs} epochs" if self.config else ""
         mirrored = ", averaged with the mirrored crop" if self.results.get("flip_test") else ""
         return f"{faces.format_map(self.results)}, decoder {self.results['decoder']}{trained}{mirrored}"
 
@@ -73,7 +75,10 @@ class Run:
 
 
 def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
-    """Trainings below a folder, other evaluations (``metrics.json`` alone), and what is unreadable: where and why."""
+    """Trainings below a folder, other evaluations (``metrics.json`` alone), and what is unreadable: where and why.
+
+    An evaluation whose training, by weights and seed, finished among them has that one's configuration and steps.
+    """
     runs: list[Run] = []
     evaluations: list[Run] = []
     problems: list[tuple[str, str]] = []
@@ -82,13 +87,26 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
         folder, shown = Path(name), os.path.relpath(name, root)
         try:
             if "metrics.json" in files:
-                evaluations.append(Run(shown, results=_read(folder / "metrics.json", _results)))
+                evaluations.append(_read_evaluation(folder, shown))
             elif "config.yaml" in files:
                 folders[:] = [other for other in folders if other != "test"]
                 runs.append(_read_run(folder, shown))
         except DataError as error:
             problems.append((shown, str(error)))
+    for evaluation in evaluations:
+        same = (run for run in runs if run.results and run.get("seed") == evaluation.results["seed"])
+        training = next((run for run in same if run.weights == evaluation.weights), Run(""))
+        evaluation.config = training.config
+        evaluation.results["trained"] = training.results.get("trained")
     return runs, evaluations, problems
+
+
+def _read_evaluation(folder: Path, shown: str) -> Run:
+    run = Run(shown, evaluation=True)
+    if (folder / "training.yaml").exists():
+        run.config = _read(folder / "training.yaml", lambda stream: dict(yaml.safe_load(stream)))
+    _read_results(run, folder)
+    return run
 
 
 def _read_run(folder: Path, shown: str) -> Run:
@@ -98,9 +116,13 @@ def _read_run(folder: Path, shown: str) -> Run:
     if (folder / "metrics.csv").exists():
         run.curves = _read(folder / "metrics.csv", _curves)
     if (folder / "test" / "metrics.json").exists():
-        run.results = _read(folder / "test" / "metrics.json", _results)
-        run.faces, run.errors = _read(folder / "test" / "per_image.csv", _faces)
+        _read_results(run, folder / "test")
     return run
+
+
+def _read_results(run: Run, folder: Path) -> None:
+    run.results = _read(folder / "metrics.json", _results)
+    run.faces, run.errors = _read(folder / "per_image.csv", _faces)
 
 
 def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:
@@ -114,7 +136,11 @@ def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:
 
 def _results(stream: TextIO) -> dict[str, Any]:
     results: dict[str, Any] = json.load(stream)
-    results["seed"], results["subsets"]["full"]["nme"]  # a KeyError where another program wrote the file
+    full = [results[key] for key in ABOUT][-1]["full"]  # a KeyError where another program or version wrote the file
+    full["count"], full["nme"]
+    if pck := full.get("pck"):  # a pair of joints in each group, of the head's one
+        joints = sum(2 * share for name, share in pck.items() if name not in ("head", "mean")) + pck["head"]
+        pck["mean_of_joints"] = joints / (2 * len(pck) - 3)
     return results
 
 

@@ -1,39 +1,35 @@
-"""Which run fills which cell of the paper's tables (paper.yaml), and what may be compared with the paper."""
+"""The paper's tables (paper.yaml): which run stands in which cell, and what may be compared with the paper."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from awing.report.protocol import PAPER, Protocol, paper_protocol
 from awing.report.runs import Run
 from awing.report.statistics import mean_and_spread
 
-PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
-COMPARED = PAPER["compared"]
-PROTOCOL: dict[str, str] = COMPARED["protocol"]
+KEYS = {  # columns of report.csv that say what was measured
+    "data": "results.dataset", "split": "results.split", "faces": "results.faces", "found": "results.found",
+    "expected": "results.expected", "crop": "results.crop", "crop scale": "results.crop_scale",
+    "decoder": "results.decoder", "input size": "codec.input_size", "epochs": "trainer.max_epochs",
+}  # fmt: skip
+Placed = Mapping[Run, Protocol]  # runs of one printed table, and the training of the paper in whose place each stands
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table; paper.yaml says what the fields are."""
+    """One place of a table; paper.yaml says what the fields are. Without a protocol it quotes another method."""
 
     row: str
     column: str
     metric: str
-    where: Mapping[str, Any]
-    protocol: Mapping[str, Any]
+    protocol: Protocol | None
     paper: float | None = None
     subset: str = "full"
     epoch: int | None = None
     scale: float = 100
     digits: int = 2
     compare: bool = True
-
-    def takes(self, run: Run) -> bool:
-        """Whether the run's configuration is what the cell asks for."""
-        return all(run.get(key) in (want if isinstance(want, list) else [want]) for key, want in self.where.items())
 
     def value(self, run: Run) -> float | None:
         """The cell's metric of a run, in the printed unit; None where the run has none."""
@@ -43,32 +39,26 @@ class Cell:
             value = run.curves.get(self.metric, {}).get(self.epoch)
         return None if value is None else self.scale * value
 
-    def deviations(self, run: Run) -> Iterator[str]:
-        """What of a run is not the paper's protocol, in words."""
-        for key, paper in self.protocol.items():
-            if run.get(key) != paper:
-                yield f"{key} is {run.get(key)} (paper: {paper})"
-        if run.results["found"] != run.results["expected"]:
-            yield f"{run.results['found']} of {run.results['expected']} test faces"
+    def measured(self, placed: Placed) -> dict[Run, float]:
+        """The values of those of the runs that are of the cell and have its metric; of a seed, the first."""
+        of_cell = [run for run, protocol in placed.items() if protocol is self.protocol and run.results]
+        values = {run: value for run in of_cell if (value := self.value(run)) is not None}
+        return {run: values[run] for run in one_of_each_seed(values)}
 
-    def measured(self, runs: Sequence[Run]) -> dict[Run, float]:
-        """The values of those of the runs that are of the cell and have its metric."""
-        return {run: value for run in runs if self.takes(run) and (value := self.value(run)) is not None}
-
-    def line(self, runs: Sequence[Run]) -> dict[str, Any]:
+    def line(self, placed: Placed, differs: Sequence[str] = ()) -> dict[str, Any]:
         """Its line of ``report.csv``: mean, sample standard deviation and difference to the paper, from what runs."""
-        measured = self.measured(runs)
+        measured = self.measured(placed)
         mean, spread = mean_and_spread(list(measured.values())) if measured else (None, None)
-        comparable = self.compare and not any(any(self.deviations(run)) for run in measured)
+        comparable = self.compare and not differs and mean is not None and self.paper is not None
         about = next(iter(measured), Run(""))
         return {
             "row": self.row, "column": self.column, "metric": self.metric, "subset": self.subset, "paper": self.paper,
             "measured": mean, "spread": spread, "n": len(measured),
-            "difference": None if mean is None or self.paper is None or not comparable else mean - self.paper,
-            **{name: about.get(key) for name, key in PROTOCOL.items()},
+            "difference": mean - self.paper if comparable else None,  # type: ignore[operator]
+            **{name: about.get(key) for name, key in KEYS.items()},
             "seeds": " ".join(str(run.results["seed"]) for run in measured),
             "commits": " ".join(dict.fromkeys(run.results.get("commit") or "" for run in measured)),
-            "runs": ";".join(run.folder for run in measured),
+            "runs": ";".join(run.folder for run in measured), "differs": "; ".join(differs if measured else ()),
         }  # fmt: skip
 
     def text(self, line: Mapping[str, Any], kind: str) -> str:
@@ -84,81 +74,71 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper: rows of cells."""
+    """A table of the paper: rows of cells; or of a sweep, whose rows are told apart by what ``axes`` names."""
 
     title: str
     normaliser: str
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     also: Sequence[str] = ()
+    axes: Sequence[str] = ()
 
     @property
-    def cells(self) -> list[Cell]:
-        """All cells, row by row."""
-        return [cell for row in self.rows for cell in row]
-
-    @property
-    def keys(self) -> dict[str, None]:
-        """The settings that its rows and columns vary."""
-        return dict.fromkeys(key for cell in self.cells for key in cell.where)
+    def protocols(self) -> list[Protocol]:
+        """Its trainings, row by row."""
+        return list(dict.fromkeys(cell.protocol for row in self.rows for cell in row if cell.protocol))
 
     @property
     def curves(self) -> list[str]:
         """The columns of ``metrics.csv`` that it prints; none where it is of the test."""
-        return list(dict.fromkeys(cell.metric for cell in self.cells if cell.epoch))
+        return list(dict.fromkeys(cell.metric for row in self.rows for cell in row if cell.epoch))
 
-    def has(self, name: str, run: Run) -> bool:
-        """Whether a run is of this table, or of one in ``also`` and fits a cell of this one."""
-        of = run.get("report.table")
-        return of == name or (of in self.also and any(cell.takes(run) for cell in self.cells))
+    def place(self, name: str, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
+        """What of a run differs, and the training in whose place it stands: one that it meets or else says it is."""
+        for protocol in self.protocols:
+            if not (differs := protocol.differences(run)):
+                return differs, protocol
+        if run.evaluation or run.get("report.table") not in (name, *self.also):
+            return None
+        return next(((p.differences(run), p) for p in self.protocols if p.has(run)), None)
 
-    def variants(self, runs: Sequence[Run]) -> dict[str, list[Run]]:
-        """What rows and columns tell apart -> its runs, a seed each; in the order of the cells."""
-        found: dict[str, list[Run]] = {}
-        for run in dict.fromkeys(run for cell in self.cells for run in runs if cell.takes(run)):
-            label = ", ".join(_named(key, run.get(key)) for key in self.keys) or "all runs"
-            found.setdefault(label, []).append(run)
-        return found
-
-    def groups(self, runs: Sequence[Run]) -> list[list[Run]]:
-        """Tested runs by printed table: what must not be compared or averaged is kept apart."""
-        groups: list[list[Run]] = []
+    def groups(self, name: str, runs: Iterable[Run]) -> dict[tuple[str, ...], dict[Run, Protocol]]:
+        """What differs from the paper's protocols -> its runs, which one printed table shows; nothing comes first."""
+        groups: dict[tuple[str, ...], dict[Run, Protocol]] = {(): {}}
         for run in runs:
-            fitting = (group for group in groups if all(self._comparable(run, other) for other in group))
-            if (group := next(fitting, None)) is None:
-                groups.append(group := [])
-            group.append(run)
-        return groups
+            if place := self.place(name, run):
+                groups.setdefault(place[0], {})[run] = place[1]
+        return {differs: placed for differs, placed in groups.items() if placed}
 
-    def _comparable(self, run: Run, other: Run) -> bool:
-        """Whether two runs may stand in one printed table, be it in one cell or in two."""
-        apart = [key for key in self.keys if run.get(key) != other.get(key)]
-        loose = {name for key in apart for name in COMPARED["laid_out"].get(key, ())}
-        prefixes = tuple(COMPARED["shared"] + ([] if apart else COMPARED["method"]))
-        keys = {key for key in run.values | other.values if key.startswith(prefixes)} - self.keys.keys()
-        keys |= {key for name, key in PROTOCOL.items() if name not in loose}
-        return all(run.get(key) == other.get(key) for key in keys)
+    def variants(self, placed: Placed) -> dict[str, list[Run]]:
+        """What tells its trainings apart -> the runs in their places; in the order of the cells."""
+        found = {p.label: [run for run, other in placed.items() if other is p] for p in self.protocols}
+        return {label: runs for label, runs in found.items() if runs}
+
+
+def one_of_each_seed(runs: Iterable[Run]) -> list[Run]:
+    """The first run of each seed, a training before an evaluation of one."""
+    first: dict[Any, Run] = {}
+    for run in sorted(runs, key=lambda run: run.evaluation):
+        first.setdefault(run.results.get("seed", run.get("seed")), run)
+    return list(first.values())
 
 
 def read_tables() -> dict[str, Table]:
     """The paper's tables by name: "table1" and so on."""
     tables = {}
     for name, table in PAPER["tables"].items():
-        protocol, columns = PAPER["protocol"] | table.get("protocol", {}), table["columns"]
+        columns = table["columns"]
         rows = [
-            [_cell(*pair, row, protocol) for pair in zip(columns, row.get("paper", [None] * len(columns)), strict=True)]
+            [_cell(name, *pair, row) for pair in zip(columns, row.get("paper", [None] * len(columns)), strict=True)]
             for row in table["rows"]
         ]
         tables[name] = Table(table["title"], table["normaliser"], rows, table.get("note", ""), table.get("also", ()))
     return tables
 
 
-def _cell(column: dict[str, Any], paper: float | None, row: dict[str, Any], protocol: dict[str, Any]) -> Cell:
-    where, own = (column.get(key, {}) | row.get(key, {}) for key in ("where", "protocol"))
-    wanted = {key: value for key, value in (protocol | own).items() if key not in where}
-    return Cell(**column | row | {"paper": paper, "where": where, "protocol": wanted})
-
-
-def _named(key: str, value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, int | float) else str(value)
-    return text if key in ("report.row", "dataset.name") else f"{key.split('.')[-1]} {text}"
+def _cell(table: str, column: dict[str, Any], paper: float | None, row: dict[str, Any]) -> Cell:
+    fields = {"metric": ""} | column | row | {"paper": paper}
+    job, settings = (tuple({**column.get(k, {}), **row.get(k, {})}.items()) for k in ("job", "settings"))
+    protocol = None if fields.pop("quoted", False) else paper_protocol(table, job, settings)
+    return Cell(**{k: v for k, v in fields.items() if k not in ("job", "settings")}, protocol=protocol)

@@ -23,7 +23,7 @@ from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
-from awing.training.resume import check_same_run, find_resume_checkpoint, truncate_metrics
+from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, truncate_metrics
 from awing.training.transfer import warn_of_seen_faces
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """Train as configured in ``conf/train.yaml``, then test the best checkpoint by validation once.
 
     The run's folder gets ``config.yaml``, ``metrics.csv``, ``checkpoints/``, ``pictures/`` and ``test/``. A finished
-    run is not repeated. Returns what ``test/metrics.json`` holds; with ``test=false`` the validation scores.
+    run is not repeated, nor is with ``reuse`` one that finished in that folder. Returns what ``test/metrics.json``
+    holds; with ``test=false`` the validation scores.
 
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
@@ -42,10 +43,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     resumed = Checkpoint.read(path) if path else None
     pl.seed_everything(cfg.seed, workers=True)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
-    settle_scheme(cfg)
-    datamodule: LandmarkDataModule = build(cfg.dataset)
-    with open_dict(cfg):  # what was left open, for config.yaml and the checkpoints
-        cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
+    datamodule = settle(cfg)
+    with open_dict(cfg):
         name_run(cfg, output)
         cfg.output = str(output)  # a sweep's job has a folder of its own
         if cfg.trainer.precision == "auto":
@@ -56,6 +55,9 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
         log.info("finished before, not run again: %s", results)
         return dict(json.loads(results.read_text()))
+    if cfg.reuse and (found := find_finished(Path(cfg.reuse), config)):
+        log.info("not trained: %s is the same training, finished", found)
+        return dict(json.loads((found / "test" / "metrics.json").read_text()))
 
     source = Checkpoint.read(cfg.init) if cfg.init else None
     regressor = build_regressor(cfg, source)
@@ -85,7 +87,11 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         best = output / "checkpoints" / "best.ckpt"
         checkpoint = Checkpoint.read(best if best.is_file() else best.with_name("last.ckpt"))
         tested = regressor_from_checkpoint(checkpoint, datamodule)
-        return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, scores)
+        faces = datamodule.annotations["train"]
+        trained = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
+        return run_test(
+            trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, {**scores, "trained": trained}
+        )
     finally:
         if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
             sys.modules["wandb"].finish(exit_code=int(sys.exc_info()[0] is not None))
@@ -118,6 +124,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
     regressor = regressor_from_checkpoint(checkpoint, datamodule, cfg.decoder, cfg.flip_test)
     results = run_test(trainer, datamodule, regressor, checkpoint, output, cfg.fps, None, cfg.faces, cfg.heatmaps)
+    if trainer.is_global_zero:
+        OmegaConf.save(OmegaConf.create(checkpoint.config), output / "training.yaml")  # for src/report.py
     if trainer.world_size == 1:
         title = f"{datamodule.name} {datamodule.split}"
         calibration.judge(regressor.points, datamodule.normalisers[0], checkpoint, cfg.calibrate, output, title)
@@ -156,6 +164,15 @@ def name_run(cfg: DictConfig, output: Path) -> None:
         sweep = Path(cfg.output).resolve()  # of a single run, its own folder
         wandb.name = wandb.name or f"{cfg.name} {output.name}"
         wandb.group = wandb.group or cfg.report.table or (cfg.name if sweep == output.resolve() else sweep.name)
+
+
+def settle(cfg: DictConfig) -> LandmarkDataModule:
+    """Put what was left open into the configuration, for config.yaml and the checkpoints; return its data module."""
+    settle_scheme(cfg)
+    datamodule: LandmarkDataModule = build(cfg.dataset)
+    with open_dict(cfg):
+        cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
+    return datamodule
 
 
 def settle_scheme(cfg: DictConfig) -> None:

@@ -38,13 +38,13 @@ def run_test(
     checkpoint: Checkpoint,
     output: Path,
     fps: bool = False,
-    validation: Mapping[str, float] | None = None,
+    training: Mapping[str, Any] | None = None,
     faces: Sequence[int] = (),
     heatmaps: bool = False,
 ) -> dict[str, Any]:
     """Test a checkpoint's regressor on the split that the data module names; write and print the results.
 
-    ``validation`` has the scores of a training that has just ended; ``faces`` are drawn (by default the first eight),
+    ``training`` is what results say of a training that has just ended; ``faces`` are drawn (by default the first eight),
     with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
     """
     trainer.test(regressor, datamodule=datamodule, verbose=False)
@@ -53,7 +53,7 @@ def run_test(
         "dataset": datamodule.name, "split": datamodule.split, "faces": datamodule.origin(datamodule.split),
         "crop": datamodule.crop, "crop_scale": datamodule.crop_scale, "decoder": regressor.codec.decoder,
         "flip_test": regressor.flip_test, "precision": trainer.precision, "checkpoint": str(checkpoint.path),
-        "seed": checkpoint.config["seed"], **datamodule.held_out, **(validation or {}),
+        "seed": checkpoint.config["seed"], **datamodule.held_out, **(training or {}),
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
     if datamodule.mapping:

@@ -7,20 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing.errors import ConfigError
 
 # what may differ between the parts of one run: where things lie, how they are shown and on which devices it is computed
 FREE = (
-    "name", "output", "resume", "report.", "test", "fps", "paths.", "logger.", "callbacks.", "matmul_precision",
-    "training.compile", "data.num_workers", "dataset.loader.num_workers", "dataset.root", "dataset.cache",
-    "dataset.split", "dataset.subsets", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
+    "name", "output", "resume", "reuse", "report.", "test", "fps", "paths.", "logger.", "callbacks.",
+    "matmul_precision", "training.compile", "data.num_workers", "dataset.loader.num_workers", "dataset.root",
+    "dataset.cache", "dataset.split", "dataset.subsets", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy", "trainer.sync_batchnorm", "trainer.benchmark", "trainer.log_every_n_steps", "trainer.enable_",
     "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "dataset.reader.train_root", "dataset.reader.images",
 )  # fmt: skip
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_")  # may grow until the run is finished
 AVERAGE = "callbacks.average."  # not free: it makes the weights
+# what may differ between trainings of one protocol: the above, what metrics.json says itself, and the callbacks that
+# look on, but for how they choose the checkpoint that is tested
+HARMLESS = (
+    *(key for key in FREE if key != "callbacks."), "seed", "dataset.loader.seed", "dataset.allow_partial",
+    "trainer.limit_test_batches", "callbacks.best.", "callbacks.last.", "callbacks.progress", "callbacks.learning_rate",
+    "callbacks.pictures", "callbacks.terminate_on_nan",
+)  # fmt: skip
+CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
+TESTED = ("seed", "dataset.name", "dataset.split", "dataset.allow_partial", "trainer.limit_test_batches")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -95,6 +105,31 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
         way = " ".join([f"To train it longer: resume={last} output=NEW", *(f"{key}={new.get(key)}" for key in changed)])
     lines = [f"  {key}: {old.get(key)} before, {new.get(key)} now" for key in changed]
     raise ConfigError("\n".join([f"{where} is of another run; use the same values, or another output:", *lines, way]))
+
+
+def find_finished(folder: Path, config: Mapping[str, Any]) -> Path | None:
+    """The first run below a folder that was trained and tested by the same protocol, with the same seed."""
+    made, wanted = weights_made_by(config), flat(config)
+    for results in sorted(folder.rglob("test/metrics.json")):
+        before = yaml.safe_load((results.parents[1] / "config.yaml").read_text())
+        found = flat(before)
+        if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in TESTED):
+            return results.parents[1]
+    return None
+
+
+def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration makes the weights, by dotted keys: the same for all trainings of one protocol.
+
+    >>> weights_made_by({"dataset": {"label_noise": {"share": 0.0}, "root": "data"}, "loss": {"omega": 14}, "seed": 1})
+    {'loss.omega': 14}
+    """
+    values = {k: v for k, v in flat(config).items() if k in CHOICE or not k.startswith(HARMLESS)}
+    if not values.get("dataset.label_noise.share"):
+        values = {key: value for key, value in values.items() if not key.startswith("dataset.label_noise")}
+    if values.get("dataset.name") == "300w_private":  # has no training faces of its own
+        values |= {"dataset.name": "300w", "dataset.reader._target_": "awing.data.readers.read_300w"}
+    return values
 
 
 def truncate_metrics(file: Path, step: int) -> None:

@@ -1,0 +1,140 @@
+"""What a run must meet to fill a cell: the composed experiment itself, key by key, and what was scored and trained."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from awing.report.runs import Run
+from awing.training.engine import settle
+from awing.training.launch import CONF
+from awing.training.resume import weights_made_by
+
+PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
+NAMED = {"ablation": "report.row", "dataset": "dataset.name"}  # groups, and the key that says which was chosen
+# Where keys do not depend on what is chosen: a run without one of them is of another version.
+ALWAYS = ("codec.", "model.", "training.", "data.", "trainer.", "dataset.c", "dataset.val_fraction")
+Override = tuple[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """One training of a table, and its test.
+
+    Args:
+        words: What ``src/train.py`` is called with.
+        place: Keys of config.yaml that tell it from the table's other trainings, with their values.
+        training: What makes its weights, by :func:`awing.training.resume.weights_made_by`.
+        dataset: What it is tested on.
+    """
+
+    words: tuple[str, ...]
+    place: Mapping[str, Any]
+    training: Mapping[str, Any]
+    dataset: str
+
+    @property
+    def label(self) -> str:
+        """What tells it from the table's other trainings, in short."""
+        return ", ".join(named(key, value) for key, value in self.place.items()) or "all runs"
+
+    def has(self, run: Run) -> bool:
+        """Whether a run is of this place of the table, whatever else differs."""
+        return all(run.get(key) == value for key, value in self.place.items())
+
+    def differences(self, run: Run) -> tuple[str, ...]:
+        """What of a run is not this protocol, in words, and what it should be: by the paper, or as chosen here."""
+        keys = [k for k in sorted({*self.training, *run.weights}) if self.training.get(k) != run.weights.get(k)]
+        shown = [k for k in keys if not k.startswith("dataset.loader.")] or keys  # which repeats others
+        texts = [f"{k} is {text(run.weights.get(k))} ({self.origin(k)}: {text(self.training.get(k))})" for k in shown]
+        return (*texts, *self._tested_otherwise(run))
+
+    def origin(self, key: str) -> str:
+        """Who says what a value is: "paper" and the section, or "chosen here"."""
+        section = PAPER["stated"].get(key)
+        if key == "dataset.crop_scale" and self.training["dataset.crop"] != "provided":
+            section = None
+        return f"paper, {section}" if section else "chosen here"
+
+    def _tested_otherwise(self, run: Run) -> Iterator[str]:
+        results = run.results
+        if (found := results.get("dataset", run.get("dataset.name"))) != self.dataset:
+            yield f"tested on {found}, not {self.dataset}"
+        if not results:
+            return
+        wanted: dict[str, Any] = {"split": "test", "faces": "official test faces"}
+        if run.evaluation:  # a training is tested as it says
+            keys = {"crop": "dataset.crop", "crop_scale": "dataset.crop_scale", "decoder": "codec.decoder",
+                    "precision": "trainer.precision", "visible_only": "dataset.reader.visible_only"}  # fmt: skip
+            wanted |= {"flip_test": False, **{name: self.training.get(key) for name, key in keys.items()}}
+            if (name := Path(results["checkpoint"]).name) != "best.ckpt":
+                yield f"tested {name}, not best.ckpt"
+        for name, value in wanted.items():
+            if results.get(name) != value:
+                yield f"tested with {name} {text(results.get(name))}, not {text(value)}"
+        count, expected = results["subsets"]["full"]["count"], results["expected"]
+        if not count == results["found"] == expected:
+            yield f"{min(count, results['found'])} of {expected} test faces"
+        yield from self._trained_otherwise(results.get("trained"))
+
+    def _trained_otherwise(self, trained: Mapping[str, int] | None) -> Iterator[str]:
+        if trained is None:
+            yield "its metrics.json does not say how many steps were made, on how many faces"
+            return
+        if trained["found"] != trained["expected"]:
+            yield f"{trained['found']} of {trained['expected']} training faces"
+        steps = self.training["trainer.max_epochs"] * (trained["found"] // self.training["data.batch_size"])
+        if trained["steps"] != steps:
+            yield f"{trained['steps']} steps, not {steps}"
+
+
+@cache
+def paper_protocol(table: str, job: tuple[Override, ...], settings: tuple[Override, ...] = ()) -> Protocol:
+    """The protocol of a table's experiment with some overrides; ``job`` are those that the table varies.
+
+    >>> protocol = paper_protocol("table6", (("loss.theta", 0.3),))
+    >>> protocol.label, protocol.training["optim.optimizer.lr"], protocol.origin("optim.optimizer.lr")
+    ('theta 0.3', 0.0001, 'paper, 7.3')
+    >>> protocol.training["dataset.crop_scale"], protocol.origin("dataset.crop_scale")
+    (1.25, 'chosen here')
+    """
+    words = (f"experiment={table}", *(f"{key}={value}" for key, value in (*job, *settings)))
+    cfg = OmegaConf.create(_composed(*(word for word in words if "." not in word.partition("=")[0])))
+    for key, value in (*job, *settings):
+        if "." in key:
+            OmegaConf.update(cfg, key, value)
+    settle(cfg)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    place = {NAMED.get(key, key): OmegaConf.select(cfg, NAMED.get(key, key)) for key, _ in job}
+    return Protocol(words, place, weights_made_by(config), cfg.dataset.name)
+
+
+@cache
+def _composed(*words: str) -> DictConfig:
+    of_command = GlobalHydra.instance().is_initialized()  # src/report.py reads the same folder
+    with nullcontext() if of_command else initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [*words])
+
+
+def of_another_version(run: Run, protocol: Protocol) -> str:
+    """Why a tested run cannot be compared with runs of this version: the keys that it lacks; "" where it can."""
+    lacking = [k for k in protocol.training if k.startswith(ALWAYS) and k not in run.values]
+    return shorten(f"config.yaml of another version, without {', '.join(lacking)}", 150) if lacking else ""
+
+
+def named(key: str, value: Any) -> str:
+    """A setting in a label."""
+    return text(value) if key in NAMED.values() else f"{key.split('.')[-1]} {text(value)}"
+
+
+def text(value: Any) -> str:
+    """A value as it is printed."""
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
