@@ -51,13 +51,9 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
             cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
             log.info("trainer.precision=auto: %s", cfg.trainer.precision)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    if (results := output / "test" / "metrics.json").is_file():
-        check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
+    if results := finished_before(cfg.reuse, config, output):
         log.info("finished before, not run again: %s", results)
         return dict(json.loads(results.read_text()))
-    if cfg.reuse and (found := find_finished(Path(cfg.reuse), config)):
-        log.info("not trained: %s is the same training, finished", found)
-        return dict(json.loads((found / "test" / "metrics.json").read_text()))
 
     source = Checkpoint.read(cfg.init) if cfg.init else None
     regressor = build_regressor(cfg, source)
@@ -148,6 +144,14 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     else:
         verify.show(data, build(cfg.codec), output)
     return True
+
+
+def finished_before(reuse: str | None, config: dict[str, Any], output: Path) -> Path | None:
+    """The results of the same training in its folder, or else in one below ``reuse``; None if there are none."""
+    if (results := output / "test" / "metrics.json").is_file():
+        check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
+        return results
+    return find_finished(Path(reuse), config) if reuse else None
 
 
 def validation_scores(trainer: pl.Trainer) -> dict[str, float]:

@@ -44,8 +44,8 @@ def run_test(
 ) -> dict[str, Any]:
     """Test a checkpoint's regressor on the split that the data module names; write and print the results.
 
-    ``training`` is what results say of a training that has just ended; ``faces`` are drawn (by default the first eight),
-    with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
+    ``training`` is what results say of a training that has just ended; ``faces`` are drawn (by default the first
+    eight), with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
     """
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]

@@ -108,13 +108,13 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
 
 
 def find_finished(folder: Path, config: Mapping[str, Any]) -> Path | None:
-    """The first run below a folder that was trained and tested by the same protocol, with the same seed."""
+    """The results of a run below a folder that was made by the same protocol, with the same seed; None of no such."""
     made, wanted = weights_made_by(config), flat(config)
     for results in sorted(folder.rglob("test/metrics.json")):
         before = yaml.safe_load((results.parents[1] / "config.yaml").read_text())
         found = flat(before)
         if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in TESTED):
-            return results.parents[1]
+            return results
     return None
 
 
