@@ -27,7 +27,7 @@ AVERAGE = "callbacks.average."  # not free: it makes the weights
 HARMLESS = (
     *(key for key in FREE if key != "callbacks."), "seed", "dataset.loader.seed", "dataset.allow_partial",
     "trainer.limit_test_batches", "callbacks.best.", "callbacks.last.", "callbacks.progress", "callbacks.learning_rate",
-    "callbacks.pictures", "callbacks.terminate_on_nan",
+    "callbacks.pictures", "callbacks.gradient_scale", "callbacks.terminate_on_nan",
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
 TESTED = ("seed", "dataset.name", "dataset.split", "dataset.allow_partial", "trainer.limit_test_batches")
