@@ -5,7 +5,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,18 +13,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from awing.data import loading
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
 from awing.data.facts import settle_crops, settle_sizes
-from awing.data.loading import (
-    EpochLoader,
-    EpochSampler,
-    LoaderSettings,
-    collate,
-    limit_threads,
-    per_device_batch_size,
-)
 from awing.data.noise import LabelNoise
 from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
@@ -64,9 +56,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             a name in which nothing is found is a group by itself.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
-        upright: Read pictures turned by their EXIF orientation; where annotations state sizes, those decide.
-        rescale: See :func:`awing.data.facts.settle_sizes`.
-        bits: How images of 16 bits are reduced; see :func:`awing.data.images.to_8_bits`.
+        upright, rescale, bits: How pictures are read; see :func:`awing.data.facts.settle_sizes`.
         label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
         map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.dataset.LandmarkDataset`.
@@ -84,7 +74,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         reader: Reader,
         crop: Crop,
         crop_scale: float | Mapping[str, float],
-        loader: LoaderSettings,
+        loader: loading.LoaderSettings,
         normalisers: Sequence[str] | None = None,
         subsets: Sequence[str] = (),
         split: Split = "test",
@@ -142,10 +132,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations once; for a test of official test faces, those alone."""
         if not self.annotations:
-            official = {"test": self.read("test")} if stage == self.split == "test" else {}
-            if official and official["test"].records:
-                official["train"] = Annotations([], 0)
-            else:
+            official = {"test": self.read("test"), "train": Annotations([], 0)} if stage == self.split == "test" else {}
+            if not (official and official["test"].records):
                 official = {split: self.read(split) for split in self.official}
             unusable = [text for annotations in official.values() for text in annotations.unusable]
             check_usable(unusable, self.skip_unusable)
@@ -157,11 +145,10 @@ class LandmarkDataModule(pl.LightningDataModule):
     def read(self, split: str, allow_partial: bool | None = None) -> Annotations:
         """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
         found = self.reader(self.root, split, self.allow_partial if allow_partial is None else allow_partial)
-        records, misfits = settle_sizes(found.records, self.upright, self.rescale)
+        records, misfits = settle_sizes(found.records, self.upright, self.rescale, self.bits)
         records, uncropped = settle_crops(records, self.crop, self.crop_scale, self.loader.input_size)
-        unusable = [*found.unusable, *misfits, *uncropped]
-        records = [replace(record, bits=self.bits) for record in records]
-        return Annotations(records, found.expected - len(misfits) - len(uncropped), unusable)
+        misfits += uncropped
+        return Annotations(records, found.expected - len(misfits), [*found.unusable, *misfits])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
         """The samples of one split, as they are or as training sees them."""
@@ -227,11 +214,11 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
         workers, devices = self.loader.num_workers, self.trainer.world_size if self.trainer else 1
-        return EpochLoader(
-            dataset, per_device_batch_size(self.loader.batch_size, devices), drop_last=shuffle,
-            sampler=EpochSampler(len(dataset), shuffle, self.loader.seed), pin_memory=torch.cuda.is_available(),
-            num_workers=workers, worker_init_fn=limit_threads, collate_fn=collate, persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
+        return loading.EpochLoader(
+            dataset, loading.per_device_batch_size(self.loader.batch_size, devices), drop_last=shuffle,
+            sampler=loading.EpochSampler(len(dataset), shuffle, self.loader.seed), pin_memory=torch.cuda.is_available(),
+            num_workers=workers, worker_init_fn=loading.limit_threads, collate_fn=loading.collate,
+            persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
         )  # fmt: skip
 
     def divide(self, train: Annotations, test: Annotations, val: Annotations | None = None) -> dict[Split, Annotations]:

@@ -9,13 +9,15 @@ import numpy as np
 
 from awing.data.crops import Crop, record_matrix
 from awing.data.images import image_head
-from awing.data.records import Record
+from awing.data.records import Bits, Record
 from awing.errors import DataError
 
 log = logging.getLogger(__name__)
 
 
-def settle_sizes(records: Sequence[Record], upright: bool, rescale: bool) -> tuple[list[Record], list[str]]:
+def settle_sizes(
+    records: Sequence[Record], upright: bool, rescale: bool, bits: Bits = None
+) -> tuple[list[Record], list[str]]:
     """Compare the sizes that annotations state with the files: the records as they are to be read, and what cannot be.
 
     A picture whose size is the stated one only when it is turned by its EXIF orientation is read upright. Where both
@@ -25,8 +27,9 @@ def settle_sizes(records: Sequence[Record], upright: bool, rescale: bool) -> tup
         records: The faces; those without a stated size, or without a file, stay as they are.
         upright: Read every picture upright.
         rescale: Bring the points of a picture that was resized, to the same ratio, to the size that it has.
+        bits: How images of 16 bits are reduced; see :func:`awing.data.images.to_8_bits`.
     """
-    records = [replace(record, upright=upright) for record in records]
+    records = [replace(record, upright=upright, bits=bits) for record in records]
     sized = {r.path: r.size for r in records if r.size and os.path.isfile(r.path)}
     heads, reasons = {}, {}
     for path in sized:

@@ -13,18 +13,8 @@ from rich.progress import track
 
 from awing.arrays import Image
 from awing.codec import HeatmapCodec
-from awing.data.checks import (
-    LEFT_OUT,
-    NO_FACE,
-    NOTES,
-    Face,
-    Finding,
-    check_copies,
-    check_image,
-    check_near_copies,
-    check_placeholders,
-    check_symmetry,
-)
+from awing.data import checks
+from awing.data.checks import Face, Finding
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.images import save_picture
 from awing.data.records import Annotations, IncompleteError
@@ -55,12 +45,12 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
             images[record.name].append((split, record))
     records = [record for faces in images.values() for _, record in faces]
     with ThreadPoolExecutor(workers) as pool:
-        checked = track(pool.map(check_image, images.values()), "Verifying", len(images))
+        checked = track(pool.map(checks.check_image, images.values()), "Verifying", len(images))
         for faces, (digest, found) in zip(images.values(), checked, strict=True):
             same_pixels[digest] += faces
             findings += found
-    findings += [*check_copies(same_pixels), *check_near_copies(images.values()), *check_splits(data)]
-    findings += [*check_placeholders(records, data.scheme), *check_symmetry(records, data.scheme)]
+    findings += [*checks.check_copies(same_pixels), *checks.check_near_copies(images.values()), *check_splits(data)]
+    findings += [*checks.check_placeholders(records, data.scheme), *checks.check_symmetry(records, data.scheme)]
     splits = {
         split: {"expected": found.expected, "found": len(found.records), "faces": data.origin(split)}
         for split, found in data.annotations.items()
@@ -70,7 +60,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         "problems": {}, "notes": {},
     }  # fmt: skip
     for kind, text in findings:
-        report["notes" if kind in NOTES else "problems"].setdefault(kind, []).append(text)
+        report["notes" if kind in checks.NOTES else "problems"].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     print(*_summary(report), f"report: {output / 'verify.json'}", sep="\n")
@@ -86,7 +76,7 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
             if annotations.records:
                 yield "cannot be trained on" if split == "train" else "cannot be scored", str(error)
             elif data.annotations["train"].records:
-                yield NO_FACE, str(error)
+                yield checks.NO_FACE, str(error)
 
 
 def cache(data: LandmarkDataModule, workers: int) -> None:
@@ -147,7 +137,7 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
             except DataError as error:
                 found.append(("annotations", str(error)))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
-    kind = LEFT_OUT if data.skip_unusable else "unusable entries"
+    kind = checks.LEFT_OUT if data.skip_unusable else "unusable entries"
     found += [(kind, text) for annotations in official.values() for text in annotations.unusable]
     if official["test"].expected and not data.allow_partial:
         data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place

@@ -30,8 +30,7 @@ def read_table(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], 
             for row in filter(None, rows):
                 where = f"{file}:{rows.line_num}"
                 if len(row) != len(header):
-                    found = f"expected {len(header)} columns, found {len(row)}; header: {header}"
-                    unusable.append(f"{where}: {found}")
+                    unusable.append(f"{where}: expected {len(header)} columns, found {len(row)}; header: {header}")
                     continue
                 cells = dict(zip(header, map(str.strip, row), strict=True))
                 for column in (*points, *(set(BOX) & cells.keys())):
