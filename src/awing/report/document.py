@@ -67,7 +67,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         "parts": parts,
         "others": [run for run in [*runs, *evaluations] if run not in listed],
         "empty": [table.title for name, table in tables.items() if name not in [part["name"] for part in parts]],
-        "protocol": [(key, text(value), usual.origin(key)) for key, value in usual.training.items()],
+        "protocol": [(k, text(v), usual.origin(k)) for k, v in usual.training.items() if ".loader." not in k],
         "problems": list(dict.fromkeys(problems)),
     }
     environment = Environment(loader=PackageLoader("awing.report"), trim_blocks=True, lstrip_blocks=True)
@@ -125,7 +125,7 @@ def _group(
 def _heading(table: Table, differs: Sequence[str], shared: set[str]) -> str:
     """What tells a printed table from the others of its table."""
     if not differs:
-        return "By the protocol" if table.protocols[0].words else ", ".join(["By the seed", *table.axes])
+        return "By the protocol" if table.protocols[0].words else f"Varied: {', '.join(table.axes) or 'the seed'}"
     own = [difference for difference in differs if difference not in shared]
     return shorten(f"Not by the protocol: {'; '.join(own or differs)}", 150, placeholder=" ...")
 
@@ -139,7 +139,7 @@ def _grid(table: Table, rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]
         body = [
             [row[0][0].row, kind, *(cell.text(line, kind) for cell, line in row)]
             for row in rows
-            for kind in (kinds if row[0][0].protocol else ["paper"])
+            for kind in (kinds if any(line["n"] for _, line in row) else ["paper"])
         ]
         return [["", "", *columns], *body]
     names = [f"{column}, {kind}" if len(kinds) > 1 else column for column in columns for kind in kinds]

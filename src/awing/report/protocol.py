@@ -53,7 +53,9 @@ class Protocol:
     def differences(self, run: Run) -> tuple[str, ...]:
         """What of a run is not this protocol, in words, and what it should be: by the paper, or as chosen here."""
         keys = [k for k in sorted({*self.training, *run.weights}) if self.training.get(k) != run.weights.get(k)]
-        shown = [k for k in keys if not k.startswith("dataset.loader.")] or keys  # which repeats others
+        classes = tuple(key.removesuffix("_target_") for key in keys if key.endswith("._target_"))
+        implied = [k for k in keys if run.weights.get(k) is None and k.startswith(classes)]  # of another class
+        shown = [k for k in keys if not (k in implied or k.startswith("dataset.loader."))] or keys
         texts = [f"{k} is {text(run.weights.get(k))} ({self.origin(k)}: {text(self.training.get(k))})" for k in shown]
         return (*texts, *self._tested_otherwise(run))
 
@@ -70,6 +72,7 @@ class Protocol:
             yield f"tested on {found}, not {self.dataset}"
         if not results:
             return
+        yield from _left_out(run)
         wanted: dict[str, Any] = {"split": "test", "faces": "official test faces"}
         if run.evaluation:  # a training is tested as it says
             keys = {"crop": "dataset.crop", "crop_scale": "dataset.crop_scale", "decoder": "codec.decoder",
@@ -80,20 +83,6 @@ class Protocol:
         for name, value in wanted.items():
             if results.get(name) != value:
                 yield f"tested with {name} {text(results.get(name))}, not {text(value)}"
-        count, expected = results["subsets"]["full"]["count"], results["expected"]
-        if not count == results["found"] == expected:
-            yield f"{min(count, results['found'])} of {expected} test faces"
-        yield from self._trained_otherwise(results.get("trained"))
-
-    def _trained_otherwise(self, trained: Mapping[str, int] | None) -> Iterator[str]:
-        if trained is None:
-            yield "its metrics.json does not say how many steps were made, on how many faces"
-            return
-        if trained["found"] != trained["expected"]:
-            yield f"{trained['found']} of {trained['expected']} training faces"
-        steps = self.training["trainer.max_epochs"] * (trained["found"] // self.training["data.batch_size"])
-        if trained["steps"] != steps:
-            yield f"{trained['steps']} steps, not {steps}"
 
 
 @cache
@@ -138,3 +127,19 @@ def named(key: str, value: Any) -> str:
 def text(value: Any) -> str:
     """A value as it is printed."""
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _left_out(run: Run) -> Iterator[str]:
+    """Faces that were not scored or not trained on, and steps that were not made."""
+    results = run.results
+    count, expected = results["subsets"]["full"]["count"], results["expected"]
+    if not count == results["found"] == expected:
+        yield f"{min(count, results['found'])} of {expected} test faces"
+    if (trained := results.get("trained")) is None:
+        yield "its metrics.json does not say how many steps were made, on how many faces"
+        return
+    if trained["found"] != trained["expected"]:
+        yield f"{trained['found']} of {trained['expected']} training faces"
+    steps = run.weights["trainer.max_epochs"] * (trained["found"] // run.weights["data.batch_size"])
+    if trained["steps"] != steps:
+        yield f"{trained['steps']} steps, not {steps}"

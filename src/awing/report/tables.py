@@ -95,10 +95,11 @@ class Table:
 
     def place(self, name: str, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
         """What of a run differs, and the training in whose place it stands: one that it meets or else says it is."""
-        for protocol in self.protocols:
+        of_table = not run.evaluation and run.get("report.table") in (name, *self.also)
+        for protocol in self.protocols if run.results or of_table else []:
             if not (differs := protocol.differences(run)):
                 return differs, protocol
-        if run.evaluation or run.get("report.table") not in (name, *self.also):
+        if not of_table:
             return None
         return next(((p.differences(run), p) for p in self.protocols if p.has(run)), None)
 
