@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from awing.data.checks import OUTSIDE
 from awing.data.facts import settle_sizes
 from awing.data.images import read_crop
 from awing.data.records import Record
@@ -123,9 +122,9 @@ def test_verify_names_points_that_stand_for_none_or_lie_outside(config, folder, 
     found = verify(config, folder)
     (text,) = found["problems"]["points that stand for none"]
     assert f"x2,y2 (nose) is exactly ({value}, {value}) in 4 of 12 faces: leave both cells empty" in text
-    outside = found["notes"][OUTSIDE]
+    outside = found["notes"]["points outside their picture"]
     assert len(outside) == (5 if value else 1)
-    assert any("01.jpg: x0,y0 (40.2, " in text and "outside its 40 x 30 px" in text for text in outside)
+    assert any("01.jpg: 1 outside its 40 x 30 px: x0,y0 (40.2, " in text for text in outside)
 
 
 def test_verify_notes_turned_pictures_few_bits_and_copies(config, folder):
@@ -150,7 +149,8 @@ def test_verify_notes_turned_pictures_few_bits_and_copies(config, folder):
     reasons = [text.rsplit(": ", 1)[1] for text in kinds["copies in two splits?"]]
     assert set(reasons) == {"equal points", "names"}
     found = verify(config, folder, "dataset.bits=12", "dataset.upright=true", r"dataset.group='(.*)\.rf\.'")
-    assert {kind.split(" by")[0] for kind in found["notes"]} <= {"images that are read turned", OUTSIDE}
+    turned = "images with an EXIF orientation, which are read turned by it"
+    assert found["notes"].keys() <= {turned, "points outside their picture"}
 
 
 def test_evaluation_of_a_test_file_needs_no_training_file(config, folder):

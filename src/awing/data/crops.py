@@ -32,7 +32,7 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
         none = f"there is none ({record.no_box})" if record.no_box else "there is none"
-        raise DataError(f"{record.name}: crop={crop} needs a provided box and {none}; use dataset.crop=landmarks")
+        raise DataError(f"{record.where}: crop={crop} needs a provided box and {none}; use dataset.crop=landmarks")
     return box_matrix(record.box, crop, scale, size, record.points[record.labelled])
 
 
@@ -60,7 +60,7 @@ def landmark_box(record: Record) -> Box:
     """
     points = record.points[record.labelled]
     if len(points) < 2 or not (sides := np.ptp(points, axis=0)).any() or not np.isfinite(points).all():
-        raise DataError(f"{record.name}: the labelled landmarks span no box")
+        raise DataError(f"{record.where}: the labelled landmarks span no box")
     margin = np.where(sides == 0, sides.max() / 2, 0)
     return np.concatenate([points.min(0) - margin, points.max(0) + margin])
 

@@ -135,8 +135,7 @@ def _read_yolo(entry: tuple[dict[str, Any], Path, str]) -> Drawn:
     if len(numbers) != 5 + count * dimensions:
         raise ValueError(f"expected {5 + count * dimensions} numbers, found {len(numbers)}")
     image = _image_of(Path("images".join(str(labels).rsplit("labels", 1))))
-    width, height, orientation = image_head(image)
-    size = np.array([height, width] if orientation > 4 else [width, height])
+    size = np.array(image_head(image).shown)
     shapes: list[Shape] = [
         ("rectangle", None, "", [(numbers[1:3] + sign * numbers[3:5]) * size for sign in (-0.5, 0.5)])
     ]

@@ -1,14 +1,15 @@
 """What annotations state, compared with their pictures: sizes, and whether they are of the turned picture."""
 
 import logging
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from awing.data.crops import Crop, record_matrix
-from awing.data.images import image_head
+from awing.data.images import Head, image_head
 from awing.data.records import Bits, Record
 from awing.errors import DataError
 
@@ -30,30 +31,30 @@ def settle_sizes(
         bits: How images of 16 bits are reduced; see :func:`awing.data.images.to_8_bits`.
     """
     records = [replace(record, upright=upright, bits=bits) for record in records]
-    sized = {r.path: r.size for r in records if r.size and os.path.isfile(r.path)}
-    heads, reasons = {}, {}
-    for path in sized:
-        try:
+    sizes = {record.path: record.size for record in records if record.size}
+    heads = dict[Path, Head]()
+    for path in sizes:
+        with suppress(DataError):  # missing or broken: what reads its pixels says so
             heads[path] = image_head(path)
-        except DataError as error:
-            reasons[path] = str(error)
-    turned = {path: _fits(_turned(head), sized[path], head[:2]) for path, head in heads.items()}
-    stored = any(_fits(head[:2], sized[path], _turned(head)) for path, head in heads.items())
-    one_program = any(turned.values()) and not stored
+    alike = {
+        path: (_same_ratio(head.stored, sizes[path]), _same_ratio(head.shown, sizes[path]))
+        for path, head in heads.items()
+    }
+    one_program = (False, True) in alike.values() and (True, False) not in alike.values()
     kept, unusable = [], []
     for record in records:
+        problem = ""
         if head := heads.get(record.path):
-            as_shown = upright or turned[record.path] or (one_program and head[2] > 1)
-            record = replace(record, upright=as_shown)
-            if (size := _turned(head) if as_shown else head[:2]) != record.size:
-                record, reasons[record.path] = _rescaled(record, size, rescale)
-        if reason := reasons.get(record.path):
-            unusable.append(f"{record.where}: {reason}")
+            as_shown = upright or alike[record.path] == (False, True) or (one_program and head.turned)
+            record, problem = _rescaled(
+                replace(record, upright=as_shown), head.shown if as_shown else head.stored, rescale
+            )
+        if problem:
+            unusable.append(f"{record.where}: {problem}")
         else:
             kept.append(record)
-    if any(turned.values()):
-        shown = len({record.path for record in kept if record.upright})
-        log.info("%d of %d images are read upright: the sizes in their annotations say so", shown, len(sized))
+    if not upright and (shown := {record.path for record in kept if record.upright}):
+        log.info("%d of %d images are read upright: the sizes in their annotations say so", len(shown), len(sizes))
     return kept, unusable
 
 
@@ -65,36 +66,24 @@ def settle_crops(records: Sequence[Record], crop: Crop, scale: float, size: int)
             record_matrix(record, crop, scale, size)
             kept.append(record)
         except DataError as error:
-            unusable.append(f"{record.id}, {error}" if record.id else str(error))
+            unusable.append(str(error))
     return kept, unusable
-
-
-def _turned(head: tuple[int, int, int]) -> tuple[int, int]:
-    """Width and height of a picture as viewers show it."""
-    width, height, orientation = head
-    return (height, width) if orientation > 4 else (width, height)
-
-
-def _fits(size: tuple[int, int], stated: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether a stated size is this one, or of its ratio alone, and not the ``other``."""
-    return stated == size != other or (stated != other and _same_ratio(size, stated) and not _same_ratio(other, stated))
 
 
 def _same_ratio(size: tuple[int, int], stated: tuple[int, int]) -> bool:
     """Whether one size is the other resized, each side rounded to whole px."""
-    return min(stated) > 0 and abs(stated[1] * size[0] / stated[0] - size[1]) <= 1
+    return abs(stated[1] * size[0] / stated[0] - size[1]) <= 1
 
 
 def _rescaled(record: Record, size: tuple[int, int], rescale: bool) -> tuple[Record, str]:
     """The record in px of its file, or why it cannot be; ``size`` is the file's."""
-    assert record.size
-    (width, height), (stated_width, stated_height) = size, record.size
-    found = f"annotated at {stated_width} x {stated_height} px, but the file has {width} x {height} px"
+    if not record.size or record.size == size:
+        return record, ""
+    stated = "{} x {} px, but the file has {} x {} px".format(*record.size, *size)
     if not _same_ratio(size, record.size):
-        return record, f"{found}, of another ratio: take the file that was annotated"
+        return record, f"annotated at {stated}, of another ratio: take the file that was annotated"
     if not rescale:
-        return record, f"{found}: take the file that was annotated, or dataset.rescale=true"
-    factor = np.array([width / stated_width, height / stated_height])
-    points, box = (record.points + 0.5) * factor - 0.5, record.box
-    box = None if box is None else (box + 0.5) * np.tile(factor, 2) - 0.5
-    return replace(record, points=points, box=box, size=size), ""
+        return record, f"annotated at {stated}: take the file that was annotated, or dataset.rescale=true"
+    factor = np.divide(size, record.size)
+    box = None if record.box is None else (record.box + 0.5) * np.tile(factor, 2) - 0.5
+    return replace(record, points=(record.points + 0.5) * factor - 0.5, box=box, size=size), ""

@@ -1,9 +1,8 @@
 """Image files and pixels: decode, shrink, crop, write. Needs OpenCV and NumPy; h5py and Pillow for some data sets."""
 
 import os
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -49,15 +48,16 @@ def read_record(record: Record, reduction: int = 1) -> Image:
 def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
     """Reduce an image of 16 bits: divide by what ``bits`` can hold, or spread the values that it has ("range").
 
+    Floating point is always spread.
+
     >>> pixels = np.array([[[0, 2048, 4095]]], np.uint16)  # of a camera with 12 bits
     >>> [to_8_bits(pixels, bits).ravel().tolist() for bits in (None, 12, "range")]
     [[0, 8, 15], [0, 128, 255], [0, 127, 255]]
     """
     if image.dtype == np.uint8:
         return image
-    if bits == "range":
-        low, high = int(image.min()), int(image.max())
-        return np.asarray(((image - float(low)) * (255 / max(high - low, 1))).astype(np.uint8))
+    if bits == "range" or image.dtype != np.uint16:
+        return np.asarray(cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U))  # type: ignore[call-overload]
     return np.asarray(np.minimum(image >> (int(bits or 16) - 8), 255).astype(np.uint8))
 
 
@@ -73,8 +73,6 @@ def _decode(path: str | os.PathLike[str], reduction: int = 1, upright: bool = Fa
         is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # whatever its name says
         flags = REDUCED[reduction if is_jpeg else 1] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
         image = cv2.imdecode(data, flags if is_jpeg else flags | cv2.IMREAD_ANYDEPTH)
-        if image is not None and image.dtype not in (np.uint8, np.uint16):  # floating point: as OpenCV reduces it
-            image = cv2.imdecode(data, flags)
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), is_jpeg  # type: ignore[arg-type]  # None: cv2.error
     except OSError as error:
         raise DataError(f"{path}: expected an image, but the file cannot be read: {error.strerror}") from None
@@ -83,14 +81,23 @@ def _decode(path: str | os.PathLike[str], reduction: int = 1, upright: bool = Fa
         raise DataError(f"{path}: expected an image, but the file cannot be decoded; {why}") from None
 
 
-def image_head(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Width and height as the pixels are stored, and EXIF orientation (1: upright), from the head of the file alone."""
+class Head(NamedTuple):
+    """Width and height of an image, as its pixels are stored and as viewers show them, and whether these differ."""
+
+    stored: tuple[int, int]
+    shown: tuple[int, int]
+    turned: bool
+
+
+def image_head(path: str | os.PathLike[str]) -> Head:
+    """Size and EXIF orientation, from the head of the file alone."""
     from PIL import Image as ImageFile  # in the train extra
 
     try:
         with ImageFile.open(path) as file:
             turned = "exif" in file.info and file.format in ("JPEG", "MPO", "PNG", "WEBP")  # those that OpenCV turns
-            return int(file.width), int(file.height), int(file.getexif().get(0x0112, 1)) if turned else 1
+            orientation = file.getexif().get(0x0112, 1) if turned else 1
+            return Head(file.size, file.size[::-1] if orientation > 4 else file.size, orientation > 1)
     except OSError as error:
         raise DataError(f"{path}: expected an image, but its size cannot be read: {error}") from None
 
@@ -157,16 +164,11 @@ def reduced_to_source(factor: int) -> Matrix:
 
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
     """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
+    import h5py  # in the train extra
+
     try:
-        pixels = _open(str(path), os.getpid())[entry][()]
+        with h5py.File(path) as file:
+            pixels = file[entry][()]
     except (OSError, KeyError) as error:
         raise DataError(f"{path}:{entry}: expected the pixels of an image: {error}") from None
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[-2:])).T)
-
-
-@lru_cache(maxsize=4)
-def _open(path: str, process: int) -> Any:
-    """One open file a process: a handle must not be shared with a forked one."""
-    import h5py  # in the train extra
-
-    return h5py.File(path)

@@ -20,10 +20,10 @@ from awing.data.dialects import DIALECTS, Shape, yolo_names
 from awing.data.readers.table import BOX
 from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
+from awing.schemes.symmetry import side_pairs
 
 Row = dict[str, float]  # a face by the table's columns, but for its image
 SPLITS = {"val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folders; others are trained on
-MIRRORED = {"left": "right", "right": "left"}
 TO_FINISH = """\
 # To finish: landmarks that exchange when an image is mirrored; boundary lines; and what divides errors, such as
 # {inter_ocular: [left_eye, right_eye]}. See docs/own_landmarks.md.
@@ -136,14 +136,13 @@ def _write_tables(faces: list[tuple[Path, Row]], folder: Path, output: Path) -> 
 def _write_scheme(file: Path, rows: list[Row], yolo: Path | None) -> None:
     """Names, and flip pairs as YOLO's file has them or as names with left and right in them suggest."""
     names = [column[:-2] for column in dict.fromkeys(c for row in rows for c in row) if column.endswith("_x")]
-    mirrored = [re.sub("left|right", lambda found: MIRRORED[found[0]], name) for name in names]
-    if yolo:
-        about = yaml.safe_load(yolo.read_text(encoding="utf-8-sig"))
+    pairs = side_pairs(names)
+    about = yaml.safe_load(yolo.read_text(encoding="utf-8-sig")) if yolo else {}
+    if flips := about.get("flip_idx"):
         known = yolo_names(about)
-        partners = dict(zip(known, about.get("flip_idx") or range(len(known)), strict=True))
-        mirrored = [known[partners[name]] for name in names]
-    pairs = [[a, b] for a, b in zip(names, mirrored, strict=True) if b in names and names.index(a) < names.index(b)]
-    facts = {"names": names, "flip_pairs": pairs, "lines": [], "normalisers": {}}
+        partners = {known[i]: known[j] for i, j in enumerate(flips)}
+        pairs = [(i, names.index(partners[name])) for i, name in enumerate(names) if partners[name] in names[i + 1 :]]
+    facts = {"names": names, "flip_pairs": [[names[a], names[b]] for a, b in pairs], "lines": [], "normalisers": {}}
     text = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items())
     file.write_text(f"{TO_FINISH}{text}\n", encoding="utf-8")
 

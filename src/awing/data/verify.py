@@ -38,8 +38,7 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         data set is sound, whatever the notes say.
     """
     missing, findings = _read(data)
-    images: dict[str, list[Face]] = defaultdict(list)
-    same_pixels: dict[str, list[Face]] = defaultdict(list)
+    images, same_pixels = defaultdict[str, list[Face]](list), defaultdict[str, list[Face]](list)
     for split, annotations in data.annotations.items():
         for record in annotations.records:
             images[record.name].append((split, record))
@@ -55,12 +54,10 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
         split: {"expected": found.expected, "found": len(found.records), "faces": data.origin(split)}
         for split, found in data.annotations.items()
     }
-    report: dict[str, Any] = {
-        "dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images), "missing": missing,
-        "problems": {}, "notes": {},
-    }  # fmt: skip
-    for kind, text in findings:
-        report["notes" if kind in checks.NOTES else "problems"].setdefault(kind, []).append(text)
+    report: dict[str, Any] = {"dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images)}
+    report |= {"missing": missing, "problems": {}, "notes": {}}
+    for level, kind, text in findings:
+        report[level].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
     (output / "verify.json").write_text(json.dumps(report, indent=2) + "\n")
     print(*_summary(report), f"report: {output / 'verify.json'}", sep="\n")
@@ -74,9 +71,9 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
             data.dataset(split, augmented=split == "train")
         except DataError as error:
             if annotations.records:
-                yield "cannot be trained on" if split == "train" else "cannot be scored", str(error)
+                yield "problems", f"cannot be {'trained on' if split == 'train' else 'scored'}", str(error)
             elif data.annotations["train"].records:
-                yield checks.NO_FACE, str(error)
+                yield "notes", "splits without a face", str(error)
 
 
 def cache(data: LandmarkDataModule, workers: int) -> None:
@@ -118,7 +115,7 @@ def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[st
         picture = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
         points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
         panels.append(overlay(picture, points, None, scheme.lines, side))
-        draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, color=ANNOTATED)
+        draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, (), ANNOTATED, 0.8 * side)
         if len(panels) == 1:
             maps = codec.encode(sample["points"][None], sample["labelled"][None])[0].numpy()
             panels.append(pooled_maps(picture, maps, codec.boundary, side))
@@ -135,10 +132,10 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
                 official[split] = data.read(split, allow_partial)
                 break
             except DataError as error:
-                found.append(("annotations", str(error)))
+                found.append(("problems", "annotations", str(error)))
                 missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
-    kind = checks.LEFT_OUT if data.skip_unusable else "unusable entries"
-    found += [(kind, text) for annotations in official.values() for text in annotations.unusable]
+    level, kind = ("notes", "left out") if data.skip_unusable else ("problems", "unusable entries")
+    found += [(level, kind, text) for annotations in official.values() for text in annotations.unusable]
     if official["test"].expected and not data.allow_partial:
         data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
     data.annotations = data.divide(**official)

@@ -1,30 +1,26 @@
 """Flip pairs compared with the landmarks' names, and with the faces that are annotated."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from awing.schemes.scheme import Scheme
 
-SIDES = {"left": "right", "l": "r"}
+OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 SIDE = re.compile(r"left|right|(?<![a-z])[lr](?![a-z])")
 
 
-def unpaired_sides(scheme: Scheme) -> Iterator[str]:
-    """Landmarks whose names differ in left and right alone, but that are in no flip pair.
+def side_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Indices of the landmarks whose names differ in left and right alone.
 
-    >>> from awing.schemes import get_scheme
-    >>> list(unpaired_sides(get_scheme({"name": "x", "names": ["L_eye", "R_eye", "chin"], "flip_pairs": []})))
-    ['L_eye and R_eye are in no flip pair']
+    >>> side_pairs(["L_eye", "R_eye", "chin"])
+    [(0, 1)]
     """
-    names, other = [name.lower() for name in scheme.names], SIDES | {right: left for left, right in SIDES.items()}
-    paired = {i for pair in scheme.flip_pairs for i in pair}
-    for i, name in enumerate(names):
-        mirrored = SIDE.sub(lambda side: other[side[0]], name)
-        if mirrored in names[i + 1 :] and not {i, j := names.index(mirrored)} <= paired:
-            yield f"{scheme.names[i]} and {scheme.names[j]} are in no flip pair"
+    names = [name.lower() for name in names]
+    mirrored = [SIDE.sub(lambda side: OTHER[side[0]], name) for name in names]
+    return [(i, names.index(name)) for i, name in enumerate(mirrored) if name in names[i + 1 :]]
 
 
 def other_mirror_images(

@@ -13,16 +13,19 @@ Lines = Sequence[tuple[int, ...]]  # paths through the landmarks, such as awing.
 PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 
 
-def draw_landmarks(canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED) -> None:
+def draw_landmarks(
+    canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED, extent: float = 0.0
+) -> None:
     """Draw points, and lines through them, into a picture.
 
     Points are in its px; those that are not finite are left out, and their lines. A point's radius is 1/120 of the
-    longer side of their box, a line's width half of that; thinner lines than a pixel are fainter instead.
+    longer side of their box, or of ``extent`` px where that is longer (points that are a part of a face), a line's
+    width half of that; thinner lines than a pixel are fainter instead.
     """
     drawn = np.isfinite(points).all(1)
     if not drawn.any():
         return
-    radius = float(np.ptp(points[drawn], axis=0).max()) / 120
+    radius = max(extent, float(np.ptp(points[drawn], axis=0).max())) / 120
     pixels = np.where(drawn[:, None], 16 * points, 0).round().astype(int).tolist()  # in 1/16 px: shift=4
     lined = canvas if radius >= 3 else canvas.copy()
     for line in lines:
@@ -50,9 +53,10 @@ def overlay(
     """
     zoom = side / crop.shape[0]
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
+    extent = 0.8 * side  # of a face, whichever of its points are there
     if annotated is not None:
-        draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED)
-    draw_landmarks(canvas, (points + 0.5) * zoom - 0.5, lines)
+        draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED, extent=extent)
+    draw_landmarks(canvas, (points + 0.5) * zoom - 0.5, lines, extent=extent)
     if caption:
         write_caption(canvas, caption)
     return canvas
