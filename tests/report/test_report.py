@@ -53,7 +53,7 @@ def leave(settings, tmp_path):
             OmegaConf.update(node, key.replace("__", "."), value, force_add=True)
         cfg, folder = OmegaConf.to_container(node), tmp_path / "runs" / name
         (folder / "test").mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(cfg))
+        (folder / "config.yaml").write_text(yaml.dump(cfg, Dumper=yaml.CSafeDumper))
         rows = [f"{e},{e},{2 / (e + 1)},{0.01 + e},{0.1 + e},{1 / (e + 1)}" for e in range(epochs)]
         header = "epoch,step,train/loss,train/mse_all,train/mse_fg,val/nme"
         (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
