@@ -95,3 +95,8 @@ def test_arguments_out_of_range_are_refused(bad):
             weight_map(target, weight=bad)
     with pytest.raises(ValueError, match="threshold must lie above 0"):
         dilated_weight_map(target, threshold=bad)
+
+
+def test_dilated_weight_map_refuses_what_has_not_four_axes(unchecked):
+    with pytest.raises(ValueError, match=r"expected heatmaps \(batch, channels, height, width\), found \(3, 8, 8\)"):
+        dilated_weight_map(torch.zeros(3, 8, 8))

@@ -36,6 +36,8 @@ def dilated_weight_map(
     _check_weight(weight)
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie above 0 and at most at 1, found {threshold}")
+    if target.ndim != 4:
+        raise ValueError(f"expected heatmaps (batch, channels, height, width), found {tuple(target.shape)}")
     return (grey_dilation(target) >= threshold).to(target.dtype).mul_(weight).add_(1)
 
 

@@ -95,7 +95,7 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     changed = [
         key
         for key in sorted(old | new)
-        if old.get(key) != new.get(key) and (key.startswith(AVERAGE) or not key.startswith(free))
+        if (old.get(key) or None) != (new.get(key) or None) and (key.startswith(AVERAGE) or not key.startswith(free))
     ]
     if not changed:
         return

@@ -19,16 +19,8 @@ log = logging.getLogger(__name__)
 def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) -> set[str]:
     """Copy every tensor of a checkpoint that has its name and shape in a network, and log what is new.
 
-    In the layers that make and read the maps, those of landmarks with the same name are copied, and the boundary's;
-    the others stay as they were initialised.
-
-    Args:
-        network: Of ``scheme``; it is changed.
-        scheme: The landmarks of the new training.
-        source: The checkpoint of the other one.
-
-    Returns:
-        The names of the tensors that were taken whole.
+    In the layers that make and read the maps, those of landmarks with the same name are copied, and the boundary's.
+    Returns the names of the tensors that were taken whole.
 
     Raises:
         CheckpointError: the networks differ in width, so that no layer fits.
@@ -46,7 +38,8 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
     to, of = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
     taken = set()
     for name, value in tensors.items():
-        found, axis = weights.get(name), _maps_axis(name)
+        found = weights.get(name)
+        axis = 1 if name.startswith("merge_maps") and value.ndim > 1 else 0 if ".maps." in name else None  # of the maps
         if found is not None and axis is not None:
             value.index_copy_(axis, to, found.index_select(axis, of))
             fits = len(shared) == value.shape[axis]
@@ -82,10 +75,3 @@ def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> No
             "init=%s was trained on %s with %s held out, now it is %s: what is scored may have been trained on",
             source.path, name, source.held_out, cut,
         )  # fmt: skip
-
-
-def _maps_axis(name: str) -> int | None:
-    """The axis of a tensor that counts the maps; None if none does."""
-    if name.startswith("merge_maps") and name.endswith("weight"):
-        return 1
-    return 0 if ".maps." in name else None
