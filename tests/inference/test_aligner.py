@@ -14,6 +14,8 @@ from awing.data.crops import landmark_box
 from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
 from awing.errors import ConfigError, DataError
+from awing.geometry import apply, augmentation_matrix
+from awing.inference.aligner import TEMPLATE
 from awing.losses import MSELoss
 from awing.metrics import nme
 from awing.regressor import LandmarkRegressor, to_source
@@ -148,3 +150,25 @@ def test_base_install_is_enough():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_upright_puts_five_points_on_the_template(checkpoint):
+    aligner = Aligner(checkpoint, "cpu")
+    points, image = np.zeros((68, 2)), np.zeros((240, 240, 3), np.uint8)
+    turned = apply(augmentation_matrix(112, angle=140, zoom=1.5, dx=60, dy=50, flip=False), TEMPLATE)
+    for part, place in zip(aligner.scheme.five, turned, strict=True):
+        points[list(part)] = place
+        x, y = place.round().astype(int)
+        image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    face = aligner.upright(image, points, 224).astype(float)[..., 0]
+    y, x = np.mgrid[:224, :224]
+    for place in (TEMPLATE + 0.5) * 2 - 0.5:
+        near = face * (np.hypot(x - place[0], y - place[1]) < 8)
+        np.testing.assert_allclose([(near * x).sum() / near.sum(), (near * y).sum() / near.sum()], place, atol=1.0)
+
+
+def test_upright_needs_the_schemes_five_points(checkpoint):
+    aligner = Aligner(checkpoint, "cpu")
+    aligner.scheme = get_scheme("lsp14")
+    with pytest.raises(ConfigError, match="lsp14 does not name eyes"):
+        aligner.upright(np.zeros((9, 9, 3), np.uint8), np.zeros((14, 2)))

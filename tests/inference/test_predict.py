@@ -227,6 +227,20 @@ def test_inputs_without_files_are_refused(file, picture, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_smooth_and_aligned_come_beside_the_points(file, picture, tmp_path):
+    frames = [np.roll(picture, 2 * (i % 2), axis=1) for i in range(6)]
+    write_video(tmp_path / "clip.avi", frames)
+    raw, smooth = (
+        run(file, tmp_path / "clip.avi", tmp_path / f"out{on}", smooth=on, aligned=64) for on in (False, True)
+    )
+    found = [np.array([frame["faces"][0]["points"] for frame in entries]) for entries in (raw, smooth)]
+    assert (found[1][0] == found[0][0]).all()
+    assert found[1][2:].std(0).mean() < 0.8 * found[0][2:].std(0).mean()
+    pictures = sorted((tmp_path / "outTrue" / "aligned").iterdir())
+    assert [path.name for path in pictures] == [f"clip.avi_{i:06d}_0.png" for i in range(6)]
+    assert read_image(pictures[0]).shape == (64, 64, 3)
+
+
 def test_video_gives_its_frames_and_an_overlay_video(file, picture, tmp_path, capsys):
     write_video(tmp_path / "clip.avi", [np.roll(picture, 3 * i, axis=1) for i in range(5)])
     boxes = tmp_path / "boxes.csv"

@@ -110,6 +110,13 @@ def test_flip_pairs_match_real_annotations(name: str, real_data: Path) -> None:
     assert distance.argmin(0).tolist() == scheme.flip_permutation.tolist()
 
 
+@pytest.mark.parametrize("name", [name for name, scheme in SCHEMES.items() if scheme.five])
+def test_five_parts_of_a_face_mirror_each_other(name: str) -> None:
+    scheme = SCHEMES[name]
+    mirrored = [{int(i) for i in scheme.flip_permutation[list(part)]} for part in scheme.five]
+    assert mirrored == [set(scheme.five[k]) for k in (1, 0, 2, 4, 3)]
+
+
 def test_normalisers_by_hand() -> None:
     def distance(scheme: str, name: str, points: dict[int, tuple[float, float]]) -> float:
         shape = np.full((get_scheme(scheme).num_landmarks, 2), 1e6)

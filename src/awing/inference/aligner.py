@@ -11,13 +11,18 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from awing.arrays import Box, Image, Matrix
+from awing.arrays import Box, Image, Matrix, Points
 from awing.checkpoint import Checkpoint
 from awing.data.crops import box_matrix
 from awing.data.images import crop
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply, is_box
+from awing.geometry import apply, is_box, similarity
 from awing.inference.detector import SCHEMES, FaceDetector
+
+# Eyes, nose tip and mouth corners on the pictures of 112 px that face recognition is trained with (ArcFace's template).
+TEMPLATE = np.array([
+    [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041],
+])  # fmt: skip
 
 
 class Landmarks(NamedTuple):
@@ -128,6 +133,22 @@ class Aligner:
     def maps(self, crops: Sequence[Image]) -> Float[Tensor, "b c h w"]:
         """Compute the last stack's maps of crops: landmarks, then the boundary where there is one."""
         return self.stacks(crops)[-1]
+
+    def upright(self, image: Image, points: Points, size: int = 112) -> Image:
+        """A face turned, moved and scaled so that eyes, nose tip and mouth corners lie on the five-point template.
+
+        Args:
+            image: RGB uint8.
+            points: (K, 2) landmarks, image px.
+            size: Side of the square, px.
+
+        Raises:
+            ConfigError: the scheme does not say which landmarks these are.
+        """
+        if not self.scheme.five:
+            raise ConfigError(f"scheme {self.scheme.name} does not name eyes, nose tip and mouth corners (five: [...])")
+        five = np.array([points[list(part)].mean(0) for part in self.scheme.five])
+        return crop(image, similarity(five, (TEMPLATE + 0.5) * size / 112 - 0.5), size)
 
     @torch.no_grad()
     def stacks(self, crops: Sequence[Image]) -> list[Float[Tensor, "b c h w"]]:

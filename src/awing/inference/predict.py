@@ -21,6 +21,7 @@ from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner
 from awing.inference.coco import add_image, coco_keypoints
 from awing.inference.command import call_with_options
+from awing.inference.smoothing import Smoother
 from awing.inference.writer import BOX, Frame, Writer
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # others: what OpenCV knows
@@ -42,6 +43,8 @@ def predict(
     heatmaps: bool = False,
     pts: bool = False,
     coco: bool = False,
+    aligned: int = 0,
+    smooth: bool = False,
     min_confidence: float = 0.3,
     flip_test: bool = False,
     batch_size: int = 16,
@@ -62,6 +65,8 @@ def predict(
         heatmaps: heatmaps=true also writes pictures of the heatmaps: of all together, and of each landmark and stack.
         pts: pts=true also writes a .pts file for each face.
         coco: coco=true also writes coco.json, the images' faces as COCO keypoints for a labelling tool or for training.
+        aligned: aligned=112 also writes a picture of each face, 112 px, eyes, nose and mouth on the usual template.
+        smooth: smooth=true takes the jitter from the points of a video.
         min_confidence: A detected box whose points' mean confidence is lower is no face; 0 keeps all (default: 0.3).
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.
         batch_size: Images, and faces, in memory at a time (default: 16).
@@ -77,8 +82,10 @@ def predict(
     aligner = Aligner(Checkpoint.read(checkpoint), device, batch_size, flip_test, min_confidence)
     rule = check_bits("bits", bits or aligner.checkpoint.bits)
     frames, images, faces, failed = align_frames(aligner, read_frames(files, rule), table, others), 0, 0, 0
+    if smooth:
+        frames = smooth_videos(frames)
     keypoints = coco_keypoints(aligner.scheme)
-    for frame in Writer(folder, aligner, heatmaps, pts).write(frames):
+    for frame in Writer(folder, aligner, heatmaps, pts, aligned).write(frames):
         add_image(keypoints, frame)
         images, faces, failed = images + 1, faces + len(frame.landmarks.boxes), failed + bool(frame.error)
         if frame.error:
@@ -110,6 +117,16 @@ def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, oth
                 frame.error = _too_dark(frame.image)
         yield from batch
         del batch, ready, frame  # their images, before the next are read
+
+
+def smooth_videos(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Smooth the landmarks of each video's frames."""
+    name, smoother = None, None
+    for frame in frames:
+        if frame.time is not None:
+            smoother = smoother if smoother and frame.name == name else Smoother(frame.rate)
+            name, frame.landmarks = frame.name, smoother(frame.landmarks, frame.time)
+        yield frame
 
 
 def _too_dark(image: Image | None) -> str | None:

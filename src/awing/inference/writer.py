@@ -44,6 +44,7 @@ class Writer:
     aligner: Aligner
     heatmaps: bool  # also write pictures of each face's heatmaps
     pts: bool  # also write a .pts file of each face
+    aligned: int = 0  # side of the pictures of aligned faces, px; 0: none
     videos: dict[str, cv2.VideoWriter] = field(default_factory=dict)
 
     def write(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -80,6 +81,9 @@ class Writer:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 header = f"version: 1\nn_points: {len(points)}\n{{"  # the centre of the first pixel is at (1, 1)
                 np.savetxt(path, points + 1, "%.3f", header=header, footer="}", comments="")
+            if self.aligned:
+                picture = self.aligner.upright(image, points, self.aligned)
+                save_picture(self.output / "aligned" / f"{frame.label}_{i}.png", picture)
             if self.heatmaps:
                 face = Landmarks(*(values[i : i + 1] for values in frame.landmarks))
                 self._write_heatmaps(self.output / "heatmaps" / f"{frame.label}_{i}", image, face)

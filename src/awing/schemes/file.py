@@ -33,7 +33,7 @@ def read_scheme(file: Path) -> Scheme:
     ...     ''')
     ...     read_scheme(file)  # doctest: +NORMALIZE_WHITESPACE
     Scheme(name='bird', names=('left_eye', 'right_eye', 'beak'), flip_pairs=((0, 1),), lines=((0, 2, 1),),
-           normalisers={'inter_ocular': ((0,), (1,))}, groups={})
+           normalisers={'inter_ocular': ((0,), (1,))}, groups={}, five=())
     """
     values = read_yaml(file, "a landmark scheme")
     if not isinstance(values, Mapping):
@@ -65,13 +65,11 @@ def make_scheme(values: Any, source: str) -> Scheme:
             check_choice("an entry of a scheme", key, KEYS)
         names = [str(name) for name in _list(values["names"], "names")]
         flip_pairs: Any = _paths(values["flip_pairs"], names, "flip_pairs")
-        normalisers: Any = {
-            name: _paths([[end] if isinstance(end, str | int) else end for end in _list(ends, name)], names, name)
-            for name, ends in (values.get("normalisers") or {}).items()
-        }
+        normalisers: Any = {k: _means(ends, names, k) for k, ends in (values.get("normalisers") or {}).items()}
+        five = _means(values.get("five") or [], names, "five")
         lines = _paths(values.get("lines") or [], names, "lines")
         groups = {name: indices(joints, names, name) for name, joints in (values.get("groups") or {}).items()}
-        return Scheme(str(values["name"]), tuple(names), flip_pairs, lines, normalisers, groups)
+        return Scheme(str(values["name"]), tuple(names), flip_pairs, lines, normalisers, groups, five)
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from None
 
@@ -82,6 +80,11 @@ def indices(landmarks: Any, names: list[str], where: str) -> Indices:
         if not isinstance(landmark, int):
             check_choice(f"{where}: a landmark", landmark, names)
     return tuple(landmark if isinstance(landmark, int) else names.index(landmark) for landmark in landmarks)
+
+
+def _means(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
+    """Groups of landmarks, one landmark standing for a group of its own."""
+    return _paths([[part] if isinstance(part, str | int) else part for part in _list(value, where)], names, where)
 
 
 def _paths(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:

@@ -22,6 +22,8 @@ class Scheme:
         lines: Boundary lines, each a path through landmarks (paper section 5).
         normalisers: Name -> two groups of landmarks; the distance between their means divides an error.
         groups: Name -> the joints whose PCK is reported together; none for faces.
+        five: Left eye, right eye, nose tip, left and right mouth corner, each the mean of its landmarks; for aligned
+            pictures of faces. Left is the image's.
 
     Raises:
         ValueError: an index out of range, or facts that do not fit together, such as a line without its mirror image.
@@ -38,9 +40,10 @@ class Scheme:
     lines: tuple[Indices, ...] = ()
     normalisers: Mapping[str, tuple[Indices, Indices]] = field(default_factory=dict)
     groups: Mapping[str, Indices] = field(default_factory=dict)
+    five: tuple[Indices, ...] = ()
 
     def __post_init__(self) -> None:
-        ends = [end for pair in self.normalisers.values() for end in pair]
+        ends = [*self.five, *(end for pair in self.normalisers.values() for end in pair)]
         used = {i for indices in (*self.flip_pairs, *self.lines, *ends, *self.groups.values()) for i in indices}
         outside = sorted(i for i in used if not 0 <= i < self.num_landmarks)
         paired = [i for pair in self.flip_pairs for i in pair]
@@ -51,6 +54,7 @@ class Scheme:
         self._require(all(len(pair) == 2 for pair in self.flip_pairs), "a flip pair needs two landmarks")
         self._require(len(set(paired)) == len(paired), "a landmark stands in two flip pairs")
         self._require(all(len(line) > 1 for line in self.lines), "a boundary line needs at least two landmarks")
+        self._require(len(self.five) in (0, 5), "five needs five parts")
         self._require(two_ends, "a normaliser needs two ends")
         self._require(
             self.normalisers.keys().isdisjoint(BOX_NORMALISERS), f"{', '.join(BOX_NORMALISERS)} come from boxes"
