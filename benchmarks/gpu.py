@@ -142,7 +142,8 @@ def run(options: argparse.Namespace, name: str, limit: float, *command: str) -> 
     (options.runs / f"{name}.log").write_text(printed)
     lines = printed.strip().splitlines() or [""]
     if status == "done" and process.returncode:
-        status = f"**failed** with status {process.returncode}, `{lines[-1].strip()[:200]}`"
+        said = [line for line in lines if line.startswith("error: ")] or lines
+        status = f"**failed** with status {process.returncode}, `{said[-1].strip()[:200]}`"
     return lines, status
 
 
@@ -177,7 +178,7 @@ def run_recipe(options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
     """The paper's 300-W recipe, from where it stands, and a test of its best checkpoint."""
     start, folder, data = time.monotonic(), options.runs / "300w", words(options, "300w")
     once = [f"output={folder}", "resume=auto", "callbacks.progress=null", *data, *device(options)]
-    _, status = run(options, "recipe", 40 if options.dry else limit - EVALUATION, "src/train.py", *once)
+    _, status = run(options, "recipe", 90 if options.dry else limit - EVALUATION, "src/train.py", *once)
     table, best = folder / "metrics.csv", folder / "checkpoints" / "best.ckpt"
     if not best.is_file():
         return [["none", "-", "-", "-"]], status
@@ -188,7 +189,7 @@ def run_recipe(options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
         results = options.runs / f"300w_test_{epochs}" / "metrics.json"
         shutil.rmtree(results.parent, ignore_errors=True)
         command = [f"checkpoint={best}", f"output={results.parent}", *data, *["trainer=cpu"] * options.dry]
-        left = EVALUATION if options.dry else limit - (time.monotonic() - start)
+        left = limit - (time.monotonic() - start)
         status += f"; its test: {run(options, 'test', left, 'src/evaluate.py', *command)[1]}"
     tested = scores(results)[1] if results.is_file() else "not reached"
     return [[str(epochs), f"{100 * last:.2f}", f"{100 * least:.2f}", tested]], status
