@@ -87,7 +87,7 @@ def test_other_settings_are_other_files(record, tmp_path):
 
 
 def test_write_refuses_a_box_outside_its_picture(record, tmp_path):
-    with pytest.raises(DataError, match=r"a\.jpg: the face's box lies outside the image of 940 x 900 px"):
+    with pytest.raises(DataError, match=r"a\.jpg: the face's box lies outside the image; check"):
         write(replace(record, box=np.array([950.0, 300, 1250, 600])), tmp_path)
 
 

@@ -58,14 +58,6 @@ def test_read_image_makes_any_png_eight_bit_rgb(tmp_path, pixels, expected):
     assert (image == expected).all()
 
 
-@pytest.mark.parametrize("extension", ["jpg", "png", "bmp"])
-def test_image_head_reads_the_head_of_a_file(tmp_path, extension):
-    file = tmp_path / f"a.{extension}"
-    save_image(file, texture(31, 57))
-    file.write_bytes(file.read_bytes()[:700])  # the pixels are not needed
-    assert image_head(file) == ((57, 31), (57, 31), False)
-
-
 @pytest.mark.parametrize("content", [None, b"", b"no picture\n" * 50, b"\xff\xd8\xff", "half a jpg", "half a png"])
 def test_a_file_that_is_no_image_is_named(tmp_path, content):
     file = tmp_path / "a.jpg"
@@ -145,7 +137,7 @@ def test_read_crop_refuses_a_box_outside_its_image(tmp_path, side, margin, direc
     def crop(corner: np.ndarray) -> np.ndarray:
         return read_crop(face(tmp_path / "a.jpg"), crop_matrix(np.array([*corner, *(corner + side)]), 48), 48)
 
-    with pytest.raises(DataError, match=r"a\.jpg: the face's box lies outside the image of 121 x 90 px"):
+    with pytest.raises(DataError, match=r"a\.jpg: the face's box lies outside the image; check"):
         crop(touching + away * margin)
     assert crop(touching - away * margin).any()
 

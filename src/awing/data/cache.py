@@ -20,12 +20,11 @@ QUALITY = 92  # of the JPEGs
 class CropCache:
     """Files that hold what the augmented crops of a training set can show, for pictures that are larger.
 
-    A file's name is a hash of its picture's name, size and time of change, of the crop and of the settings, so it does
-    not stand for a picture that was changed; a picture without a file is read itself. Evaluation reads none.
+    A file's name is a hash of its picture's name, size and time of change, of the crop and of the settings; a picture
+    without a file is read itself. Evaluation reads none.
 
-    The file holds the picture's own pixels, averaged over 2 x 2, 4 x 4 or 8 x 8 px where the crop is that much
-    smaller. A sample's points are exactly those of an uncached one; its pixels differ by at most 3 grey levels of 255
-    on average over a set and 8 over a crop (64 px of real faces; less in larger crops).
+    A sample's points are exactly those of an uncached one; its pixels differ by at most 3 grey levels of 255 on average
+    over a set and 8 over a crop (64 px of real faces; less in larger crops).
 
     Args:
         folder: Where the files are.

@@ -104,15 +104,9 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.held_out: dict[str, Any] = {
             "val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed, "group": group
         }  # fmt: skip
-        try:
-            re.compile(group or "")
-        except re.error as error:
-            raise ConfigError(f"dataset.group: expected a regular expression, found {group!r}: {error}") from None
         scales = crop_scale if isinstance(crop_scale, Mapping) else dict.fromkeys(get_args(Crop), crop_scale)
         check_choice(f"dataset.crop of {name}", crop, scales)
         self.crop, self.crop_scale = crop, scales[crop]
-        if not self.crop_scale > 0:
-            raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
         own = "landmark_box" if crop == "landmarks" else "box"  # of each face: every one has that of the crop
         self.normalisers = list(normalisers or self.scheme.normalisers or [own])
         for normaliser in self.normalisers:
@@ -169,11 +163,11 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def origin(self, split: Split) -> str:
         """Where the faces of a split come from, in words for results."""
-        official = split == "test" and not self.held_out["test_fraction"]
-        if split == "val" and "val" in self.official:
-            return "validation faces of their own"
-        cut = f"cut from the training faces, split_seed {self.held_out['split_seed']}"
-        return "training faces" if split == "train" else "official test faces" if official else cut
+        if split == "train":
+            return "training faces"
+        if self.held_out[f"{split}_fraction"] or (split == "val" and "val" not in self.official):
+            return f"cut from the training faces, split_seed {self.held_out['split_seed']}"
+        return "official test faces" if split == "test" else "validation faces of their own"
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the cut."""
@@ -245,9 +239,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         if not fractions["test"]:
             splits["test"] = test
         elif test.expected:
-            log.warning(
-                "%s: no official test face on disk; %d training faces are held out", self.name, len(parts["test"])
-            )
+            count = len(parts["test"])
+            log.warning("%s: no official test face on disk; %d training faces are held out", self.name, count)
         return splits
 
     def _place(self, record: Record) -> tuple[float, str]:

@@ -36,19 +36,15 @@ def settle_sizes(
     for path in sizes:
         with suppress(DataError):  # missing or broken: what reads its pixels says so
             heads[path] = image_head(path)
-    alike = {
-        path: (_same_ratio(head.stored, sizes[path]), _same_ratio(head.shown, sizes[path]))
-        for path, head in heads.items()
-    }
+    alike = {p: (_same_ratio(head.stored, sizes[p]), _same_ratio(head.shown, sizes[p])) for p, head in heads.items()}
     one_program = (False, True) in alike.values() and (True, False) not in alike.values()
     kept, unusable = [], []
     for record in records:
         problem = ""
         if head := heads.get(record.path):
             as_shown = upright or alike[record.path] == (False, True) or (one_program and head.turned)
-            record, problem = _rescaled(
-                replace(record, upright=as_shown), head.shown if as_shown else head.stored, rescale
-            )
+            record = replace(record, upright=as_shown)
+            record, problem = _rescaled(record, head.shown if as_shown else head.stored, rescale)
         if problem:
             unusable.append(f"{record.where}: {problem}")
         else:

@@ -10,7 +10,7 @@ import numpy as np
 from awing.arrays import Image, Matrix
 from awing.data.records import Bits, Record
 from awing.errors import DataError
-from awing.geometry import shift, warp, zoom_by
+from awing.geometry import apply, shift, warp, zoom_by
 
 REDUCED = {  # how OpenCV decodes a JPEG 8, 4, 2 times smaller
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR,
@@ -130,12 +130,10 @@ def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = 
 
 def check_overlap(record: Record, image: Image, matrix: Matrix, size: int) -> None:
     """Raise if a crop lies wholly outside its image; ``matrix`` is px of ``image`` -> crop px, without rotation."""
-    zoom, (height, width) = matrix[0, 0], image.shape[:2]
-    x, y = matrix[:2, 2] - zoom / 2  # the image's corner, crop px
-    if max(x, y) >= size - 0.5 or min(x + zoom * width, y + zoom * height) <= -0.5:
-        height, width = read_record(record).shape[:2]  # not shrunk
-        place = f"outside the image of {width} x {height} px"
-        raise DataError(f"{record.name}: the face's box lies {place}; check the annotation")
+    height, width = image.shape[:2]
+    first, last = apply(matrix, np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]]))  # the image's corners
+    if first.max() >= size - 0.5 or last.min() <= -0.5:
+        raise DataError(f"{record.where}: the face's box lies outside the image; check the annotation")
 
 
 def reduction_for(matrix: Matrix) -> int:

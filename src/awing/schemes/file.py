@@ -10,8 +10,6 @@ import yaml
 from awing.errors import ConfigError, check_choice
 from awing.schemes.scheme import Indices, Scheme
 
-KEYS = [field.name for field in dataclasses.fields(Scheme)]
-
 
 def read_scheme(file: Path) -> Scheme:
     """Read a scheme from a YAML file: the fields of :class:`Scheme`, landmarks by name or by 0-based index.
@@ -36,8 +34,6 @@ def read_scheme(file: Path) -> Scheme:
            normalisers={'inter_ocular': ((0,), (1,))}, groups={}, five=())
     """
     values = read_yaml(file, "a landmark scheme")
-    if not isinstance(values, Mapping):
-        return make_scheme(values, str(file))
     places: dict[str, int] = {str(name): i for i, name in enumerate(values.get("names") or [])}
     for number in _numbers([value for key, value in values.items() if key != "names"]):
         if places.get(str(number), number) != number:
@@ -46,23 +42,26 @@ def read_scheme(file: Path) -> Scheme:
     return make_scheme({"name": file.stem, **values}, str(file))
 
 
-def read_yaml(file: Path, what: str) -> Any:
-    """Read plain values from a YAML file, or raise a ConfigError that says ``what`` was expected."""
+def read_yaml(file: Path, what: str) -> dict[str, Any]:
+    """Read a mapping from a YAML file, or raise a ConfigError that says ``what`` was expected."""
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"expected {what} in {file}, but it cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected {what}, found {values!r:.80}")
+    return values
 
 
-def make_scheme(values: Any, source: str) -> Scheme:
+def make_scheme(values: Mapping[str, Any], source: str) -> Scheme:
     """Scheme of plain values, as :func:`read_scheme` and checkpoints have them; ``source`` begins every error."""
-    if not isinstance(values, Mapping) or not values.keys() >= {"name", "names", "flip_pairs"}:
+    if not values.keys() >= {"name", "names", "flip_pairs"}:
         raise ConfigError(f"{source}: expected a mapping with names and flip_pairs, found {values!r:.80}")
     try:
         for key in values:
-            check_choice("an entry of a scheme", key, KEYS)
+            check_choice("an entry of a scheme", key, [field.name for field in dataclasses.fields(Scheme)])
         names = [str(name) for name in _list(values["names"], "names")]
         flip_pairs: Any = _paths(values["flip_pairs"], names, "flip_pairs")
         normalisers: Any = {k: _means(ends, names, k) for k, ends in (values.get("normalisers") or {}).items()}

@@ -28,7 +28,7 @@ def read_map(name: str, annotated: Scheme, predicted: Scheme) -> list[int]:
     file = Path(name) if name.endswith((".yaml", ".yml")) else MAPS / f"{name}.yaml"
     values = read_yaml(file, "a map of landmarks")
     schemes = {scheme.name: scheme for scheme in (annotated, predicted)}
-    if not isinstance(values, dict) or values.keys() != schemes.keys():
+    if values.keys() != schemes.keys():
         raise ConfigError(f"{file}: expected two lists of landmarks, of {' and '.join(schemes)}, found {values!s:.80}")
     try:
         own, other = (indices(values[s.name], list(s.names), s.name) for s in (annotated, predicted))

@@ -49,6 +49,7 @@ class Scheme:
         paired = [i for pair in self.flip_pairs for i in pair]
         two_ends = all(ends) and all(len(pair) == 2 for pair in self.normalisers.values())
         usable_groups = all(self.groups.values()) and "mean" not in self.groups
+        box_free = self.normalisers.keys().isdisjoint(BOX_NORMALISERS)
         self._require(not outside, f"indices {outside} are outside 0..{self.num_landmarks - 1}")
         self._require(len(set(self.names)) == len(self.names), "landmark names must be unique")
         self._require(all(len(pair) == 2 for pair in self.flip_pairs), "a flip pair needs two landmarks")
@@ -56,9 +57,7 @@ class Scheme:
         self._require(all(len(line) > 1 for line in self.lines), "a boundary line needs at least two landmarks")
         self._require(len(self.five) in (0, 5), "five needs five parts")
         self._require(two_ends, "a normaliser needs two ends")
-        self._require(
-            self.normalisers.keys().isdisjoint(BOX_NORMALISERS), f"{', '.join(BOX_NORMALISERS)} come from boxes"
-        )
+        self._require(box_free, f"{', '.join(BOX_NORMALISERS)} come from boxes")
         self._require(usable_groups, 'a group needs landmarks, "mean" is taken')
         flip = self.flip_permutation
         undirected = {min(line, line[::-1]) for line in self.lines}

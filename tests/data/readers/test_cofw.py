@@ -77,7 +77,6 @@ def test_cofw_incomplete_set_is_refused_unless_allowed(root):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("phisTr", np.zeros((87, 2)), r"boxes and points of 3 faces, found \(3, 4\), \(2, 87\)"),
         ("bboxesTr", np.zeros((4, 3)), "face 1: expected a box"),
         ("IsTr", None, "IsTr"),
     ],

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.utils import instantiate
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from miniatures import pts_text, write_boxes
 
 from awing.data.crops import record_matrix
@@ -230,18 +228,3 @@ def test_read_pts_names_a_broken_file(tmp_path, case):
     with pytest.raises(DataError, match=message) as caught:
         partial(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'afw/a.pts'}: ")
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(at=st.integers(0, len(GOOD)), length=st.integers(0, 30), noise=st.binary(max_size=30))
-@example(at=0, length=len(GOOD), noise=np.random.default_rng(0).bytes(100_000))
-def test_read_pts_of_a_damaged_file_reads_or_names_it(tmp_path, at, length, noise):
-    file = tmp_path / "a.pts"
-    file.write_bytes(GOOD.encode()[:at] + noise + GOOD.encode()[at + length :])
-    try:
-        points, message = read_pts(file, 68), ""
-    except DataError as error:
-        points, message = np.zeros((68, 2)), str(error)
-    assert not message or (message.startswith(f"{file}: ") and len(message) < 1000)
-    assert points.shape == (68, 2)
-    assert np.isfinite(points).all()

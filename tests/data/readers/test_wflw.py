@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from miniatures import wflw_line, write_wflw_list
 
 from awing.data.readers import read_wflw
@@ -142,21 +140,3 @@ def test_wflw_broken_line_names_file_and_line(tmp_path, case):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, 3, allow_partial=True)
     assert str(caught.value).startswith(f"{file}:3: ")
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example(at=len(GOOD) - 5, length=1, noise=b"a" * 300)  # longer than a file's name can be
-@example(at=len(GOOD) - 5, length=1, noise=b"\0")
-@given(at=st.integers(0, len(GOOD)), length=st.integers(0, 30), noise=st.binary(max_size=30))
-def test_wflw_damaged_line_gives_faces_or_names_itself(tmp_path, at, length, noise):
-    miniature(tmp_path, GOOD.encode()[:at] + noise + GOOD.encode()[at + length :], NAME)
-    try:
-        records, message = read(tmp_path, allow_partial=True).records, ""
-    except DataError as error:
-        records, message = [], str(error)
-    assert not message or str(tmp_path) in message
-    for record in records:
-        assert np.isfinite(record.points).all()
-        assert (record.box[2:] > record.box[:2]).all()
-        assert record.path.resolve().is_relative_to(tmp_path.resolve() / "WFLW_images")
-        assert record.path.is_file()

@@ -18,10 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def read_coco(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], list[str]]:
-    """Read the faces of a file of COCO keypoints, and what cannot be used of it.
-
-    Image names start from the folder ``images``.
-    """
+    """Read the faces of a file, and what cannot be used of it; image names start from the folder ``images``."""
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
@@ -47,18 +44,17 @@ def read_coco(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], l
             try:
                 records.append(_record(entry, image, images, scheme.num_landmarks, where))
             except DataError as error:
-                unusable.append(f"{file}: {where} ({image.get('file_name')}): {str(error).removeprefix(f'{where}: ')}")
+                unusable.append(f"{file}: {where} ({image.get('file_name')}): {error}")
     if left_out:
-        counts = ", ".join(f"{count} {why}" for why, count in left_out.items())
-        log.info("%s: no faces of this scheme: %s", file, counts)
+        log.info("%s: no faces of this scheme: %s", file, ", ".join(f"{n} {why}" for why, n in left_out.items()))
     return records, unusable
 
 
 def _categories(categories: list[dict[str, Any]], scheme: Scheme, file: Path) -> set[Any]:
     """The ids of the categories that have the scheme's keypoints, or of the only one if it does not name any."""
     found = {category.get("id") for category in categories if category.get("keypoints") == list(scheme.names)}
-    if not found and len(categories) == 1 and not categories[0].get("keypoints"):
-        found = {categories[0].get("id")}
+    if len(categories) == 1 and not categories[0].get("keypoints"):
+        return {categories[0].get("id")}
     if not found:
         expected = f"a category whose keypoints are the names of scheme {scheme.name}, {list(scheme.names)}"
         raise DataError(f"{file}: expected {expected}, found {[c.get('keypoints') for c in categories]!s:.2000}")
@@ -81,11 +77,9 @@ def _record(entry: Mapping[str, Any], image: Mapping[str, Any], folder: Path, co
     points, box = np.zeros((count, 2)), None  # coordinates of an unlabelled point may be anything
     points[labelled] = parse_numbers(keypoints[labelled, :2].ravel().tolist(), "keypoints").reshape(-1, 2)
     if bbox := entry.get("bbox"):
-        if len(bbox) != 4:
-            raise DataError(f"expected 4 numbers in bbox, found {len(bbox)}")
         x, y, width, height = parse_numbers(bbox, "bbox")
         box = np.array([x, y, x + width, y + height]) if width > 0 and height > 0 else None  # no area: no box
     width, height = image.get("width"), image.get("height")
     size = (int(width), int(height)) if width and height else None
-    path = image_path(folder, image["file_name"], where)
+    path = image_path(folder, image["file_name"], "file_name")
     return Record(path, points, labelled, box, occluded=flags == 1, size=size, id=where)

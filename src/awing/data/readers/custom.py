@@ -27,15 +27,12 @@ def read_custom(
 
     Coordinates are source px, 0-based, and taken as they stand: the centre of the first pixel is at (0, 0).
 
-    A table has a face a row. Its first row names the columns, in any order: ``image``; ``x0, y0`` to the scheme's last
-    landmark, or ``NAME_x, NAME_y``, the two cells empty or ``nan`` where it is unlabelled; ``box_x0, box_y0, box_x1,
-    box_y1``, which may be empty or missing; and ``group``, if the cut of held-out faces keeps some together. Other
-    columns are left alone. Where semicolons or tabs separate cells, numbers may have decimal commas.
+    A table has a face a row, and in any order the columns ``image``; ``x0, y0`` to the scheme's last landmark, or
+    ``NAME_x, NAME_y``, both empty or ``nan`` where it is unlabelled; ``box_x0, box_y0, box_x1, box_y1``, which may be
+    empty or missing; and ``group``, if the cut of held-out faces keeps some together.
 
-    Of COCO keypoints, the categories are read whose ``keypoints`` are the scheme's names in its order, or the only one
-    if it does not name any. A keypoint's third number is 0 where it is unlabelled, 1 hidden, 2 visible; a ``bbox`` is
-    x, y, width, height, and none if it has no area. Other categories, crowds and annotations without a labelled
-    keypoint are no faces: the log counts them. An entry that cannot be used is listed with its id, image and reason.
+    Of COCO keypoints, the categories are read whose ``keypoints`` are the scheme's names, or the only one if it names
+    none. What is no face (other categories, crowds, no labelled keypoint) is counted in the log.
 
     ``scheme`` is what :func:`awing.schemes.get_scheme` takes; ``train``, ``val`` and ``test`` are files in ``root``;
     without one of the latter its faces are cut from the training faces. ``images`` is the folder in ``root`` that image
