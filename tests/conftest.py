@@ -1,5 +1,7 @@
 """Shapes in signatures are enforced while the tests run; real data are found by an environment variable."""
 
+import copy
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,11 +56,12 @@ FROM_98 = [
 def config() -> Callable[..., DictConfig]:
     """Compose a root config as the command line does: ``config("train", "loss=mse")``."""
 
+    @functools.cache
     def composed(name: str, *overrides: str) -> DictConfig:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return compose(name, list(overrides))
 
-    return composed
+    return lambda *words: copy.deepcopy(composed(*words))
 
 
 @pytest.fixture

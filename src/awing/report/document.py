@@ -112,7 +112,6 @@ def _group(
         "name": stem.name,
         "heading": _heading(table, differs, shared),
         "runs": tested,
-        "protocols": dict.fromkeys(run.protocol for run in tested),
         "differs": differs,
         "grid": _grid(table, rows),
         "cells": [line for row in rows for _, line in row if line["n"] or line["paper"] is not None],

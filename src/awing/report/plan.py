@@ -1,7 +1,7 @@
 """What the paper's tables cost: their distinct trainings, and how long these take."""
 
 from awing.report.protocol import PAPER, Protocol, text
-from awing.report.tables import Table, read_tables
+from awing.report.tables import read_tables
 
 
 def print_plan(step_seconds: float) -> None:
@@ -9,26 +9,20 @@ def print_plan(step_seconds: float) -> None:
 
     ``step_seconds`` is what an optimizer step of the paper's network takes: four stacks, the protocol's batch.
     """
-    tables, total = read_tables(), 0.0
-    trainings = distinct_trainings(tables)
-    for (_, first), *others in trainings:
+    total = 0.0
+    trainings: dict[str, list[tuple[str, Protocol]]] = {}  # what makes the weights -> the places in tables
+    for name, table in read_tables().items():
+        for protocol in table.protocols:
+            made_by = sorted((key, text(value)) for key, value in protocol.training.items() if value is not None)
+            trainings.setdefault(str(made_by), []).append((name, protocol))
+    for (_, first), *others in trainings.values():
         steps, hours = cost(first, step_seconds)
         total += hours
         also = f"  (also {', '.join(name for name, _ in others)})" if others else ""
         print(f"{hours:5.1f} h {steps:>8,} steps  {' '.join(first.words)}{also}")
-    places = sum(len(table.protocols) for table in tables.values())
+    places = sum(map(len, trainings.values()))
     print(f"{total:5.0f} h: {len(trainings)} trainings of one seed fill the {places} places of all tables")
     print(f"A step with four stacks takes step_seconds={step_seconds}, with less by their multiplications.")
-
-
-def distinct_trainings(tables: dict[str, Table]) -> list[list[tuple[str, Protocol]]]:
-    """Each training's places: the names of the tables, and the protocol that each gives it."""
-    found: dict[tuple[str, ...], list[tuple[str, Protocol]]] = {}
-    for name, table in tables.items():
-        for protocol in table.protocols:
-            key = tuple(f"{key} {text(value)}" for key, value in sorted(protocol.training.items()) if value is not None)
-            found.setdefault(key, []).append((name, protocol))
-    return list(found.values())
 
 
 def cost(protocol: Protocol, step_seconds: float) -> tuple[int, float]:

@@ -44,11 +44,8 @@ class Protocol:
     @property
     def label(self) -> str:
         """What tells it from the table's other trainings, in short."""
-        return ", ".join(named(key, value) for key, value in self.place.items()) or "all runs"
-
-    def has(self, run: Run) -> bool:
-        """Whether a run is of this place of the table, whatever else differs."""
-        return all(run.get(key) == value for key, value in self.place.items())
+        names = {key: "" if key in NAMED.values() else f"{key.split('.')[-1]} " for key in self.place}
+        return ", ".join(f"{names[key]}{text(value)}" for key, value in self.place.items()) or "all runs"
 
     def differences(self, run: Run) -> tuple[str, ...]:
         """What of a run is not this protocol, in words, and what it should be: by the paper, or as chosen here."""
@@ -117,11 +114,6 @@ def of_another_version(run: Run, protocol: Protocol) -> str:
     """Why a tested run cannot be compared with runs of this version: the keys that it lacks; "" where it can."""
     lacking = [k for k in protocol.training if k.startswith(ALWAYS) and k not in run.values]
     return shorten(f"config.yaml of another version, without {', '.join(lacking)}", 150) if lacking else ""
-
-
-def named(key: str, value: Any) -> str:
-    """A setting in a label."""
-    return text(value) if key in NAMED.values() else f"{key.split('.')[-1]} {text(value)}"
 
 
 def text(value: Any) -> str:

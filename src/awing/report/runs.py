@@ -87,10 +87,10 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
         folder, shown = Path(name), os.path.relpath(name, root)
         try:
             if "metrics.json" in files:
-                evaluations.append(_read_evaluation(folder, shown))
+                evaluations.append(_read_run(folder, shown, evaluation=True))
             elif "config.yaml" in files:
                 folders[:] = [other for other in folders if other != "test"]
-                runs.append(_read_run(folder, shown))
+                runs.append(_read_run(folder, shown, evaluation=False))
         except DataError as error:
             problems.append((shown, str(error)))
     for evaluation in evaluations:
@@ -101,28 +101,19 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
     return runs, evaluations, problems
 
 
-def _read_evaluation(folder: Path, shown: str) -> Run:
-    run = Run(shown, evaluation=True)
-    if (folder / "training.yaml").exists():
-        run.config = _read(folder / "training.yaml", lambda stream: dict(yaml.safe_load(stream)))
-    _read_results(run, folder)
-    return run
-
-
-def _read_run(folder: Path, shown: str) -> Run:
-    run = Run(shown, _read(folder / "config.yaml", lambda stream: dict(yaml.safe_load(stream))))
+def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:
+    run, config = Run(shown, evaluation=evaluation), folder / ("training.yaml" if evaluation else "config.yaml")
+    tested = folder if evaluation else folder / "test"
+    if config.exists():
+        run.config = _read(config, lambda stream: dict(yaml.safe_load(stream)))
     if (folder / "error.txt").exists():
         run.error = shorten((folder / "error.txt").read_text(), 500, placeholder=" ... (error.txt says more)")
     if (folder / "metrics.csv").exists():
         run.curves = _read(folder / "metrics.csv", _curves)
-    if (folder / "test" / "metrics.json").exists():
-        _read_results(run, folder / "test")
+    if (tested / "metrics.json").exists():
+        run.results = _read(tested / "metrics.json", _results)
+        run.faces, run.errors = _read(tested / "per_image.csv", _faces)
     return run
-
-
-def _read_results(run: Run, folder: Path) -> None:
-    run.results = _read(folder / "metrics.json", _results)
-    run.faces, run.errors = _read(folder / "per_image.csv", _faces)
 
 
 def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:

@@ -101,7 +101,8 @@ class Table:
                 return differs, protocol
         if not of_table:
             return None
-        return next(((p.differences(run), p) for p in self.protocols if p.has(run)), None)
+        meant = (p for p in self.protocols if all(run.get(key) == value for key, value in p.place.items()))
+        return next(((protocol.differences(run), protocol) for protocol in meant), None)
 
     def groups(self, name: str, runs: Iterable[Run]) -> dict[tuple[str, ...], dict[Run, Protocol]]:
         """What differs from the paper's protocols -> its runs, which one printed table shows; nothing comes first."""

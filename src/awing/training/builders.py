@@ -80,12 +80,9 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
     """The trainer of a configuration, with callbacks and loggers."""
     callbacks = {name: node for name, node in (cfg.get("callbacks") or {}).items() if node}
     loggers = [build(node) for node in (cfg.get("logger") or {}).values() if node]
-    validation = {}
-    if not (
-        cfg.dataset.val_fraction or OmegaConf.select(cfg, "dataset.reader.val")
-    ):  # nothing to rank by: the last checkpoint is the result
+    validated = cfg.dataset.val_fraction or OmegaConf.select(cfg, "dataset.reader.val")
+    if not validated:  # nothing to rank by: the last checkpoint is the result
         callbacks = {name: node for name, node in callbacks.items() if name not in ("best", "pictures")}
-        validation = {"limit_val_batches": 0}
     if not loggers:  # it refuses to run without one
         callbacks.pop("learning_rate", None)
     trainer: pl.Trainer = build(
@@ -95,7 +92,7 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
         enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
         plugins=[AtomicCheckpointIO(), *slurm_plugins()],
-        **validation,
+        **({} if validated else {"limit_val_batches": 0}),
     )
     return trainer
 

@@ -1,9 +1,9 @@
 """Test a checkpoint on one split, and write what that gives: numbers, curves and pictures."""
 
-import csv
 import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,11 @@ def run_test(
         "seed": checkpoint.config["seed"], **datamodule.held_out, **(training or {}),
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
-    if datamodule.mapping:
-        about["landmarks"] = sum(i >= 0 for i in datamodule.mapping[1])  # that are scored
-    if datamodule.left_out:
-        about["left_out"] = datamodule.left_out
-    if datamodule.visible_only is not None:
-        about["visible_only"] = datamodule.visible_only
+    scored = sum(i >= 0 for i in datamodule.mapping[1]) if datamodule.mapping else None
+    special = {
+        "landmarks": scored, "left_out": datamodule.left_out or None, "visible_only": datamodule.visible_only,
+    }  # fmt: skip
+    about |= {key: value for key, value in special.items() if value is not None}
     if fps:
         about |= frames_per_second(regressor, trainer)
     if trainer.is_global_zero:
@@ -123,12 +122,11 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     output.mkdir(parents=True, exist_ok=True)
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
     names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
-    with (output / "per_image.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "image", "subsets", *(f"nme_{name}" for name in names)])
-        for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
-            tags = ";".join(name for name, is_in in zip(subsets, member, strict=True) if is_in)
-            writer.writerow([i, dataset.records[i].name, tags, *errors])
+    columns, rows = ["index", "image", "subsets", *(f"nme_{name}" for name in names)], []
+    for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
+        tags = ";".join(compress(subsets, member))
+        rows.append(dict(zip(columns, [i, dataset.records[i].name, tags, *errors], strict=True)))
+    write_rows(output / "per_image.csv", columns, rows)
     primary = nmes[:, 0]
     curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
     curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}

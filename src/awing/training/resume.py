@@ -56,21 +56,21 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     Raises:
         ConfigError: the folder holds a run that was not asked for, or ``resume`` is no run's checkpoint.
     """
-    if resume not in (None, "auto") and Path(resume).suffix != ".ckpt":
+    start = None if resume in (None, "auto") else Path(resume)
+    if start and start.suffix != ".ckpt":
         raise ConfigError(
             f"resume= goes on with a run from its last.ckpt, found {resume}; a new run starts from its weights by "
             f"init={resume}"
         )
     last = output / "checkpoints" / "last.ckpt"
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-        begin = None if resume in (None, "auto") else Path(resume)
-        return last if last.is_file() else begin
+        return last if last.is_file() else start
     if (output / "test" / "metrics.json").exists() or any(output.glob("checkpoints/*.ckpt")):
         raise ConfigError(
             f"{output} holds a run already: go on with it by resume=auto, evaluate it with src/evaluate.py, or choose "
             "another output"
         )
-    return Path(resume) if resume else None
+    return start
 
 
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Path, finished: bool = False) -> None:
