@@ -155,6 +155,16 @@ class TerminateOnNaN(pl.Callback):
             "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
         )
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse to save weights that a last step made infinite."""
+        if spoilt := [name for name, value in checkpoint["state_dict"].items() if not value.isfinite().all()]:
+            raise AwingError(
+                f"{spoilt[0]} is not finite after step {trainer.global_step} and not saved; earlier checkpoints are "
+                "good. Lower optim.optimizer.lr or set trainer.gradient_clip_val"
+            )
+
 
 class MetricsLogger(CSVLogger):
     """Lightning's CSV logger that goes on with the table of a resumed run; ``config.yaml`` beside it has the rest."""
