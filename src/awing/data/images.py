@@ -57,7 +57,8 @@ def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
     if image.dtype == np.uint8:
         return image
     if bits == "range" or image.dtype != np.uint16:
-        return np.asarray(cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U))  # type: ignore[call-overload]
+        low, high = float(image.min()), float(image.max())
+        return np.asarray(((image - low) * (255 / ((high - low) or 1))).astype(np.uint8))
     return np.asarray(np.minimum(image >> (int(bits or 16) - 8), 255).astype(np.uint8))
 
 
