@@ -6,8 +6,8 @@ STAMP := .venv/ready
 NOTEBOOKS_GO ?= --inplace
 
 # What make size allows: lines, docstrings and blank ones included, of src, of tests and of a file in src.
-MAX_SRC := 7400
-MAX_TESTS := 8600
+MAX_SRC := 9100
+MAX_TESTS := 9500
 MAX_FILE := 260
 
 .PHONY: help setup train test test-all lint format typecheck size notebooks docs clean

@@ -61,6 +61,11 @@ def test_evaluation_loses_no_sample_and_gives_every_process_as_many(world):
         assert counts.total() - length < world  # no more repeats than that takes
 
 
+@pytest.mark.parametrize(("batch_size", "devices", "share"), [(8, 1, 8), (12, 4, 3)])
+def test_per_device_batch_size_is_a_share_of_the_batch(batch_size, devices, share):
+    assert per_device_batch_size(batch_size, devices) == share
+
+
 @pytest.mark.parametrize(("batch_size", "devices"), [(8, 3), (0, 1), (-4, 2)])
 def test_per_device_batch_size_refuses_what_devices_do_not_divide(batch_size, devices):
     with pytest.raises(ConfigError, match=rf"data\.batch_size {batch_size} is global.*{devices} devices"):

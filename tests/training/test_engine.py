@@ -285,7 +285,7 @@ def test_results_reach_the_loggers(config, rendered, tmp_path, monkeypatch):
     assert [(node["name"], node["group"]) for node in found] == [
         ("synthetic loss.omega-10", "omega"), ("synthetic next", "synthetic"),
     ]  # fmt: skip
-    assert found[0]["tags"] == ["synthetic", "crop provided", "scale full"]
+    assert found[0]["tags"] == ["synthetic", "crop provided"]
     cfg = config("train", "logger=wandb", "experiment=table5", "logger.wandb.name=mine", f"output={tmp_path}")
     engine.name_run(cfg, tmp_path / "loss.omega-10")
     assert (cfg.logger.wandb.name, cfg.logger.wandb.group) == ("mine", "table5")

@@ -57,6 +57,13 @@ def test_lspet_labelled_joints_lie_in_their_images(real):
     assert np.concatenate(outside).mean() > 0.9
 
 
+def test_lspet_most_real_people_stand_upright(real):
+    scored = np.stack([r.points[:, 1] for r in real.records if r.labelled.all()])
+    head_top, neck, hips, ankles = scored[:, 13], scored[:, 12], scored[:, 2:4].mean(1), scored[:, [0, 5]].mean(1)
+    for upper, lower in ((head_top, neck), (neck, hips), (hips, ankles)):
+        assert np.mean(upper < lower) > 0.6
+
+
 def test_lsp_real_joints_are_all_labelled_and_some_occluded(real_data, tmp_path):
     joints = loadmat(real_data / "lsp/lsp_dataset/joints.mat")["joints"]
     write_joints(tmp_path, joints.transpose(2, 1, 0), np.zeros((10000, 14, 3)))
@@ -108,6 +115,13 @@ def test_lsp_trains_on_half_of_lsp_and_all_of_lspet(people):
     assert [record.path.stem for record in train.records] == ["im0001", "im0002", *(f"im0000{i}" for i in range(1, 7))]
     assert [record.path.stem for record in test.records] == ["im0003", "im0004"]
     assert (train.expected, test.expected) == (8, 2)
+
+
+def test_lsp_may_hold_a_single_person(tmp_path):
+    write_people(tmp_path, 2, 1)
+    train = read_lsp(tmp_path, "train", expected={"lsp_dataset": 2, "lspet_dataset": 1})
+    joints = loadmat(tmp_path / "lspet_dataset/joints.mat")["joints"]
+    np.testing.assert_array_equal(train.records[1].points, joints.reshape(14, 3)[:, :2])
 
 
 def test_lsp_incomplete_set_says_what_to_do(people):
