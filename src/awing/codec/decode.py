@@ -19,8 +19,9 @@ def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"]
     >>> heatmap_argmax(maps)
     (tensor([[[1, 2]]]), tensor([[0.8000]]))
     """
-    score, index = maps.flatten(2).max(-1)
-    width = maps.shape[-1]
+    pixels, width = maps.flatten(2), maps.shape[-1]
+    index = pixels.argmax(-1)  # and not max: ONNX of opset 17 can then hold it
+    score = pixels.gather(-1, index[..., None])[..., 0]
     return torch.stack([index % width, index // width], -1), score
 
 

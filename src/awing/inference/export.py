@@ -2,19 +2,28 @@
 
 import json
 import logging
+import tempfile
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from awing.checkpoint import Checkpoint
+from awing.data.images import read_image
 from awing.errors import AwingError, ConfigError, check_choice, exit_on_user_error
+from awing.inference.aligner import Aligner
 from awing.inference.command import call_with_options
+from awing.inference.folded import FoldedNetwork
+from awing.inference.predict import IMAGES
 from awing.models import to_official
 
-TAKES = {".onnx": {"decode", "confidence"}, ".safetensors": {"half", "confidence"}, ".pth": set()}
+OPSET = 18
+TAKES = {".onnx": {"decode", "confidence", "opset", "int8"}, ".safetensors": {"half", "confidence"}, ".pth": set()}
 
 
 def main() -> None:
@@ -26,6 +35,8 @@ def export(
     checkpoint: str,
     output: str,
     decode: bool = False,
+    opset: int = OPSET,
+    int8: str | None = None,
     half: bool = False,
     confidence: str | None = None,
     overwrite: bool = False,
@@ -36,13 +47,15 @@ def export(
         checkpoint: 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
         output: An .onnx file; a .safetensors file, to pass on; a .pth file, in the layout of the authors' code.
         decode: decode=true, of .onnx: points (crop px) and confidence instead of heatmaps.
+        opset: Of .onnx: 17 and up, for runtimes that cannot read 18.
+        int8: Of .onnx: a folder of photographs; convolutions then calculate in 8 bits, calibrated on the faces in them.
         half: half=true, of .safetensors: store float16.
         confidence: Of .onnx and .safetensors: the confidence.json that src/evaluate.py calibrate=0.05 wrote.
         overwrite: overwrite=true replaces the file.
     """
     file = Path(output)
     check_choice("the suffix of output", file.suffix, TAKES)
-    given = {"decode": decode, "half": half, "confidence": confidence}
+    given = {"decode": decode, "opset": opset != OPSET, "int8": int8, "half": half, "confidence": confidence}
     if wrong := {name for name, value in given.items() if value} - TAKES[file.suffix]:
         raise ConfigError(f"{' and '.join(wrong)}: {file.suffix} files have no such option; output is {file}")
     if file.exists() and not overwrite:
@@ -54,7 +67,7 @@ def export(
         trained = trained.with_confidence(Path(confidence))
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".onnx":
-        said = _write_onnx(trained, file, decode)
+        said = _write_onnx(trained, file, decode, opset, int8)
     elif file.suffix == ".safetensors":
         trained.write(file, half)
         said = f"weights in {'float16' if half else 'float32'}"
@@ -70,10 +83,11 @@ class Graph(nn.Module):
     def __init__(self, checkpoint: Checkpoint, decode: bool) -> None:
         super().__init__()
         self.checkpoint, self.decode = checkpoint, decode
-        self.network, self.codec = checkpoint.network(), checkpoint.codec()
+        self.codec = checkpoint.codec()
+        self.network = FoldedNetwork(checkpoint.network(), self.codec.input_size)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        maps: Tensor = self.network(image)[-1]
+        maps: Tensor = self.network(image)
         if not self.decode:
             return (maps,)
         points, peaks = self.codec.decode(maps)
@@ -81,33 +95,85 @@ class Graph(nn.Module):
 
 
 @torch.no_grad()
-def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool) -> str:
+def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, int8: str | None) -> str:
     try:
         import onnxruntime
     except ImportError:
         raise ConfigError("ONNX needs onnxruntime: pip install 'awing[export]'") from None
-    graph, (crop, scale) = Graph(checkpoint, decode).eval(), checkpoint.crop
-    side, names = graph.codec.input_size, ["points", "confidence"] if decode else ["heatmaps"]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, and needs it not
+    crops = _face_crops(checkpoint, int8) if int8 else None
+    graph = Graph(checkpoint, decode).eval()
+    side, content = graph.codec.input_size, _onnx(graph, opset)
+
+    def load(content: bytes) -> Any:
+        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def points(session: Any, images: np.ndarray) -> Tensor:
+        found = torch.cat([torch.from_numpy(session.run(None, {"image": image[None]})[0]) for image in images])
+        return found if decode else graph.codec.decode(found)[0]
+
+    session, image = load(content), torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    expected = graph(image)[0] if decode else graph.codec.decode(graph(image)[0])[0]
+    difference = float((points(session, image.numpy()) - expected).norm(dim=-1).max())
+    if not difference <= 0.1:  # a correct file stays far below
+        raise AwingError(f"the ONNX graph puts points up to {difference:.2f} px elsewhere than PyTorch: not written")
+    outputs = ", ".join(f"{node.name} {node.shape}" for node in session.get_outputs())
+    said = f"image {session.get_inputs()[0].shape} -> {outputs}; points within {difference:.1e} crop px of PyTorch's"
+    if crops is not None:
+        content = _quantized(content, crops)
+        moved = (points(load(content), crops) - points(session, crops)).norm(dim=-1).mean() * checkpoint.crop[1] / side
+        said += (
+            f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} faces it is calibrated by"
+        )
+    path.write_bytes(content)
+    return said
+
+
+def _onnx(graph: Graph, opset: int) -> bytes:
+    """An ONNX file's content; a ConfigError if PyTorch gives it another opset than was asked for."""
+    side, (crop, scale) = graph.codec.input_size, graph.checkpoint.crop
+    for name in ("torch.onnx", "onnxscript"):  # they miss torchvision, and need it not
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # torch's own affair
     program = torch.onnx.export(
-        graph, (torch.rand(2, 3, side, side),), dynamo=True, input_names=["image"], output_names=names,
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}}, verbose=False,
+        graph, (torch.rand(2, 3, side, side),), dynamo=True, opset_version=opset, verbose=False, input_names=["image"],
+        output_names=["points", "confidence"] if graph.decode else ["heatmaps"],
+        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
     )  # fmt: skip
     assert program is not None  # as dynamo=True promises
+    if (found := program.model.opset_imports[""]) != opset:
+        raise ConfigError(f"opset={opset}: PyTorch cannot write that, but gives {found}; expected 17 and up")
+    for node in program.model.graph:
+        node.metadata_props.clear()  # where each node stands in the Python code: a tenth of the file
     program.model.metadata_props.update(
         input=f"image: RGB in [0, 1], {side} px square, pixel centres on integers",
         crop=f"{scale} x the longer side of the box ({crop})",
         landmarks=json.dumps(graph.codec.scheme.names),
     )
-    content = program.model_proto.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    image = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0))
-    both = graph(image)[0], torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
-    expected, found = both if decode else (graph.codec.decode(maps)[0] for maps in both)
-    difference = float((found - expected).norm(dim=-1).max())
-    if not difference <= 0.1:  # a correct file stays far below
-        raise AwingError(f"the ONNX graph puts points up to {difference:.2f} px elsewhere than PyTorch: not written")
-    path.write_bytes(content)
-    outputs = ", ".join(f"{node.name} {node.shape}" for node in session.get_outputs())
-    return f"image {session.get_inputs()[0].shape} -> {outputs}; points within {difference:.1e} crop px of PyTorch's"
+    return bytes(program.model_proto.SerializeToString())
+
+
+def _face_crops(checkpoint: Checkpoint, folder: str) -> Float[np.ndarray, "f 3 side side"]:
+    """Crops, in [0, 1], of the faces that :class:`Aligner` finds in a folder's images, 100 of these at most."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES)
+    aligner = Aligner(checkpoint, "cpu")
+    images = [read_image(path, upright=True) for path in files[:: len(files) // 100 + 1]]
+    crops = [aligner.crop(image, box)[0] for image in images for box in aligner(image).boxes]
+    if not crops:
+        raise ConfigError(f"int8={folder}: expected a folder of photographs, found no face in {len(images)} images")
+    return np.asarray(np.stack(crops).transpose(0, 3, 1, 2) / 255, np.float32)
+
+
+def _quantized(content: bytes, crops: Float[np.ndarray, "f 3 side side"]) -> bytes:
+    """The graph with convolutions in 8 bits, ranges and scales by the crops."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static
+
+    batches = iter([{"image": crop[None]} for crop in crops])
+    with tempfile.TemporaryDirectory() as folder:
+        ready, result = Path(folder) / "ready.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(onnx.load_from_string(content), ready, skip_optimization=True, skip_symbolic_shape=True)
+        quantize_static(
+            ready, result, SimpleNamespace(get_next=lambda: next(batches, None)), op_types_to_quantize=["Conv"],
+            per_channel=True, reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip  # 7-bit weights: without VNNI, sums of two 8-bit products would saturate
+        return result.read_bytes()
