@@ -1,56 +1,210 @@
-"""Faces a second at batch 1 through an exported file, and how far its points lie from PyTorch's on real crops.
+"""Latency of one face at batch 1 on the CPU, by every way to run a network; ways interleaved, medians.
 
-python benchmarks/exported.py FILE.onnx [threads=2] [DIR checkpoint=300w-small]
+    python benchmarks/exported.py [DIR] [--rounds 20] [--threads 2] [--compile]
 
-FILE.onnx was written with decode=true; DIR holds 300w/. Crops are the landmark crops of all faces there.
+4 stacks (98 points, 256 px, random weights) stand beside the authors' structure, whose latency at most 0.65 of is the
+aim; 300w-small beside 120 faces a second. Every ratio is the median of the rounds' ratios to the first way. "error" is
+the largest difference of the maps from the first way's, by the largest of these. DIR holds 300w/: NME of 300w-small on
+the validation tenth, and int8 calibrated on 100 training faces; without it, and for 4 stacks, on noise. --compile adds
+torch.compile, which takes minutes.
 """
 
+import argparse
 import statistics
 import sys
+import tempfile
 import time
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "models"))
+
+from test_official import OfficialNetwork, official_state_dict
+
+from awing.checkpoint import Checkpoint
+from awing.data.images import read_crop
+from awing.geometry import apply
+from awing.inference.export import OPSET, Graph, quantize, to_onnx
+from awing.inference.folded import FoldedNetwork
+from awing.models import load_official, to_official
+from awing.training.builders import fastest_precision
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+Way = Callable[[np.ndarray], Any]
+Faces = tuple[np.ndarray, np.ndarray]  # crops (F, 3, side, side) in [0, 1], and their points in crop px
+LEVEL = onnxruntime.GraphOptimizationLevel
+
+
+class AuthorsNetwork(OfficialNetwork):
+    """The reference of the tests, with the library's batch normalisation, as the authors' code has it."""
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        values = (self.state[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *values).relu_()
+
+    def with_coordinates(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
+        return super().with_coordinates(x, maps).to(x.dtype)
+
+
+class LastStack(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image)[-1]
 
 
 def main() -> None:
-    file, *words = sys.argv[1:]
-    named = dict(word.split("=", 1) for word in words if "=" in word)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dir", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    print(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, OpenCV {cv2.__version__}")
+    print(f"{torch.backends.cpu.get_cpu_capability()}, {arguments.threads} threads, {arguments.rounds} rounds")
+    print("\n| network | way | ms | faces / s | ratio | error | NME |\n|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        file = Path(folder) / "official.pth"
+        torch.save(official_state_dict(4, maps=99, channels=256), file)
+        four, small = Checkpoint.read(f"official:{file}"), Checkpoint.read("300w-small")
+        table("4 stacks", four, None, arguments)
+        table("300w-small", small, faces_of_300w(arguments.dir, small) if arguments.dir else None, arguments)
+
+
+def table(name: str, checkpoint: Checkpoint, faces: dict[str, Faces] | None, arguments: argparse.Namespace) -> None:
+    side = checkpoint.codec().input_size
+    noise = np.random.default_rng(0).random((8, 3, side, side), dtype=np.float32)
+    ways = make_ways(checkpoint, faces["train"][0] if faces else noise, arguments)
+    image = faces["val"][0][:1] if faces else noise[:1]
+    expected, seconds = np.asarray(next(iter(ways.values()))(image)), time_ways(ways, image, arguments.rounds)
+    for way, run in ways.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds[way], next(iter(seconds.values())), strict=True))
+        median, found = statistics.median(seconds[way]), np.asarray(run(image))
+        error = f"{np.abs(found - expected).max() / np.abs(expected).max():.0e}" if found.ndim == 4 else ""
+        score = f"{nme(run, checkpoint, *faces['val']):.3f} %" if faces else ""
+        print(
+            f"| {name} | {way} | {1e3 * median:.1f} | {1 / median:.1f} | {ratio:.2f} | {error} | {score} |", flush=True
+        )
+    if fastest_precision() != "bf16-mixed":
+        print(f"| {name} | PyTorch, bfloat16 | not on this processor | | | | |")
+
+
+def make_ways(checkpoint: Checkpoint, calibration: np.ndarray, arguments: argparse.Namespace) -> dict[str, Way]:
+    """Ways to compute the last stack's maps (with decoding: points) of one face, the authors' first."""
+    network, side = checkpoint.network(), checkpoint.codec().input_size
+    state = {name: tensor.contiguous() for name, tensor in to_official(network).items()}
+    authors = AuthorsNetwork(state, len(network.stacks), network.depth)
+    ours = load_official(state).eval().to(memory_format=torch.channels_last)
+    folded = FoldedNetwork(network, side).eval().to(memory_format=torch.channels_last)
+    graph, decoding = Graph(checkpoint, decode=False).eval(), Graph(checkpoint, decode=True).eval()
+    file = to_onnx(graph, OPSET)
+    graph.network = LastStack(checkpoint.network())
+    session = partial(onnx_way, threads=arguments.threads)
+    ways: dict[str, Way] = {
+        "authors' structure, PyTorch, NCHW": lambda image: authors(torch.from_numpy(image))[-1],
+        "ours, PyTorch, channels_last": torch_way(lambda image: ours(image)[-1]),
+        "ours folded, PyTorch, channels_last": torch_way(folded),
+        "ONNX Runtime, not folded": session(to_onnx(graph, OPSET)),
+        "ONNX Runtime, exported": session(file),
+        "ONNX Runtime, exported, one thread": onnx_way(file, threads=1),
+        "ONNX Runtime, exported, threads do not spin": session(file, spin="0"),
+        "ONNX Runtime, exported, extended optimisations": session(file, level=LEVEL.ORT_ENABLE_EXTENDED),
+        "ONNX Runtime, exported, basic optimisations": session(file, level=LEVEL.ORT_ENABLE_BASIC),
+        "ONNX Runtime, decode=true": session(to_onnx(decoding, OPSET)),
+        "ONNX Runtime, int8": session(quantize(file, calibration)),
+        "OpenCV's dnn, classic engine": opencv_way(file, cv2.dnn.ENGINE_CLASSIC),
+        "OpenCV's dnn, new engine": opencv_way(file, cv2.dnn.ENGINE_NEW),
+    }
+    if fastest_precision() == "bf16-mixed":
+        ways["PyTorch, bfloat16"] = torch_way(torch.autocast("cpu", torch.bfloat16)(folded))
+    if arguments.compile:
+        torch._inductor.config.freezing = True
+        ways["PyTorch, torch.compile, frozen"] = torch_way(torch.compile(folded))
+    return ways
+
+
+def time_ways(ways: dict[str, Way], image: np.ndarray, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for i in range(rounds + 2):  # two to warm up
+        for way, run in ways.items():
+            time.sleep(0.05)  # until the threads of the way before have stopped spinning
+            start = time.perf_counter()
+            run(image)
+            if i >= 2:
+                seconds[way].append(time.perf_counter() - start)
+    return seconds
+
+
+def torch_way(function: Callable[[Tensor], Tensor]) -> Way:
+    return lambda image: function(torch.from_numpy(image).to(memory_format=torch.channels_last)).float()
+
+
+def onnx_way(content: bytes, threads: int, level: Any = LEVEL.ORT_ENABLE_ALL, spin: str = "1") -> Way:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(named.get("threads", 2))
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    side = session.get_inputs()[0].shape[-1]
-    image = np.random.default_rng(0).random((1, 3, side, side), dtype=np.float32)
-    seconds = []
-    for _ in range(220):
-        start = time.perf_counter()
-        session.run(None, {"image": image})
-        seconds.append(time.perf_counter() - start)
-    rate = 1 / statistics.median(seconds[20:])
-    print(f"{file}: {rate:.0f} faces a second, {options.intra_op_num_threads} threads, median of 200")
-    for folder in (word for word in words if "=" not in word):
-        compare(session, Path(folder), named.get("checkpoint", "300w-small"))
+    options.intra_op_num_threads, options.graph_optimization_level = threads, level
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(None, {"image": image})[0]
 
 
-def compare(session: onnxruntime.InferenceSession, folder: Path, checkpoint: str) -> None:
-    """Largest and median distance of a point in crop px, over the faces of 300-W."""
-    from rich.progress import track
+def opencv_way(content: bytes, engine: int) -> Way:
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:  # from memory, OpenCV 5.0 heeds no engine
+        Path(file.name).write_bytes(content)
+        net = cv2.dnn.readNetFromONNX(file.name, engine)
 
-    from awing import Aligner
-    from awing.data.crops import landmark_box
-    from awing.data.images import read_image
-    from awing.data.readers import read_300w
+    def run(image: np.ndarray) -> np.ndarray:
+        net.setInput(image)
+        return net.forward()
 
-    aligner, distances = Aligner.load(checkpoint, "cpu"), []
-    for record in track(read_300w(folder / "300w", "train", allow_partial=True).records):
-        crop, _ = aligner.crop(read_image(record.path), landmark_box(record))
-        expected = aligner.codec.decode(aligner.maps([crop]))[0][0].numpy()
-        found = session.run(None, {"image": crop.astype(np.float32).transpose(2, 0, 1)[None] / 255})[0][0]
-        distances.append(np.linalg.norm(found - expected, axis=1))
-    print(f"{len(distances)} crops: {np.max(distances):.1e} crop px at most, median {np.median(distances):.1e}")
+    return run
+
+
+def nme(run: Way, checkpoint: Checkpoint, crops: np.ndarray, points: np.ndarray) -> float:
+    """Inter-ocular NME in percent."""
+    found = torch.cat([torch.as_tensor(run(crop[None])) for crop in crops])
+    decoded = (checkpoint.codec().decode(found)[0] if found.ndim == 4 else found).numpy()
+    distance = np.linalg.norm(decoded - points, axis=2).mean(1)
+    return float(100 * (distance / np.linalg.norm(points[:, 36] - points[:, 45], axis=1)).mean())
+
+
+def faces_of_300w(folder: Path, checkpoint: Checkpoint) -> dict[str, Faces]:
+    """Landmark crops of the validation tenth, and of 100 training faces."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from awing.data.crops import record_matrix
+
+    side, cut = checkpoint.codec().input_size, [f"dataset.{key}={v}" for key, v in checkpoint.held_out.items()]
+    fixed = "dataset=300w", "dataset.crop=landmarks", "dataset.scheme=ibug68", "dataset.allow_partial=true"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        given = f"dataset.loader.input_size={side}", f"paths.data_dir={folder.resolve()}"
+        cfg = compose("evaluate", [*fixed, *cut, *given])
+    data, found = instantiate(cfg.dataset), {}
+    data.setup()
+    for split, step in (("val", 1), ("train", len(data.annotations["train"].records) // 100)):
+        records = data.annotations[split].records[::step]
+        matrices = [record_matrix(record, *checkpoint.crop, side) for record in records]
+        crops = [read_crop(record, matrix, side) for record, matrix in zip(records, matrices, strict=True)]
+        points = [apply(matrix, record.points) for record, matrix in zip(records, matrices, strict=True)]
+        found[split] = np.float32(np.stack(crops).transpose(0, 3, 1, 2)) / 255, np.stack(points)
+    return found
 
 
 if __name__ == "__main__":

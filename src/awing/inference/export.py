@@ -102,7 +102,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
         raise ConfigError("ONNX needs onnxruntime: pip install 'awing[export]'") from None
     crops = _face_crops(checkpoint, int8) if int8 else None
     graph = Graph(checkpoint, decode).eval()
-    side, content = graph.codec.input_size, _onnx(graph, opset)
+    side, content = graph.codec.input_size, to_onnx(graph, opset)
 
     def load(content: bytes) -> Any:
         return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -119,7 +119,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
     outputs = ", ".join(f"{node.name} {node.shape}" for node in session.get_outputs())
     said = f"image {session.get_inputs()[0].shape} -> {outputs}; points within {difference:.1e} crop px of PyTorch's"
     if crops is not None:
-        content = _quantized(content, crops)
+        content = quantize(content, crops)
         moved = (points(load(content), crops) - points(session, crops)).norm(dim=-1).mean() * checkpoint.crop[1] / side
         said += (
             f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} faces it is calibrated by"
@@ -128,7 +128,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
     return said
 
 
-def _onnx(graph: Graph, opset: int) -> bytes:
+def to_onnx(graph: Graph, opset: int) -> bytes:
     """An ONNX file's content; a ConfigError if PyTorch gives it another opset than was asked for."""
     side, (crop, scale) = graph.codec.input_size, graph.checkpoint.crop
     for name in ("torch.onnx", "onnxscript"):  # they miss torchvision, and need it not
@@ -163,7 +163,7 @@ def _face_crops(checkpoint: Checkpoint, folder: str) -> Float[np.ndarray, "f 3 s
     return np.asarray(np.stack(crops).transpose(0, 3, 1, 2) / 255, np.float32)
 
 
-def _quantized(content: bytes, crops: Float[np.ndarray, "f 3 side side"]) -> bytes:
+def quantize(content: bytes, crops: Float[np.ndarray, "f 3 side side"]) -> bytes:
     """The graph with convolutions in 8 bits, ranges and scales by the crops."""
     import onnx
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static

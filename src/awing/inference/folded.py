@@ -25,7 +25,9 @@ class FoldedNetwork(nn.Module):
         self.entries, self.bodies, self.merges, self.boundaries = (nn.ModuleList() for _ in range(4))
         for stack in stacks:
             block, conv, norm, relu = stack.head
-            entry = stack.coordinates and _AtCoordinates(stack.coordinates, conv.in_channels, side // 4)
+            entry = stack.coordinates and _AtCoordinates(
+                stack.coordinates, conv.in_channels, side // 4, stack.threshold
+            )
             self.entries.append(entry or nn.Identity())
             self.bodies.append(nn.Sequential(stack.hourglass, block, fuse_conv_bn_eval(conv, norm), relu))
         merges: Any = zip(network.merge_features, network.merge_maps, (stack.maps for stack in stacks), strict=False)
@@ -51,12 +53,13 @@ class _AtCoordinates(nn.Module):
     constant: Tensor
     xy: Tensor
 
-    def __init__(self, conv: nn.Conv2d, channels: int, side: int) -> None:
+    def __init__(self, conv: nn.Conv2d, channels: int, side: int, threshold: float = 0.0) -> None:
         super().__init__()
         coordinates, fixed = coordinate_channels(side, side), conv.weight.new_zeros(1, conv.in_channels, side, side)
         fixed[0, channels : channels + 3] = coordinates[: conv.in_channels - channels]
         self.features = _conv(conv.weight[:, :channels], None, conv.stride, conv.padding)
         self.boundary = _conv(conv.weight[:, channels + 3 :]) if conv.in_channels > channels + 3 else None
+        self.threshold = threshold
         self.register_buffer("constant", conv(fixed))
         self.register_buffer("xy", coordinates[:2])
 
@@ -64,7 +67,7 @@ class _AtCoordinates(nn.Module):
         entered: Tensor = self.features(features) + self.constant
         if self.boundary is None or boundary is None:
             return entered
-        gated: Tensor = self.boundary(boundary_coordinates(self.xy, boundary))
+        gated: Tensor = self.boundary(boundary_coordinates(self.xy, boundary, self.threshold))
         return entered + gated
 
 
