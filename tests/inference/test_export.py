@@ -69,6 +69,7 @@ def test_opset_17_holds_the_decoding(random, points_file, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_opset_that_cannot_be_written_is_refused(random, tmp_path):
     with pytest.raises(ConfigError, match="opset=13: PyTorch cannot write that, but gives 18; expected 17 and up"):
         export(random, str(tmp_path / "13.onnx"), opset=13)
