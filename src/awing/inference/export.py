@@ -121,9 +121,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
     if crops is not None:
         content = quantize(content, crops)
         moved = (points(load(content), crops) - points(session, crops)).norm(dim=-1).mean() * checkpoint.crop[1] / side
-        said += (
-            f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} faces it is calibrated by"
-        )
+        said += f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} faces that calibrate it"
     path.write_bytes(content)
     return said
 
