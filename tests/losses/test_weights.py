@@ -59,9 +59,9 @@ def test_dilated_map_of_one_landmark_has_61_pixels(landmark):
 def test_dilated_map_misses_corners_of_subpixel_gaussians():
     """Over all places of a centre in its pixel, 1.3 % of the foreground; none where it is on a pixel."""
     steps = (torch.arange(68) + 0.5) / 17  # 4 px of the crop are a pixel of the map
-    points = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1) + 127.5
+    points = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1) + 31.5
     for places, share in ((points, 0.0134), (points.round().floor_divide(4) * 4 + 1.5, 0.0)):
-        maps = HeatmapCodec("ibug68", boundary=False).encode(places, torch.ones(68, 68, dtype=torch.bool))
+        maps = HeatmapCodec("ibug68", 64, 16, boundary=False).encode(places, torch.ones(68, 68, dtype=torch.bool))
         outside = (maps > 0) & (dilated_weight_map(maps) == 1)
         assert (outside.sum() / (maps > 0).sum()).item() == pytest.approx(share, abs=2e-4)
         assert maps[outside].max().item() < 0.035 if share else not outside.any()
