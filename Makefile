@@ -53,7 +53,7 @@ size: ## check how many lines there are
 	[ $$fail = 0 ] || { echo "too long: take out what nobody needs, or split a file by subject"; exit 1; }
 
 notebooks: $(STAMP) ## run the notebooks in place, about 3 minutes of CPU time
-	$(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False \
+	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --to notebook --execute --ExecutePreprocessor.record_timing=False \
 		$(NOTEBOOKS_GO) notebooks/*.ipynb
 
 docs: $(STAMP) ## build the documentation into site/
