@@ -34,9 +34,9 @@ def random(checkpoint, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def points_file(random, tmp_path_factory) -> Path:
-    """The network with its decoding."""
+    """The network with its decoding, in the lowest opset."""
     path = tmp_path_factory.mktemp("onnx") / "points.onnx"
-    said = export(random, str(path), decode=True)
+    said = export(random, str(path), decode=True, opset=17)
     assert "points ['batch', 68, 2], confidence ['batch', 68]" in said
     return path
 
@@ -59,14 +59,10 @@ def test_onnx_points_are_those_of_pytorch(random, points_file):
     check_points(points_file, Aligner.load(random, "cpu"), crops)
 
 
-def test_opset_17_holds_the_decoding(random, points_file, tmp_path):
-    export(random, str(tmp_path / "17.onnx"), decode=True, opset=17)
-    model = onnx.load(tmp_path / "17.onnx")
+def test_opset_17_holds_the_decoding(points_file):
+    model = onnx.load(points_file)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
     onnx.checker.check_model(model, full_check=True)
-    crops = np.random.default_rng(1).integers(0, 255, (2, 128, 128, 3), np.uint8)
-    for found, expected in zip(run(tmp_path / "17.onnx", crops), run(points_file, crops), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow
