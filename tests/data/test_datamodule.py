@@ -148,7 +148,7 @@ def test_divide_never_cuts_official_test_faces(root, without_test, caplog):
     assert cut.held_out == official.held_out | {"test_fraction": 0.25}
 
 
-def test_divide_keeps_groups_on_one_side(without_test):
+def test_divide_keeps_groups_on_one_side(root, without_test):
     arguments = {"val_fraction": 0.4, "test_fraction": 0.3, "allow_partial": True}
     by_event = parts(module(without_test, group=r"/\d+--", **arguments))
     events = [{name.split("--")[0] for name in names} for names in by_event.values()]
@@ -157,6 +157,8 @@ def test_divide_keeps_groups_on_one_side(without_test):
     grouped = module(without_test, group=r"\d--", **arguments)
     with pytest.raises(ConfigError, match=r"'group': None.*'group': '.*d--'"):
         grouped.load_state_dict({key: value for key, value in grouped.held_out.items() if key != "group"})
+    with pytest.raises(ConfigError, match=r"dataset\.group: expected a regular expression, found '\*\.rf'"):
+        module(root, group="*.rf")
 
 
 def test_divide_cuts_test_faces_where_no_official_one_is(without_test, caplog):

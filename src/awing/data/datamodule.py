@@ -104,6 +104,10 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.held_out: dict[str, Any] = {
             "val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed, "group": group
         }  # fmt: skip
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ConfigError(f"dataset.group: expected a regular expression, found {group!r}: {error}") from None
         scales = crop_scale if isinstance(crop_scale, Mapping) else dict.fromkeys(get_args(Crop), crop_scale)
         check_choice(f"dataset.crop of {name}", crop, scales)
         self.crop, self.crop_scale = crop, scales[crop]

@@ -1,8 +1,9 @@
 """Image files and pixels: decode, shrink, crop, write. Needs OpenCV and NumPy; h5py and Pillow for some data sets."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -163,11 +164,16 @@ def reduced_to_source(factor: int) -> Matrix:
 
 def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
     """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
-    import h5py  # in the train extra
-
     try:
-        with h5py.File(path) as file:
-            pixels = file[entry][()]
+        pixels = _open(str(path), os.getpid())[entry][()]
     except (OSError, KeyError) as error:
         raise DataError(f"{path}:{entry}: expected the pixels of an image: {error}") from None
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[-2:])).T)
+
+
+@lru_cache(maxsize=4)
+def _open(path: str, process: int) -> Any:
+    """One open file a process: a handle must not be shared with a forked one."""
+    import h5py  # in the train extra
+
+    return h5py.File(path)

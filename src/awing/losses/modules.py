@@ -116,7 +116,7 @@ class _KnownGradient(torch.autograd.Function):
             raise RuntimeError("loss modules have no second derivative: use awing.losses.adaptive_wing or wing")
         gradient = gradient * outer
         if torch.is_grad_enabled():  # create_graph=True: a graph that ends here
-            gradient = _KnownGradient.apply(gradient.requires_grad_(), gradient.detach(), None)  # type: ignore
+            gradient = _KnownGradient.apply(gradient.requires_grad_(), gradient.detach(), None)  # type: ignore[no-untyped-call]
         return gradient, None, None
 
 

@@ -47,9 +47,8 @@ def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Coun
 
 
 def _record(path: Path, joints: Float[np.ndarray, "14 3"], subset: str) -> Record:
-    box = (
-        np.array([0, 0, *image_head(path).stored]) - 0.5 if os.path.isfile(path) else None
-    )  # or check_complete lists it
+    found = os.path.isfile(path)  # or check_complete lists it
+    box = np.array([0, 0, *image_head(path).stored]) - 0.5 if found else None
     flag = joints[:, 2] == 1
     labelled, occluded = (np.ones(14, dtype=bool), flag) if subset == "lsp" else (flag, None)
     return Record(path, joints[:, :2], labelled, box, frozenset({subset}), occluded)
