@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import ConfigError, DataError
+from awing.report.plan import print_plan
 from awing.report.protocol import of_another_version, text
 from awing.report.runs import Run, load_runs
 from awing.report.statistics import mean_and_spread, mean_interval
@@ -33,8 +34,12 @@ Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions i
 def write_report(cfg: DictConfig, output: Path) -> None:
     """Write ``report.md``, ``report.html``, ``report.csv`` (a line a cell), ``intervals.csv`` and ``figures/``.
 
-    ``cfg`` is of ``conf/report.yaml``. The output may lie among its runs, which are only read.
+    ``cfg`` is of ``conf/report.yaml``; with ``plan``, print what it takes to fill the tables instead. The output may
+    lie among the runs, which are only read.
     """
+    if cfg.plan:
+        print_plan(cfg.step_seconds)
+        return
     if (output / "report.md").exists():
         raise ConfigError(f"{output} holds a report already: choose another output")
     if OmegaConf.is_missing(cfg, "runs"):

@@ -33,7 +33,7 @@ from awing.visualization.overlays import write_caption
 
 
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
-    """Redraw the paper's figures by ``conf/figures.yaml``, and return the files: ``figure1.png`` and so on.
+    """Redraw the paper's figures by ``conf/figures.yaml``; print and return the files: ``figure1.png`` and so on.
 
     Figures 1, 3 to 6 and 8 need no network; 2 is of two checkpoints with one crop, 9 and 10 are of evaluations.
     """
@@ -50,6 +50,11 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
             figure.savefig(file, dpi=150, bbox_inches="tight", facecolor="white")
         else:
             save_picture(file, figure)
+    print(*files, sep="\n")
+    if not cfg.checkpoints:
+        print("left out: figure 2, which needs two trained networks (checkpoints=[PATH,PATH] dataset=NAME)")
+    if not cfg.evaluations:
+        print("left out: figures 9 and 10, which need evaluations (evaluations=[DIR,...])")
     return list(files)
 
 

@@ -29,6 +29,11 @@ from awing.training.transfer import warn_of_seen_faces
 log = logging.getLogger(__name__)
 
 
+def train(cfg: DictConfig, output: Path) -> float | None:
+    """:func:`fit` for a Hydra sweeper, which minimises the best validation NME."""
+    return fit(cfg, output).get("val_nme_best")
+
+
 def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """Train as configured in ``conf/train.yaml``, then test the best checkpoint by validation once.
 
@@ -131,7 +136,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
 
 
 def prepare(cfg: DictConfig, output: Path) -> bool:
-    """Verify, cache, show or import a data set by ``conf/prepare.yaml``; returns whether it is sound."""
+    """Verify, cache, show or import a data set by ``conf/prepare.yaml``; False if it has problems."""
     check_choice("action", cfg.action, ("verify", "cache", "show", "import"))
     if cfg.action == "import":
         return import_annotations(cfg.source, output)

@@ -10,7 +10,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from awing.errors import AwingError, ConfigError, exit_on_user_error
@@ -31,34 +31,30 @@ CONF = Path(__file__).resolve().parents[3] / "conf"
 _gpu_lock: FileLock | None = None  # of this process, held until it ends
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig, Path], Any]], Callable[[], None]]:
-    """Make a function of (configuration, output folder) the command of a root config in ``conf/``.
+def run_command(config_name: str, function: str) -> None:
+    """Call ``function``, the dotted name of one of (configuration, output folder), by a root config in ``conf/``.
 
-    The folder is locked meanwhile. A user's mistake is printed as one sentence and exits with 1; HYDRA_FULL_ERROR=1
-    shows its traceback. A job of a sweep that fails leaves ``error.txt`` in its folder, and the others go on.
+    The folder is locked meanwhile. A user's mistake is printed as one sentence and exits with 1, as does a function
+    that returns False; HYDRA_FULL_ERROR=1 shows the traceback. A job of a sweep that fails leaves ``error.txt`` in its
+    folder, and the others go on.
     """
 
-    def decorate(work: Callable[[DictConfig, Path], Any]) -> Callable[[], None]:
-        @wraps(work)
-        def job(cfg: DictConfig) -> Any:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                return _sweep_job(work, cfg)
+    def job(cfg: DictConfig) -> Any:
+        work = get_method(function)  # imported now: processes that load data import the script too, and do without
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            result = _sweep_job(work, cfg)
+        else:
             with exit_on_user_error(), lock_run_dir(output := output_dir(cfg)):
-                return work(cfg, output)
+                result = work(cfg, output)
+        if result is False:
+            sys.exit(1)
+        return result
 
-        main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(job)
-
-        @wraps(work)
-        def run() -> None:
-            for message in NOISE:
-                warnings.filterwarnings("ignore", message)
-            if constant := _constant_keys(sys.argv[1:]):
-                sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(constant)}]")
-            main()
-
-        return run
-
-    return decorate
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    if constant := _constant_keys(sys.argv[1:]):
+        sys.argv.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(constant)}]")
+    hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(job)()
 
 
 class SweepTable(Callback):
