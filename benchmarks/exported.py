@@ -36,8 +36,7 @@ from test_official import OfficialNetwork, official_state_dict
 from awing.checkpoint import Checkpoint
 from awing.data.images import read_crop
 from awing.geometry import apply
-from awing.inference.export import OPSET, Graph, quantize, to_onnx
-from awing.inference.folded import FoldedNetwork
+from awing.inference.export import OPSET, FoldedNetwork, Graph, quantize, to_onnx
 from awing.models import load_official, to_official
 from awing.training.builders import fastest_precision
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from awing.errors import ConfigError
-from awing.inference.command import call_with_options
+from awing.inference.predict import call_with_options
 
 
 def example(input: str, boxes: str | None = None, pts: bool = False, size: int = 1, limit: float = 0.5) -> tuple:

@@ -47,7 +47,7 @@ def run(file: Path, crops: np.ndarray) -> list[np.ndarray]:
 
 
 def check_points(file: Path, aligner: Aligner, crops: np.ndarray) -> None:
-    points, peaks = aligner.codec.decode(aligner.maps(list(crops)))
+    points, peaks = aligner.codec.decode(aligner.stacks(list(crops))[-1])
     for batch in (1, len(crops)):  # dynamic
         found, confidence = run(file, crops[:batch])
         assert np.abs(found - points[:batch].numpy()).max() < 0.01, "crop px"
@@ -82,7 +82,7 @@ def test_int8_keeps_the_points(real_faces, tmp_path):
     assert float(re.search(r"int8 moves them by ([\d.]+)% of the face's box", said)[1]) < 0.6
     aligner = Aligner.load("300w-small", "cpu")
     crops = np.stack([aligner.crop(read_image(r.path), landmark_box(r))[0] for r in real_faces[1::3]])
-    expected = aligner.codec.decode(aligner.maps(list(crops)))[0].numpy()
+    expected = aligner.codec.decode(aligner.stacks(list(crops))[-1])[0].numpy()
     moved = np.linalg.norm(run(tmp_path / "int8.onnx", crops)[0] - expected, axis=-1).mean(1) / 128 * 1.25
     assert 0 < moved.mean() < 0.006
     assert (tmp_path / "int8.onnx").stat().st_size < 4e6
@@ -102,7 +102,7 @@ def test_onnx_of_the_shipped_network_on_real_faces(real_faces, tmp_path):
     export("300w-small", str(tmp_path / "points.onnx"), decode=True)
     check_points(tmp_path / "points.onnx", aligner, crops)
     export("300w-small", str(tmp_path / "heatmaps.onnx"))
-    np.testing.assert_allclose(run(tmp_path / "heatmaps.onnx", crops)[0], aligner.maps(list(crops)), atol=1e-4)
+    np.testing.assert_allclose(run(tmp_path / "heatmaps.onnx", crops)[0], aligner.stacks(list(crops))[-1], atol=1e-4)
 
 
 def test_onnx_example_of_the_docs_finds_the_aligners_points(random, points_file, picture, rendered_faces, tmp_path):

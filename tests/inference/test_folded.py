@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from awing.inference.folded import FoldedNetwork
+from awing.inference.export import FoldedNetwork
 from awing.models import StackedHourglass
 
 

@@ -8,8 +8,8 @@ from faces import random_face
 
 from awing.data.readers import read_300w, read_wflw
 from awing.schemes import SCHEMES
-from awing.schemes.mapping import read_map
-from awing.schemes.symmetry import other_mirror_images, side_pairs
+from awing.schemes.file import read_map
+from awing.schemes.scheme import other_mirror_images, side_pairs
 
 
 def conflicts(scheme, points):

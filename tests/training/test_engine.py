@@ -19,7 +19,7 @@ from awing.geometry import apply
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.schemes import SCHEMES
-from awing.schemes.mapping import read_map
+from awing.schemes.file import read_map
 from awing.training import engine
 from awing.training.evaluation import draw_faces
 from awing.training.resume import flat

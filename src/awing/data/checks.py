@@ -11,7 +11,7 @@ from awing.data.images import image_head, read_record, uses_few_bits
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.schemes import Scheme
-from awing.schemes.symmetry import other_mirror_images, side_pairs
+from awing.schemes.scheme import other_mirror_images, side_pairs
 
 Face = tuple[str, Record]  # and its split
 Finding = tuple[str, str, str]  # "problems", or "notes" that fail nothing; kind and text

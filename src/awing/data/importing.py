@@ -20,7 +20,7 @@ from awing.data.dialects import DIALECTS, Shape, yolo_names
 from awing.data.readers.table import BOX
 from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
-from awing.schemes.symmetry import side_pairs
+from awing.schemes.scheme import side_pairs
 
 Row = dict[str, float]  # a face by the table's columns, but for its image
 SPLITS = {"val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folders; others are trained on

@@ -113,7 +113,7 @@ class Aligner:
         """Find the landmarks of several images, ``batch_size`` faces at a time."""
         crops = [pixels for faces in images for pixels, _ in faces.crops]
         batches = [crops[i : i + self.batch_size] for i in range(0, len(crops), self.batch_size)] or [[]]
-        decoded = [self.codec.decode(self.maps(batch)) for batch in batches]
+        decoded = [self.codec.decode(self.stacks(batch)[-1]) for batch in batches]
         points, peaks = (torch.cat(parts).cpu().double() for parts in zip(*decoded, strict=True))
         counts, landmarks = [len(faces.crops) for faces in images], []
         for faces, in_crop, peak in zip(images, torch.split(points, counts), torch.split(peaks, counts), strict=True):
@@ -129,10 +129,6 @@ class Aligner:
         trained, size = self.checkpoint.config["dataset"], size or self.codec.input_size
         matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
         return crop(image, matrix, size), matrix
-
-    def maps(self, crops: Sequence[Image]) -> Float[Tensor, "b c h w"]:
-        """Compute the last stack's maps of crops: landmarks, then the boundary where there is one."""
-        return self.stacks(crops)[-1]
 
     def upright(self, image: Image, points: Points, size: int = 112) -> Image:
         """A face turned, moved and scaled so that eyes, nose tip and mouth corners lie on the five-point template.
@@ -152,7 +148,7 @@ class Aligner:
 
     @torch.no_grad()
     def stacks(self, crops: Sequence[Image]) -> list[Float[Tensor, "b c h w"]]:
-        """Compute every stack's maps of crops."""
+        """Compute every stack's maps of crops: landmarks, then the boundary where there is one."""
         pixels = np.array(crops, np.uint8).reshape(-1, self.codec.input_size, self.codec.input_size, 3)
         image = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
         stacks = [maps.float() for maps in self.network(image)]

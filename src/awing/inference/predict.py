@@ -2,13 +2,14 @@
 
 import csv
 import glob
-import json
+import inspect
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,13 +20,12 @@ from awing.data.images import FEW_LEVELS, read_image
 from awing.data.records import Bits, check_bits
 from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner
-from awing.inference.coco import add_image, coco_keypoints
-from awing.inference.command import call_with_options
 from awing.inference.smoothing import Smoother
-from awing.inference.writer import BOX, Frame, Writer
+from awing.inference.writer import BOX, PICTURES, Frame, Writer
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # others: what OpenCV knows
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+PARSERS: dict[Any, Callable[[str], object]] = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 Boxes = list[list[float]]
 BoxTable = dict[tuple[str, int | None], Boxes]  # by the name of a file and the number of a frame
 
@@ -84,16 +84,12 @@ def predict(
     frames, images, faces, failed = align_frames(aligner, read_frames(files, rule), table, others), 0, 0, 0
     if smooth:
         frames = smooth_videos(frames)
-    keypoints = coco_keypoints(aligner.scheme)
-    for frame in Writer(folder, aligner, heatmaps, pts, aligned).write(frames):
-        add_image(keypoints, frame)
+    for frame in Writer(folder, aligner, heatmaps, pts, coco, aligned).write(frames):
         images, faces, failed = images + 1, faces + len(frame.landmarks.boxes), failed + bool(frame.error)
         if frame.error:
             print(f"{frame.label}: {frame.error}", file=sys.stderr)
         elif sys.stderr.isatty():
             print(f"{images} images, {faces} faces", end="\r", file=sys.stderr)
-    if coco:
-        (folder / "coco.json").write_text(json.dumps(keypoints), encoding="utf-8")
     for name, number in table:
         print(f"{boxes}: there is no frame {number} of {name}", file=sys.stderr)
     print(f"{images} images, {faces} faces, {failed} errors: {folder / 'predictions.json'}, predictions.csv, overlays/")
@@ -140,7 +136,7 @@ def _too_dark(image: Image | None) -> str | None:
 
 def find_files(pattern: str, output: Path) -> dict[str, Path]:
     """Find images and videos by a file, folder or pattern, but none that is written into ``output``: names, paths."""
-    given, written = Path(pattern), {Path(os.path.abspath(output / name)) for name in ("overlays", "heatmaps")}
+    given, written = Path(pattern), {Path(os.path.abspath(output / name)) for name in PICTURES}
     found: Iterable[str | Path] = [given] if given.is_file() else glob.glob(pattern, recursive=True)
     if given.is_dir():
         found = given.rglob("*")
@@ -206,3 +202,26 @@ def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Box
                 raise DataError(f"{given}:{rows.line_num}: {name!r} is none of the {len(names)} inputs")
             table.setdefault((name, number), []).append(box)
     return table, []
+
+
+def call_with_options(function: Callable[..., Any]) -> Any:
+    """Call a function with the ``key=value`` words of the command line; print its docstring for none or ``--help``."""
+    words, signature, values = sys.argv[1:], inspect.signature(function), {}
+    if not words or {"-h", "--help"} & set(words):
+        print(inspect.getdoc(function))
+        sys.exit()
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in signature.parameters or not value:
+            raise ConfigError(f"expected key=value, the key one of {', '.join(signature.parameters)}; found {word!r}")
+        kind = signature.parameters[key].annotation
+        try:
+            values[key] = PARSERS.get(kind, str)(value)
+        except (KeyError, ValueError):
+            expected = "true or false" if kind is bool else kind.__name__
+            raise ConfigError(f"{key}: expected {expected}, found {value!r}") from None
+    try:
+        signature.bind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{error}; see --help") from None
+    return function(**values)

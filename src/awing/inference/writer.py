@@ -1,10 +1,12 @@
-"""What a prediction writes: JSON, a table, pictures, videos and ``.pts`` files."""
+"""What a prediction writes: JSON, a table, COCO keypoints, pictures, videos and ``.pts`` files."""
 
 import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +15,10 @@ from awing.arrays import Image
 from awing.data.images import save_picture
 from awing.geometry import apply
 from awing.inference.aligner import Aligner, Landmarks
+from awing.schemes import Scheme
 from awing.visualization.overlays import draw_landmarks, landmark_maps, pooled_maps
 
+PICTURES = ("overlays", "heatmaps", "aligned")  # folders of these
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 NO_FACES = Landmarks(np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 4)))
 
@@ -44,7 +48,8 @@ class Writer:
     aligner: Aligner
     heatmaps: bool  # also write pictures of each face's heatmaps
     pts: bool  # also write a .pts file of each face
-    aligned: int = 0  # side of the pictures of aligned faces, px; 0: none
+    coco: bool  # also write COCO keypoints of the images
+    aligned: int  # side of the pictures of aligned faces, px; 0: none
     videos: dict[str, cv2.VideoWriter] = field(default_factory=dict)
 
     def write(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -54,6 +59,7 @@ class Writer:
         with parts[0].open("w", encoding="utf-8") as stream, parts[1].open("w", newline="", encoding="utf-8") as table:
             rows, landmarks = csv.writer(table), range(self.aligner.scheme.num_landmarks)
             columns = [f"{value}{i}" for i in landmarks for value in ("x", "y", "confidence")]
+            keypoints = coco_keypoints(self.aligner.scheme)
             rows.writerow(["image", "frame", "time", "face", *BOX, *columns])
             for n, frame in enumerate(frames):
                 faces, (points, confidence, boxes) = [], frame.landmarks
@@ -65,10 +71,13 @@ class Writer:
                 entry = {"image": frame.name, "frame": frame.number, "time": time, "faces": faces, "error": frame.error}
                 text = json.dumps({key: value for key, value in entry.items() if value is not None})
                 stream.write(f"{',' if n else '['}\n{text}")
+                add_image(keypoints, frame)
                 if frame.image is not None and not frame.error:
                     self._write_pictures(frame, frame.image)
                 yield frame
             stream.write("\n]\n")
+        if self.coco:
+            (self.output / "coco.json").write_text(json.dumps(keypoints), encoding="utf-8")
         for part in parts:
             part.replace(part.with_suffix(""))
 
@@ -108,3 +117,27 @@ class Writer:
         save_picture(Path(f"{stem}.png"), pooled_maps(enlarged, stacks[-1], self.aligner.codec.boundary))
         captions = {int(k): f"{k}  {face.confidence[0, k]:.2f}" for k in face.confidence[0].argsort()}
         save_picture(Path(f"{stem}_landmarks.jpg"), landmark_maps(pixels, stacks, captions))
+
+
+def coco_keypoints(scheme: Scheme) -> dict[str, Any]:
+    """COCO keypoints of a scheme, without images yet; its lines are the skeleton, 1-based as COCO has it."""
+    skeleton = [[a + 1, b + 1] for line in scheme.lines for a, b in pairwise(line)]
+    category = {"id": 1, "name": scheme.name, "keypoints": list(scheme.names), "skeleton": skeleton}
+    return {"images": [], "annotations": [], "categories": [category]}
+
+
+def add_image(content: dict[str, Any], frame: Frame) -> None:
+    """Add an image and its faces to COCO keypoints; ``score`` is the mean confidence of a face's points."""
+    if frame.image is None or frame.number is not None:  # a video's frame is no file
+        return
+    image, faces = len(content["images"]) + 1, frame.landmarks
+    height, width = frame.image.shape[:2]
+    content["images"].append({"id": image, "file_name": frame.name, "width": width, "height": height})
+    rows: Iterable[Any] = zip(faces.boxes.round(2), faces.points.round(2), faces.confidence, strict=True)
+    for (x0, y0, x1, y1), points, confidence in rows:
+        content["annotations"].append({
+            "id": len(content["annotations"]) + 1, "image_id": image, "category_id": 1, "iscrowd": 0,
+            "bbox": [float(v) for v in (x0, y0, x1 - x0, y1 - y0)], "area": float((x1 - x0) * (y1 - y0)),
+            "keypoints": [v for x, y in points.tolist() for v in (x, y, 2)], "num_keypoints": len(points),
+            "score": round(float(confidence.mean()), 3),
+        })  # fmt: skip

@@ -1,4 +1,4 @@
-"""Landmark schemes from YAML files, those of the paper's data sets among them, or from plain values."""
+"""Landmark schemes, and what two of them have in common, from YAML files; schemes from plain values too."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,8 @@ import yaml
 
 from awing.errors import ConfigError, check_choice
 from awing.schemes.scheme import Indices, Scheme
+
+MAPS = Path(__file__).parent / "maps"
 
 
 def read_scheme(file: Path) -> Scheme:
@@ -63,17 +65,53 @@ def make_scheme(values: Mapping[str, Any], source: str) -> Scheme:
         for key in values:
             check_choice("an entry of a scheme", key, [field.name for field in dataclasses.fields(Scheme)])
         names = [str(name) for name in _list(values["names"], "names")]
-        flip_pairs: Any = _paths(values["flip_pairs"], names, "flip_pairs")
-        normalisers: Any = {k: _means(ends, names, k) for k, ends in (values.get("normalisers") or {}).items()}
-        five = _means(values.get("five") or [], names, "five")
-        lines = _paths(values.get("lines") or [], names, "lines")
-        groups = {name: indices(joints, names, name) for name, joints in (values.get("groups") or {}).items()}
+        flip_pairs: Any = _groups(values["flip_pairs"], names, "flip_pairs")
+        normalisers: Any = {k: _groups(ends, names, k) for k, ends in (values.get("normalisers") or {}).items()}
+        five = _groups(values.get("five") or [], names, "five")
+        lines = _groups(values.get("lines") or [], names, "lines")
+        groups = {name: _indices(joints, names, name) for name, joints in (values.get("groups") or {}).items()}
         return Scheme(str(values["name"]), tuple(names), flip_pairs, lines, normalisers, groups, five)
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from None
 
 
-def indices(landmarks: Any, names: list[str], where: str) -> Indices:
+def read_map(name: str, annotated: Scheme, predicted: Scheme) -> list[int]:
+    """For each landmark of ``predicted``, the index of the same one of ``annotated``; -1 where there is none.
+
+    Args:
+        name: ``wflw98-ibug68``, either way round; or a YAML file with the names of both schemes, each with a list of
+            landmarks, by name or 0-based index: those at the same place of the lists are the same.
+        annotated: Of the data set.
+        predicted: Of the checkpoint.
+
+    Raises:
+        ConfigError: there is no such map, or it is not of these schemes.
+
+    >>> from awing.schemes import SCHEMES
+    >>> read_map("wflw98-ibug68", SCHEMES["wflw98"], SCHEMES["ibug68"])[34:40]  # nose, then the left eye
+    [58, 59, 60, 61, 63, 64]
+    """
+    file = Path(name) if name.endswith((".yaml", ".yml")) else MAPS / f"{name}.yaml"
+    values = read_yaml(file, "a map of landmarks")
+    schemes = {scheme.name: scheme for scheme in (annotated, predicted)}
+    if values.keys() != schemes.keys():
+        raise ConfigError(f"{file}: expected two lists of landmarks, of {' and '.join(schemes)}, found {values!s:.80}")
+    try:
+        own, other = (_indices(values[s.name], list(s.names), s.name) for s in (annotated, predicted))
+        same = dict(zip(other, own, strict=True))
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    if outside := [i for i, s in ((max(own), annotated), (max(other), predicted)) if i >= s.num_landmarks]:
+        raise ConfigError(f"{file}: there is no landmark {outside[0]}")
+    return [same.get(i, -1) for i in range(predicted.num_landmarks)]
+
+
+def maps_between(annotated: Scheme, predicted: Scheme) -> list[str]:
+    """Names of the maps that come with the package for two schemes."""
+    return [file.stem for file in MAPS.glob("*.yaml") if set(file.stem.split("-")) == {annotated.name, predicted.name}]
+
+
+def _indices(landmarks: Any, names: list[str], where: str) -> Indices:
     """Indices of landmarks that are given by name or by index."""
     for landmark in _list(landmarks, where):
         if not isinstance(landmark, int):
@@ -81,13 +119,10 @@ def indices(landmarks: Any, names: list[str], where: str) -> Indices:
     return tuple(landmark if isinstance(landmark, int) else names.index(landmark) for landmark in landmarks)
 
 
-def _means(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
-    """Groups of landmarks, one landmark standing for a group of its own."""
-    return _paths([[part] if isinstance(part, str | int) else part for part in _list(value, where)], names, where)
-
-
-def _paths(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
-    return tuple(indices(path, names, f"{where}[{i}]") for i, path in enumerate(_list(value, where)))
+def _groups(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
+    """Lists of landmarks; a single landmark is a list of its own."""
+    parts = [[part] if isinstance(part, str | int) else part for part in _list(value, where)]
+    return tuple(_indices(part, names, f"{where}[{i}]") for i, part in enumerate(parts))
 
 
 def _list(value: Any, where: str) -> list[Any]:

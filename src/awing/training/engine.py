@@ -18,7 +18,7 @@ from awing.data.datamodule import LandmarkDataModule
 from awing.data.importing import import_annotations
 from awing.errors import CheckpointError, ConfigError, check_choice
 from awing.schemes import SCHEMES, Scheme, get_scheme
-from awing.schemes.mapping import maps_between, read_map
+from awing.schemes.file import maps_between, read_map
 from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
