@@ -14,16 +14,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from awing.inference import smoothing
-from awing.inference.aligner import Landmarks
+from awing.inference import aligner
 
 SIDE, SECONDS = 200.0, 8
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        smoothing.MIN_CUTOFF, smoothing.BETA, smoothing.SPEED_CUTOFF = map(float, sys.argv[1:])
-    print(f"min_cutoff {smoothing.MIN_CUTOFF}, beta {smoothing.BETA}, speed cutoff {smoothing.SPEED_CUTOFF}")
+        aligner.MIN_CUTOFF, aligner.BETA, aligner.SPEED_CUTOFF = map(float, sys.argv[1:])
+    print(f"min_cutoff {aligner.MIN_CUTOFF}, beta {aligner.BETA}, speed cutoff {aligner.SPEED_CUTOFF}")
     for rate in (25.0, 30.0):
         time = np.arange(int(SECONDS * rate)) / rate
         for noise in (0.5, 1.0):
@@ -47,13 +46,13 @@ def main() -> None:
 
 def follow(path: np.ndarray, rate: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """The x of 68 points of a face that moves along x, with noise, and smoothed; (frames, 68)."""
-    rng, smoother = np.random.default_rng(0), smoothing.Smoother(rate)
+    rng, smoother = np.random.default_rng(0), aligner.Smoother(rate)
     raw, smooth = [], []
     for i, x in enumerate(path):
         points = rng.normal(0, noise, (1, 68, 2)) + np.array([x, 0.0])
         box = np.array([[x, 0.0, x + SIDE, SIDE]])
         raw.append(points[0, :, 0])
-        smooth.append(smoother(Landmarks(points, np.ones((1, 68)), box), i / rate).points[0, :, 0])
+        smooth.append(smoother(aligner.Landmarks(points, np.ones((1, 68)), box), i / rate).points[0, :, 0])
     return np.array(raw), np.array(smooth)
 
 

@@ -14,13 +14,8 @@ from awing.arrays import Box, Image, Matrix, Points
 def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     """Source px -> crop px for the square around a box (paper 7.3: "the longer side as the length").
 
-    The box's centre becomes the crop's; at ``scale`` 1 the ends of its longer side become -0.5 and
-    size - 0.5, the outer edges of the first and the last pixel.
-
-    Args:
-        box: (4,) x0, y0, x1, y1 in source px.
-        size: Side of the crop in px.
-        scale: The square's side is ``scale`` times the box's longer side.
+    The box's centre becomes the crop's. The square's side is ``scale`` times the box's longer side; its outer edges
+    become -0.5 and ``size`` - 0.5, those of the first and the last pixel.
 
     Raises:
         ValueError: the box has no area, or ``scale`` is not positive.
@@ -59,13 +54,8 @@ def overlap(box: Box, boxes: Float[np.ndarray, "f 4"]) -> Float[np.ndarray, " f"
 def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: float, flip: bool) -> Matrix:
     """Crop px -> crop px: mirror, then rotate and zoom about the centre, then shift (paper 7.3).
 
-    Args:
-        size: Side of the crop in px.
-        angle: Degrees, clockwise as the image is seen.
-        zoom: Factor; above 1 enlarges.
-        dx: Shift to the right in crop px.
-        dy: Shift down in crop px.
-        flip: Mirror x to size - 1 - x. The landmarks' identities are the caller's to permute.
+    ``angle`` is degrees, clockwise as the image is seen; a ``zoom`` above 1 enlarges; ``dx`` and ``dy`` are crop px to
+    the right and down; ``flip`` mirrors x to size - 1 - x, and leaves it to the caller to permute the landmarks.
 
     >>> matrix = augmentation_matrix(5, angle=90, zoom=1, dx=0, dy=0, flip=False)
     >>> apply(matrix, np.array([[4.0, 2.0]])).round(6)  # right of the centre -> below it

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from awing.errors import ConfigError
-from awing.inference.aligner import Landmarks
-from awing.inference.smoothing import LOST, Smoother
+from awing.inference.aligner import LOST, Landmarks, Smoother
 
 
 def faces(*corners, noise=0.0, rng=None):

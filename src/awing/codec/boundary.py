@@ -22,15 +22,7 @@ def boundary_map(
     as ``size`` or more straight pieces, each compared with the pixels around it. Pieces of at most 1 px miss no pixel:
     where a line's landmarks are within a quarter of the map of the next. Longer ones begin to lose the line's rim.
 
-    Args:
-        points: Landmarks in map px, (B, K, 2), finite; they may lie outside the map.
-        labelled: (B, K); a line with an unlabelled landmark is not drawn.
-        lines: Paths through the indices of two or more landmarks.
-        size: Side of the map, px.
-        sigma: Width of a line, map px.
-
-    Returns:
-        (B, size, size), in [0, 1] and of the points' dtype.
+    The landmarks are map px, finite, and may lie outside the map; a line with an unlabelled one is not drawn.
 
     >>> points = torch.tensor([[[2.0, 4.0], [6.0, 4.0]]])
     >>> boundary_map(points, torch.tensor([[True, True]]), [(0, 1)], 9)[0, :, 4]  # across the line
@@ -49,18 +41,11 @@ def boundary_map(
 
 
 def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b l m 2"]:
-    """Interpolating spline of degree min(4, n) - 1 over the chord length, sampled.
+    """Interpolating spline of degree min(4, n) - 1 over the chord length: ``segments`` samples from point to point.
 
     The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a parabola
     through three, a straight line through two. Where two points in a row coincide, as in the hidden half of an eye,
     straight pieces take the spline's place.
-
-    Args:
-        points: (B, lines, n, 2), n >= 2, px.
-        segments: Number of samples from each point to the next, evenly spaced in the parameter.
-
-    Returns:
-        (B, lines, (n - 1) * segments + 1, 2): every ``segments``-th sample is one of the points.
 
     >>> parabola = torch.tensor([[-2.0, 4.0], [0.0, 0.0], [2.0, 4.0]])
     >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3)

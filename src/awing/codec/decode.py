@@ -6,13 +6,7 @@ from torch import Tensor
 
 
 def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-    """Highest pixel of each map.
-
-    Args:
-        maps: (B, K, h, w).
-
-    Returns:
-        (B, K, 2) its (x, y) in map px, one of several that are equally high, and (B, K) its value.
+    """Highest pixel (x, y) of each map, map px, one of several that are equally high; and its value.
 
     >>> maps = torch.zeros(1, 1, 3, 4)
     >>> maps[0, 0, 2, 1] = 0.8
@@ -26,14 +20,9 @@ def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"]
 
 
 def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """Quarter-pixel shift towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
+    """Shift of each peak towards the higher neighbour (paper 7.3), in x and in y separately, as the authors do.
 
-    Args:
-        maps: (B, K, h, w).
-        pixel: (B, K, 2), the peak of each map, map px.
-
-    Returns:
-        (B, K, 2), each -0.25, 0 (equal neighbours) or 0.25 map px; 0 in both for a peak on the map's border.
+    -0.25, 0 (equal neighbours) or 0.25 map px; 0 in both for a peak on the map's border.
 
     >>> maps = torch.tensor([[[[0.0, 0.5, 0.0], [0.2, 1.0, 0.4], [0.0, 0.1, 0.0]]]])
     >>> quarter_shift(maps, torch.tensor([[[1, 1]]]))
@@ -47,14 +36,8 @@ def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -
 def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
     """Sub-pixel shift of DARK (Zhang et al., CVPR 2020), without its blur.
 
-    Newton's step on the logarithm of the map, ``-H^-1 g`` by finite differences: exact for a Gaussian.
-
-    Args:
-        maps: (B, K, h, w); values below 1e-6 count as 1e-6.
-        pixel: (B, K, 2), the peak of each map, map px.
-
-    Returns:
-        (B, K, 2), each within half a map px; 0 where there is no maximum, and across a map border that the peak is on.
+    Newton's step from each peak on the logarithm of the map (at least 1e-6), ``-H^-1 g`` by finite differences: exact
+    for a Gaussian. Within half a map px; 0 where there is no maximum, and across a map border that the peak is on.
 
     >>> x = torch.arange(5.0)
     >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]

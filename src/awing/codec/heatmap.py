@@ -71,10 +71,8 @@ class HeatmapCodec:
         check_choice("codec.center", center, get_args(Center))
         check_choice("codec.decoder", decoder, get_args(Decoder))
         if boundary and not self.scheme.lines:
-            raise ConfigError(
-                f"scheme {self.scheme.name} has no boundary lines: set model.boundary=false and "
-                "model.boundary_coords=false"
-            )
+            off = "model.boundary=false and model.boundary_coords=false"
+            raise ConfigError(f"scheme {self.scheme.name} has no boundary lines: set {off}")
         self.input_size, self.heatmap_size, self.stride = input_size, heatmap_size, input_size // heatmap_size
         self.boundary, self.boundary_sigma = boundary, boundary_sigma
         self.sigma, self.support, self.center, self.decoder = sigma, support, center, decoder
@@ -148,20 +146,18 @@ class HeatmapCodec:
             raise ValueError(f"expected maps (B, {k} or {k + 1}, {size}, {size}), found {tuple(maps.shape)}")
         maps = maps[:, :k].float()
         pixel, score = heatmap_argmax(maps)
-        if self.decoder == "quarter":
-            return self._to_crop(pixel + quarter_shift(maps, pixel)), score
-        if self.decoder == "refined":
-            return self._to_crop(pixel + refine_dark(maps, pixel)), score
-        return self._to_crop(pixel.float()), score
+        if self.decoder == "argmax":
+            return self._to_crop(pixel.float()), score
+        shift = quarter_shift if self.decoder == "quarter" else refine_dark
+        return self._to_crop(pixel + shift(maps, pixel)), score
 
     def flip_heatmaps(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Undo a horizontal flip of the crop: mirror the maps and exchange the channels of flip pairs.
 
-        Args:
-            maps: (B, K or K + 1, h, w); a boundary stays the last channel.
+        A boundary stays the last channel.
 
         Raises:
-            ConfigError: the codec floors centres, so that its maps are not symmetric about the crop's centre.
+            ConfigError: the codec floors centres.
 
         >>> codec = HeatmapCodec("ibug68")
         >>> maps = torch.zeros(1, 69, 64, 64)
@@ -170,10 +166,7 @@ class HeatmapCodec:
         tensor(53)
         """
         if self.center == "floor":
-            raise ConfigError(
-                "codec.center=floor shifts maps to one side, so that those of a mirrored crop do not match; "
-                "leave flip_test=false"
-            )
+            raise ConfigError("codec.center=floor shifts maps, and a mirrored crop's too: leave flip_test=false")
         channels = torch.arange(maps.shape[1], device=maps.device)
         channels[: self.scheme.num_landmarks] = torch.from_numpy(self.scheme.flip_permutation).to(maps.device)
         return maps.flip(-1)[:, channels]

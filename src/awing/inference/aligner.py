@@ -1,4 +1,4 @@
-"""A trained network as a function of images and the boxes of their faces."""
+"""A trained network as a function of images and the boxes of their faces; the landmarks of a video without jitter."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,13 +16,18 @@ from awing.checkpoint import Checkpoint
 from awing.data.crops import box_matrix
 from awing.data.images import crop
 from awing.errors import ConfigError, DataError
-from awing.geometry import apply, is_box, similarity
+from awing.geometry import apply, is_box, overlap, similarity
 from awing.inference.detector import SCHEMES, FaceDetector
 
 # Eyes, nose tip and mouth corners on the pictures of 112 px that face recognition is trained with (ArcFace's template).
 TEMPLATE = np.array([
     [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041],
 ])  # fmt: skip
+LOST = 0.5  # s after which a face that is not found is no longer followed
+# Of the One-Euro filter, for points in sides of the face's first box: cutoff of a still face (Hz), its growth with the
+# speed, and the cutoff of the speed (Hz). Chosen by benchmarks/smoothing.py.
+MIN_CUTOFF, BETA, SPEED_CUTOFF = 0.2, 30.0, 0.2
+Track = tuple[Box, float, float, list[Any]]  # of a face: its last box, when that was, the first box's side, the filters
 
 
 class Landmarks(NamedTuple):
@@ -133,10 +138,7 @@ class Aligner:
     def upright(self, image: Image, points: Points, size: int = 112) -> Image:
         """A face turned, moved and scaled so that eyes, nose tip and mouth corners lie on the five-point template.
 
-        Args:
-            image: RGB uint8.
-            points: (K, 2) landmarks, image px.
-            size: Side of the square, px.
+        ``points`` are its landmarks, image px; the picture is ``size`` px square.
 
         Raises:
             ConfigError: the scheme does not say which landmarks these are.
@@ -164,3 +166,35 @@ class Aligner:
             found = f"this checkpoint takes crop={trained} of {self.scheme.name}: give boxes"
             raise ConfigError(f"the detector finds boxes of crop=landmarks of {' or '.join(SCHEMES)}, but {found}")
         return FaceDetector()
+
+
+class Smoother:
+    """One-Euro filters (Casiez et al., CHI 2012) of the landmarks of one video, whose faces are followed by overlap.
+
+    Call it with the frames in their order; ``rate`` is the video's, in frames per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        try:
+            from OneEuroFilter import OneEuroFilter
+        except ImportError:
+            raise ConfigError("smooth=true needs the One-Euro filter: pip install OneEuroFilter") from None
+        self.filter, self.rate = OneEuroFilter, rate or 25.0
+        self.tracks: list[Track] = []
+
+    def __call__(self, landmarks: Landmarks, time: float) -> Landmarks:
+        """Smooth the points of the next frame, at ``time`` in seconds; boxes and confidences stay."""
+        known = [track for track in self.tracks if time - track[1] <= LOST]
+        followed, smooth = [], []
+        for box, points in zip(landmarks.boxes, landmarks.points, strict=True):
+            overlaps = overlap(box, np.reshape([track[0] for track in known], (-1, 4)))
+            if len(known) and overlaps.max() > 0.3:
+                _, _, side, filters = known.pop(int(overlaps.argmax()))
+            else:
+                side = float((box[2:] - box[:2]).max())
+                filters = [self.filter(self.rate, MIN_CUTOFF, BETA, SPEED_CUTOFF) for _ in range(points.size)]
+            followed.append((box, time, side, filters))
+            values = [f(x, time) for f, x in zip(filters, (points / side).ravel().tolist(), strict=True)]
+            smooth.append(side * np.reshape(values, points.shape))
+        self.tracks = followed + known
+        return landmarks._replace(points=np.reshape(smooth, landmarks.points.shape))

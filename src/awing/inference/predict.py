@@ -19,8 +19,7 @@ from awing.checkpoint import Checkpoint
 from awing.data.images import FEW_LEVELS, read_image
 from awing.data.records import Bits, check_bits
 from awing.errors import ConfigError, DataError, exit_on_user_error
-from awing.inference.aligner import Aligner
-from awing.inference.smoothing import Smoother
+from awing.inference.aligner import Aligner, Smoother
 from awing.inference.writer import BOX, PICTURES, Frame, Writer
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # others: what OpenCV knows

@@ -44,9 +44,6 @@ class HeatmapLoss(nn.Module):
             weight: factor of each element's loss: a weight map, a labelled mask or their product. It has as
                 many axes as the heatmaps, each of the same length or 1.
 
-        Returns:
-            A scalar, or with reduction "none" a tensor of the heatmaps' shape.
-
         Raises:
             ValueError: the shapes do not fit.
         """
@@ -58,10 +55,8 @@ class HeatmapLoss(nn.Module):
         if weight is not None and (
             weight.ndim != target.ndim or any(w not in (1, n) for w, n in zip(weight.shape, target.shape, strict=True))
         ):
-            raise ValueError(
-                f"weight must have the heatmaps' shape {tuple(target.shape)}, or 1 along some axes; "
-                f"found {tuple(weight.shape)}"
-            )
+            found = f"found {tuple(weight.shape)}"
+            raise ValueError(f"weight must have the heatmaps' shape {tuple(target.shape)}, or 1 along axes; {found}")
         return partial(self._by_autograd, target, weight)
 
     def _by_autograd(self, target: Maps, weight: Weight | None, pred: Maps) -> Loss:
@@ -121,11 +116,8 @@ class _KnownGradient(torch.autograd.Function):
 
 
 class AdaptiveWingLoss(OnePassLoss):
-    """Adaptive Wing loss with the paper's constants; see :func:`awing.losses.adaptive_wing`.
+    """Adaptive Wing loss; see :func:`awing.losses.adaptive_wing`, and for the reduction :class:`HeatmapLoss`.
 
-    The reduction is that of :class:`HeatmapLoss`.
-
-    >>> import torch
     >>> from awing.losses import dilated_weight_map
     >>> target = torch.zeros(1, 1, 4, 4)
     >>> target[0, 0, 0, 0] = 1.0
@@ -168,10 +160,7 @@ class AdaptiveWingLoss(OnePassLoss):
 
 
 class WingLoss(OnePassLoss):
-    """Wing loss; see :func:`awing.losses.wing`.
-
-    The reduction is that of :class:`HeatmapLoss`.
-    """
+    """Wing loss; see :func:`awing.losses.wing`, and for the reduction :class:`HeatmapLoss`."""
 
     def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
         super().__init__(reduction)

@@ -24,7 +24,6 @@ def dilated_weight_map(
     Returns:
         A map of the values 1 and W + 1, in the dtype of `target`.
 
-    >>> import torch
     >>> target = torch.zeros(1, 1, 4, 4)
     >>> target[0, 0, 0, 0] = 1.0
     >>> dilated_weight_map(target)[0, 0]
@@ -51,7 +50,6 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
     Returns:
         A map between 1 and W + 1, in the dtype of `target`.
 
-    >>> import torch
     >>> base_weight_map(torch.tensor([[[[0.0, 0.5, 1.0]]]]))
     tensor([[[[ 1.,  6., 11.]]]])
     """
@@ -62,7 +60,6 @@ def base_weight_map(target: Float[Tensor, "b c h w"], *, weight: float = 10.0) -
 def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """3x3 grey dilation, H^d of equation 4: the maximum over each pixel and its eight neighbours.
 
-    >>> import torch
     >>> grey_dilation(torch.tensor([[[[0.0, 0.0, 0.5, 1.0]]]]))
     tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -15,13 +16,12 @@ from awing.metrics.functional import Labelled, Norm, Points, auc, correct_keypoi
 class PerImageMetric(Metric):
     """Base of a metric that keeps a row of values per image, under the image's index in the data set.
 
-    Each index counts once: distributed samplers repeat images to fill the last batch. The values are put in
-    the order of the index before they are added up, so that the result is the same, bit for bit, for every
-    batch size, order and number of processes.
+    Each index counts once: distributed samplers repeat images to fill the last batch. The values are added up in the
+    order of the index: the result is the same, bit for bit, for every batch size, order and number of processes.
 
     Args:
-        columns: states beside "index" that hold one row an image, each an empty tensor of its dtype and width. States
-            start with it, so that a process that gets no image can take part in the exchange between processes.
+        columns: the states beside "index": empty tensors, of the dtype and width of a row. A state starts with its
+            one, so that a process that gets no image can take part in the exchange between processes.
     """
 
     full_state_update = False
@@ -44,11 +44,8 @@ class PerImageMetric(Metric):
     def _unique_rows(self) -> list[Tensor]:
         """Columns of values, the index first: each image once, sorted by index."""
         index, *values = (dim_zero_cat(getattr(self, name)) for name in self.columns)
-        order = index.argsort(stable=True)
-        ordered = index[order]
-        first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
-        return [ordered[first], *(value[order[first]] for value in values)]
+        first = torch.from_numpy(np.unique(index.cpu(), return_index=True)[1]).to(index.device)
+        return [column[first] for column in (index, *values)]
 
 
 class LandmarkNME(PerImageMetric):
@@ -102,15 +99,9 @@ class LandmarkNME(PerImageMetric):
         index: Int[Tensor, " b"],
         subsets: Bool[Tensor, "b s"],
     ) -> None:
-        """Add a batch of images.
+        """Add a batch of images: arguments of :func:`awing.metrics.nme`, indices in the data set, subsets.
 
-        Args:
-            pred: (B, K, 2) predicted landmarks, in the pixels of the same image as `target`.
-            target: (B, K, 2) ground-truth landmarks.
-            labelled: (B, K) which landmarks count.
-            norms: (B, N) the normalisers in those pixels, positive; NaN where there is none.
-            index: (B,) the images' indices in the data set.
-            subsets: (B, S) whether the image belongs to each subset.
+        ``norms`` has a column a normaliser, NaN where an image has none; ``subsets`` says which it belongs to.
         """
         self.index.append(index)
         scored = [labelled & ~norm.isnan()[:, None] for norm in norms.unbind(1)]
@@ -140,7 +131,7 @@ class LandmarkNME(PerImageMetric):
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
         """Index, errors (a column a normaliser, NaN where there is none) and subset membership of every image.
 
-        They are sorted by index. In distributed runs all processes must call it.
+        Sorted by index. In distributed runs all processes must call it.
         """
         with self.sync_context():
             index, nmes, membership = self._unique_rows()

@@ -47,9 +47,7 @@ def nme(pred: Points, target: Points, norm: Norm, labelled: Labelled | None = No
 def failure_rate(nmes: Float[Tensor, " n"], threshold: float) -> float:
     """Failure rate: share of images whose error is strictly greater than a threshold (paper, section 7.2).
 
-    Args:
-        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
-        threshold: largest error that is no failure, usually 0.08 or 0.10.
+    NaN, the error of an image without a labelled landmark, is left out. Usual thresholds are 0.08 and 0.10.
 
     Raises:
         ValueError: no image is left, or the threshold is not positive and finite.
@@ -64,10 +62,7 @@ def ced(nmes: Float[Tensor, " n"], limit: float) -> tuple[Float[Tensor, " m"], F
     """Cumulative error distribution: share of images with an error of at most e, for e from 0 to a limit.
 
     The exact step curve: shares[i] holds from errors[i] up to the next error (matplotlib's drawstyle "steps-post").
-
-    Args:
-        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
-        limit: end of the curve, above 0.
+    NaN, the error of an image without a labelled landmark, is left out.
 
     Returns:
         Strictly rising errors from 0 to `limit`, and shares in float64, the last being 1 - failure_rate(nmes, limit).
@@ -89,10 +84,7 @@ def auc(nmes: Float[Tensor, " n"], threshold: float) -> float:
     """Area under the cumulative error distribution from 0 to a threshold, divided by the threshold.
 
     The area is exact: an image with error e adds max(0, threshold - e), so it is the mean of max(0, 1 - e / threshold).
-
-    Args:
-        nmes: errors of the images; NaN (an image without a labelled landmark) is left out.
-        threshold: end of the curve, usually 0.08 or 0.10.
+    NaN, the error of an image without a labelled landmark, is left out. Usual thresholds are 0.08 and 0.10.
 
     Raises:
         ValueError: no image is left, or the threshold is not positive and finite.
@@ -146,10 +138,8 @@ def _distances(pred: Tensor, target: Tensor, norm: Tensor, labelled: Tensor) -> 
         raise ValueError(f"expected shapes (b, k, 2) twice, (b,) and (b, k), found {', '.join(map(str, shapes))}")
     unusable = labelled.any(1) & ~(norm.isfinite() & (norm > 0))
     if unusable.any():
-        raise ValueError(
-            "the normaliser of an image with labelled points must be positive and finite, "
-            f"found {norm[unusable][0].item()}; to leave such an image out, pass its points as not labelled"
-        )
+        found = f"found {norm[unusable][0].item()}; to leave the image out, pass its points as not labelled"
+        raise ValueError(f"the normaliser of an image with labelled points must be positive and finite, {found}")
     x, y = (pred.double() - target.double()).unbind(-1)
     distance = (x * x + y * y).sqrt()
     return distance.where(~distance.isnan(), math.inf)

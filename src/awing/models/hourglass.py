@@ -54,10 +54,8 @@ class StackedHourglass(nn.Module):
         if channels < 8 or channels % 8:
             raise ValueError(f"channels must be a positive multiple of 8, found {channels}")
         if boundary_coords and not (boundary and coord_conv):
-            raise ValueError(
-                "boundary_coords needs boundary=True (the map that gates them) and coord_conv=True (the convolution "
-                f"that takes them), found {boundary=}, {coord_conv=}; set boundary_coords=False"
-            )
+            found = f"found {boundary=}, {coord_conv=}; set boundary_coords=False"
+            raise ValueError(f"boundary_coords needs boundary=True, its gate, and coord_conv=True, its layer; {found}")
         self.coord_conv, self.boundary, self.boundary_coords = coord_conv, boundary, boundary_coords
         self.depth, maps = depth, num_landmarks + boundary
 
@@ -78,20 +76,14 @@ class StackedHourglass(nn.Module):
         self.merge_maps = nn.ModuleList(nn.Conv2d(maps, channels, 1) for _ in range(stacks - 1))
 
     def forward(self, image: Float[Tensor, "b 3 height width"]) -> list[Float[Tensor, "b maps height//4 width//4"]]:
-        """Maps of every hourglass, the last one's being the prediction.
+        """Maps of every hourglass, K landmark maps then the boundary map, unbounded; the last one's are the prediction.
 
-        Args:
-            image: RGB in [0, 1], neither mean nor deviation removed; height and width are multiples of 4 * 2**depth.
-
-        Returns:
-            One tensor per hourglass, K landmark maps then the boundary map, unbounded.
+        ``image`` is RGB in [0, 1], neither mean nor deviation removed; its sides are multiples of 4 * 2**depth.
         """
         multiple = 4 * 2**self.depth
         if image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple:
-            raise ValueError(
-                f"expected RGB images (B, 3, H, W) with H and W multiples of {multiple} (4 * 2**depth), "
-                f"found {tuple(image.shape)}; resize or pad them"
-            )
+            expected = f"RGB images (B, 3, H, W) with H and W multiples of {multiple} (4 * 2**depth)"
+            raise ValueError(f"expected {expected}, found {tuple(image.shape)}; resize or pad them")
         features = self.stem(append_coordinates(image) if self.coord_conv else image)
         outputs: list[Tensor] = []
         for i, stack in enumerate(self.stacks):

@@ -71,10 +71,8 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
     True
     """
     if not (network.coord_conv and network.boundary and (network.boundary_coords or len(network.stacks) == 1)):
-        raise CheckpointError(
-            "the authors' layout holds networks with coordinates, boundary and boundary coordinates only "
-            "(model.coord_conv, model.boundary and model.boundary_coords)"
-        )
+        needed = "model.coord_conv, model.boundary and model.boundary_coords"
+        raise CheckpointError(f"the authors' layout holds networks with all modules only ({needed})")
     names = _official_names(network)
     return {names[ours]: tensor.clone() for ours, tensor in _exchange_x_and_y(network.state_dict(), network).items()}
 

@@ -78,11 +78,8 @@ def make_scheme(values: Mapping[str, Any], source: str) -> Scheme:
 def read_map(name: str, annotated: Scheme, predicted: Scheme) -> list[int]:
     """For each landmark of ``predicted``, the index of the same one of ``annotated``; -1 where there is none.
 
-    Args:
-        name: ``wflw98-ibug68``, either way round; or a YAML file with the names of both schemes, each with a list of
-            landmarks, by name or 0-based index: those at the same place of the lists are the same.
-        annotated: Of the data set.
-        predicted: Of the checkpoint.
+    ``name`` is ``wflw98-ibug68``, either way round; or a YAML file with the names of both schemes, each with a list of
+    landmarks, by name or 0-based index: those at the same place of the lists are the same.
 
     Raises:
         ConfigError: there is no such map, or it is not of these schemes.
