@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from awing.codec.decode import heatmap_argmax, quarter_shift, refine_dark
+from awing.codec.heatmap import heatmap_argmax, quarter_shift, refine_dark
 
 MIDDLE = torch.tensor([[[1, 1]]])
 SHIFTS = [quarter_shift, refine_dark]

@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from awing.arrays import Image
 from awing.checkpoint import Checkpoint
 from awing.data.images import FEW_LEVELS, read_image
 from awing.data.records import Bits, check_bits
@@ -108,8 +107,11 @@ def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, oth
             except DataError as error:
                 frame.error = str(error)
         for frame, face, frame.landmarks in zip(ready, faces, aligner.align(faces), strict=True):
-            if face.detected and not len(frame.landmarks.boxes) and frame.number is None:
-                frame.error = _too_dark(frame.image)
+            if face.detected and not len(frame.landmarks.boxes) and frame.image is not None and frame.number is None:
+                low, high = frame.image.min(), frame.image.max()
+                if high - low < FEW_LEVELS:
+                    advice = "if the file has 16 bits, give bits=12, or bits=range"
+                    frame.error = f"no face: the picture's values are {low} to {high} of 255 only; {advice}"
         yield from batch
         del batch, ready, frame  # their images, before the next are read
 
@@ -122,15 +124,6 @@ def smooth_videos(frames: Iterator[Frame]) -> Iterator[Frame]:
             smoother = smoother if smoother and frame.name == name else Smoother(frame.rate)
             name, frame.landmarks = frame.name, smoother(frame.landmarks, frame.time)
         yield frame
-
-
-def _too_dark(image: Image | None) -> str | None:
-    """Why no face can be seen on a picture of few grey levels."""
-    if image is None or np.ptp(image) >= FEW_LEVELS:
-        return None
-    shade = "black" if image.max() < FEW_LEVELS else "of one grey"
-    values = f"its values are {image.min()} to {image.max()} of 255"
-    return f"no face: the picture is nearly {shade} ({values}); if the file has 16 bits, give bits=12, or bits=range"
 
 
 def find_files(pattern: str, output: Path) -> dict[str, Path]:

@@ -71,7 +71,7 @@ class Writer:
                 entry = {"image": frame.name, "frame": frame.number, "time": time, "faces": faces, "error": frame.error}
                 text = json.dumps({key: value for key, value in entry.items() if value is not None})
                 stream.write(f"{',' if n else '['}\n{text}")
-                add_image(keypoints, frame)
+                add_image(keypoints, frame, faces)
                 if frame.image is not None and not frame.error:
                     self._write_pictures(frame, frame.image)
                 yield frame
@@ -126,18 +126,18 @@ def coco_keypoints(scheme: Scheme) -> dict[str, Any]:
     return {"images": [], "annotations": [], "categories": [category]}
 
 
-def add_image(content: dict[str, Any], frame: Frame) -> None:
+def add_image(content: dict[str, Any], frame: Frame, faces: list[dict[str, Any]]) -> None:
     """Add an image and its faces to COCO keypoints; ``score`` is the mean confidence of a face's points."""
     if frame.image is None or frame.number is not None:  # a video's frame is no file
         return
-    image, faces = len(content["images"]) + 1, frame.landmarks
+    image = len(content["images"]) + 1
     height, width = frame.image.shape[:2]
     content["images"].append({"id": image, "file_name": frame.name, "width": width, "height": height})
-    rows: Iterable[Any] = zip(faces.boxes.round(2), faces.points.round(2), faces.confidence, strict=True)
-    for (x0, y0, x1, y1), points, confidence in rows:
+    for face, confidence in zip(faces, frame.landmarks.confidence, strict=True):
+        (x0, y0, x1, y1), points = face["box"], face["points"]
         content["annotations"].append({
             "id": len(content["annotations"]) + 1, "image_id": image, "category_id": 1, "iscrowd": 0,
-            "bbox": [float(v) for v in (x0, y0, x1 - x0, y1 - y0)], "area": float((x1 - x0) * (y1 - y0)),
-            "keypoints": [v for x, y in points.tolist() for v in (x, y, 2)], "num_keypoints": len(points),
+            "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0),
+            "keypoints": [v for x, y in points for v in (x, y, 2)], "num_keypoints": len(points),
             "score": round(float(confidence.mean()), 3),
         })  # fmt: skip
