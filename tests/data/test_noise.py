@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import face
 
-from awing.data.noise import LabelNoise
+from awing.data.augment import LabelNoise
 from awing.data.records import Record
 from awing.errors import ConfigError, DataError
 from awing.schemes import get_scheme

@@ -14,11 +14,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from awing.data import loading
+from awing.data.augment import LabelNoise
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
 from awing.data.dataset import LandmarkDataset
-from awing.data.facts import settle_crops, settle_sizes
-from awing.data.noise import LabelNoise
+from awing.data.facts import settle
 from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
@@ -56,8 +56,8 @@ class LandmarkDataModule(pl.LightningDataModule):
             a name in which nothing is found is a group by itself.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
-        upright, rescale, bits: How pictures are read; see :func:`awing.data.facts.settle_sizes`.
-        label_noise: Arguments of :class:`awing.data.noise.LabelNoise`, for the training faces.
+        upright, rescale, bits: How pictures are read; see :func:`awing.data.facts.settle`.
+        label_noise: Arguments of :class:`awing.data.augment.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
         map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.dataset.LandmarkDataset`.
 
@@ -143,9 +143,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def read(self, split: str, allow_partial: bool | None = None) -> Annotations:
         """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
         found = self.reader(self.root, split, self.allow_partial if allow_partial is None else allow_partial)
-        records, misfits = settle_sizes(found.records, self.upright, self.rescale, self.bits)
-        records, uncropped = settle_crops(records, self.crop, self.crop_scale, self.loader.input_size)
-        misfits += uncropped
+        protocol = self.crop, self.crop_scale, self.loader.input_size
+        records, misfits = settle(found.records, *protocol, self.upright, self.rescale, self.bits)
         return Annotations(records, found.expected - len(misfits), [*found.unusable, *misfits])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:

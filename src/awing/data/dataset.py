@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch.utils.data import Dataset
 
-from awing.data.augment import Augmentation
+from awing.data.augment import Augmentation, LabelNoise
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop, record_matrix
 from awing.data.images import read_crop
-from awing.data.noise import LabelNoise
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.geometry import apply

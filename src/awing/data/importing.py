@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from awing.data.dialects import DIALECTS, Shape, yolo_names
-from awing.data.readers.table import BOX
+from awing.data.readers.custom import BOX
 from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
 from awing.schemes.scheme import side_pairs
