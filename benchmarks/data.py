@@ -36,9 +36,8 @@ from awing.codec import HeatmapCodec
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import landmark_box
-from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_crop, read_image, reduced_to_source, reduction_for
-from awing.data.loading import collate, limit_threads
+from awing.data.loading import LandmarkDataset, collate, limit_threads
 from awing.data.readers import read_300w
 from awing.data.records import Record
 from awing.geometry import apply

@@ -13,7 +13,7 @@ from miniatures import face, save_image, texture
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import record_matrix
-from awing.data.dataset import LandmarkDataset
+from awing.data.loading import LandmarkDataset
 from awing.errors import DataError
 from awing.schemes import get_scheme
 

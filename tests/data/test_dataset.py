@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from miniatures import face, save_image
 
 from awing.data.augment import Augmentation
-from awing.data.dataset import LandmarkDataset, normaliser
+from awing.data.loading import LandmarkDataset, normaliser
 from awing.data.records import Record
 from awing.errors import DataError
 from awing.schemes import get_scheme

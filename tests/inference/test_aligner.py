@@ -11,8 +11,8 @@ from torch.utils.data import default_collate
 
 from awing import Aligner
 from awing.data.crops import landmark_box
-from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
+from awing.data.loading import LandmarkDataset
 from awing.errors import ConfigError, DataError
 from awing.geometry import apply, augmentation_matrix
 from awing.inference.aligner import TEMPLATE

@@ -13,12 +13,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from awing.data import loading
 from awing.data.augment import LabelNoise
 from awing.data.cache import CropCache
 from awing.data.crops import BoxJitter, Crop
-from awing.data.dataset import LandmarkDataset
 from awing.data.facts import settle
+from awing.data.loading import LandmarkDataset, LoaderSettings, make_loader
 from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
 from awing.schemes import get_scheme
@@ -34,9 +33,9 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     Validation faces are cut from the official training split, and test faces too where no official one is on disk.
     Both cuts go by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it in
-    [0, 1), of which the lower end is validation and the upper end test, whatever else is on disk. :attr:`held_out`
-    says what was cut, and is kept in checkpoints. A group of images (of a person, a clip, a picture's copies) takes the
-    name's place, so that it stays on one side. A reader's ``val`` names validation faces, which then are not cut.
+    [0, 1), of which the lower end is validation and the upper end test, whatever else is on disk. A group of images (of
+    a person, a clip, a picture's copies) takes the name's place, so that it stays on one side. :attr:`held_out` says
+    what was cut, and is kept in checkpoints. A reader's ``val`` names validation faces, which then are not cut.
 
     Args:
         name: The data set's name, for results.
@@ -52,14 +51,13 @@ class LandmarkDataModule(pl.LightningDataModule):
         val_fraction: Share of the training images that are held out for validation, in [0, 1).
         test_fraction: The same for a test; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
-        group: Regular expression whose match in an image's name is the image's group. A record's own group goes first;
-            a name in which nothing is found is a group by itself.
+        group: Regular expression whose match in an image's name is the image's group, unless a record has its own.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
         upright, rescale, bits: How pictures are read; see :func:`awing.data.facts.settle`.
         label_noise: Arguments of :class:`awing.data.augment.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
-        map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.dataset.LandmarkDataset`.
+        map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.loading.LandmarkDataset`.
 
     Raises:
         ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
@@ -74,7 +72,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         reader: Reader,
         crop: Crop,
         crop_scale: float | Mapping[str, float],
-        loader: loading.LoaderSettings,
+        loader: LoaderSettings,
         normalisers: Sequence[str] | None = None,
         subsets: Sequence[str] = (),
         split: Split = "test",
@@ -210,13 +208,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
-        workers, devices = self.loader.num_workers, self.trainer.world_size if self.trainer else 1
-        return loading.EpochLoader(
-            dataset, loading.per_device_batch_size(self.loader.batch_size, devices), drop_last=shuffle,
-            sampler=loading.EpochSampler(len(dataset), shuffle, self.loader.seed), pin_memory=torch.cuda.is_available(),
-            num_workers=workers, worker_init_fn=loading.limit_threads, collate_fn=loading.collate,
-            persistent_workers=workers > 0, prefetch_factor=4 if workers else None,
-        )  # fmt: skip
+        return make_loader(dataset, self.loader, self.trainer.world_size if self.trainer else 1, shuffle)
 
     def divide(self, train: Annotations, test: Annotations, val: Annotations | None = None) -> dict[Split, Annotations]:
         """The three splits of the official ones: held-out faces are cut."""

@@ -1,6 +1,6 @@
-"""In which order samples are loaded, and in which batches."""
+"""Samples that depend on (seed, epoch, index) alone, their order, and their batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,20 @@ import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.utils.data import DataLoader, SequentialSampler
+from jaxtyping import Float
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
-from awing.data.augment import Augmentation
-from awing.data.dataset import Key
+from awing.data.augment import Augmentation, LabelNoise
+from awing.data.cache import CropCache
+from awing.data.crops import BoxJitter, Crop, record_matrix
+from awing.data.images import read_crop
+from awing.data.records import Record
 from awing.errors import ConfigError, DataError
+from awing.geometry import apply
+from awing.schemes import Scheme
+from awing.schemes.scheme import BOX_NORMALISERS
+
+Key = tuple[int, int]  # (epoch, index)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,93 @@ class LoaderSettings:
     batch_size: int = 16  # over all devices
     num_workers: int = 0  # processes that load samples, per device
     seed: int = 0  # of the training order and the augmentation
+
+
+class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
+    """Samples of one split; what is drawn for a sample depends on (seed, epoch, index) and nothing else.
+
+    ``dataset[epoch, index]`` is a dictionary with the fields of :class:`awing.arrays.Batch`, without the batch axis.
+    On a flip the landmarks exchange their identities: row k of ``points`` is still the scheme's landmark k.
+
+    ``augmentation``, ``cache`` and ``noise`` are for training; noise moves points, but no crop. For evaluation are
+    ``jitter``, which moves boxes, and ``mapping``: the scheme that is predicted where it is another one, and for each
+    of its landmarks the index of the same one of ``scheme``, or -1. Crops and normalisers stay those of ``scheme``.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        scheme: Scheme,
+        size: int,
+        crop: Crop,
+        crop_scale: float,
+        normalisers: Sequence[str],
+        subsets: Sequence[str],
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        cache: CropCache | None = None,
+        noise: LabelNoise | None = None,
+        jitter: BoxJitter | None = None,
+        mapping: tuple[Scheme, Sequence[int]] | None = None,
+    ) -> None:
+        self.records, self.scheme, self.size, self.mirrored = records, scheme, size, scheme.flip_permutation
+        self.matrices = [record_matrix(record, crop, crop_scale, size) for record in records]
+        if jitter:
+            self.matrices = [jitter(m, size / crop_scale, size, i) for i, m in enumerate(self.matrices)]
+        faces = zip(records, self.matrices, strict=True)
+        self.pictures = [cache.picture(r, m) if cache else (r, np.eye(3)) for r, m in faces]
+        self.points = [noise(record, scheme) if noise else record.points for record in records]
+        self.labelled = [record.labelled for record in records]
+        self.normalisers = np.array([[normaliser(r, scheme, name) for name in normalisers] for r in records])
+        self.subsets = np.array([[name in r.subsets for name in subsets] for r in records], dtype=bool)
+        self.augmentation, self.seed = augmentation, seed
+        if augmentation is None:  # these faces will be scored
+            _check_normalisers(records, normalisers, self.normalisers)
+        if mapping:
+            self.scheme, same = mapping[0], np.array(mapping[1])
+            self.points = [points[same] for points in self.points]
+            self.labelled = [labelled[same] & (same >= 0) for labelled in self.labelled]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: Key) -> dict[str, torch.Tensor]:
+        epoch, index = key
+        points, labelled, matrix = self.points[index], self.labelled[index], self.matrices[index]
+        picture, view = self.pictures[index]
+        if self.augmentation is None:
+            crop = read_crop(picture, matrix @ view, self.size)
+        else:
+            rng = np.random.default_rng([self.seed, epoch, index])
+            augment, flip = self.augmentation.draw(self.size, rng)
+            if flip:
+                points, labelled = points[self.mirrored], labelled[self.mirrored]
+            crop = self.augmentation.apply_photometric(read_crop(picture, matrix @ view, self.size, augment), rng)
+            matrix = augment @ matrix
+        return {
+            "image": torch.from_numpy(crop).permute(2, 0, 1),
+            "points": torch.from_numpy(apply(matrix, points)).float(),
+            "labelled": torch.from_numpy(labelled),
+            "matrix": torch.from_numpy(matrix),
+            "normalisers": torch.from_numpy(self.normalisers[index]),
+            "subsets": torch.from_numpy(self.subsets[index]),
+            "index": torch.tensor(index),
+        }
+
+
+def normaliser(record: Record, scheme: Scheme, name: str) -> float:
+    """The distance in source px that divides a face's error; NaN where it is not annotated.
+
+    "box" is the root of the provided box's area, "box_diagonal" its diagonal, "landmark_box" the root of the area of
+    the labelled landmarks' tight box; the others are the scheme's.
+    """
+    if name == "landmark_box":
+        area = np.ptp(record.points[record.labelled], axis=0).prod()
+        return float(np.sqrt(area)) if area > 0 else np.nan
+    if name not in BOX_NORMALISERS:
+        return scheme.normaliser(name, record.points, record.labelled)
+    width, height = (np.nan, np.nan) if record.box is None else record.box[2:] - record.box[:2]
+    return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
 
 
 class EpochSampler(SequentialSampler):  # overfit_batches would replace one of another class
@@ -67,6 +163,16 @@ class EpochLoader(DataLoader[Any]):
             raise DataError(str(error).split("DataError: ")[-1].strip()) from None
 
 
+def make_loader(dataset: LandmarkDataset, settings: LoaderSettings, devices: int, shuffle: bool) -> EpochLoader:
+    """Batches of a data set for one of ``devices``."""
+    return EpochLoader(
+        dataset, per_device_batch_size(settings.batch_size, devices), drop_last=shuffle,
+        sampler=EpochSampler(len(dataset), shuffle, settings.seed), pin_memory=torch.cuda.is_available(),
+        num_workers=settings.num_workers, worker_init_fn=limit_threads, collate_fn=collate,
+        persistent_workers=settings.num_workers > 0, prefetch_factor=4 if settings.num_workers else None,
+    )  # fmt: skip
+
+
 def per_device_batch_size(batch_size: int, devices: int) -> int:
     """The share of a global batch that one device gets.
 
@@ -88,6 +194,18 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def limit_threads(_: int) -> None:
     """Make a worker one thread."""
     cv2.setNumThreads(0)
+
+
+def _check_normalisers(records: Sequence[Record], names: Sequence[str], values: Float[np.ndarray, "r n"]) -> None:
+    """Refuse to score faces by what is not positive; faces whose landmarks are not labelled are left out, not all."""
+    for record, row in zip(records, values, strict=True):
+        no_box = record.box is None and not {"box", "box_diagonal"}.isdisjoint(names)
+        if no_box or (row <= 0).any():
+            found = dict(zip(names, row.tolist(), strict=True))
+            advice = "check its landmarks and box, or name others with dataset.normalisers"
+            raise DataError(f"{record.name}: a normaliser must be positive, found {found}; {advice}")
+    if len(records) and np.isnan(values).any(1).all():
+        raise DataError(f"none of {len(records)} faces has the landmarks of {', '.join(names)} labelled")
 
 
 def _rank_and_world() -> tuple[int, int]:

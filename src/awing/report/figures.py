@@ -18,8 +18,8 @@ from torch.utils.data import default_collate
 from awing.arrays import Image
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
-from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
+from awing.data.loading import LandmarkDataset
 from awing.data.synthetic.dataset import render_face
 from awing.errors import CheckpointError, ConfigError
 from awing.geometry import apply, crop_matrix, warp

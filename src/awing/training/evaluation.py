@@ -21,8 +21,8 @@ from awing.arrays import Image
 from awing.checkpoint import Checkpoint
 from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
-from awing.data.dataset import LandmarkDataset
 from awing.data.images import read_image, save_picture
+from awing.data.loading import LandmarkDataset
 from awing.errors import check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor

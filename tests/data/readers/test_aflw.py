@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import save_image, texture, write_aflw
 
-from awing.data.dataset import normaliser
+from awing.data.loading import normaliser
 from awing.data.readers import read_aflw
 from awing.errors import ConfigError, DataError
 from awing.schemes import get_scheme
