@@ -36,7 +36,7 @@ from awing.codec import HeatmapCodec
 from awing.data.augment import Augmentation
 from awing.data.cache import CropCache
 from awing.data.crops import landmark_box
-from awing.data.images import read_crop, read_image, reduced_to_source, reduction_for
+from awing.data.images import read_crop, read_image, read_record, reduced_to_source, reduction_for
 from awing.data.loading import LandmarkDataset, collate, limit_threads
 from awing.data.readers import read_300w
 from awing.data.records import Record
@@ -104,7 +104,7 @@ def speeds(tasks: dict[str, Callable[[], None]], count: int, rounds: int) -> dic
 def decode(record: Record, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A picture as small as its crop permits, and its px -> crop px."""
     factor = reduction_for(matrix)
-    return read_image(record.path, record.entry, factor), matrix @ reduced_to_source(factor)
+    return read_record(record, factor), matrix @ reduced_to_source(factor)
 
 
 def worker_speed(dataset: LandmarkDataset, epochs: int) -> float:

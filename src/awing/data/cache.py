@@ -20,17 +20,11 @@ QUALITY = 92  # of the JPEGs
 class CropCache:
     """Files that hold what the augmented crops of a training set can show, for pictures that are larger.
 
-    A file's name is a hash of its picture's name, size and time of change, of the crop and of the settings; a picture
-    without a file is read itself. Evaluation reads none.
+    A file's name is a hash of its picture's name from ``root``, size and time of change, of the crop and of the
+    settings; a picture without a file is read itself. Evaluation reads none. ``max_extent`` is the augmentation's.
 
     A sample's points are exactly those of an uncached one; its pixels differ by at most 3 grey levels of 255 on average
     over a set and 8 over a crop (64 px of real faces; less in larger crops).
-
-    Args:
-        folder: Where the files are.
-        root: The data set's folder; pictures are named from there.
-        size: Side of the crop, px.
-        max_extent: :attr:`awing.data.augment.Augmentation.max_extent`.
     """
 
     def __init__(self, folder: Path, root: Path, size: int, max_extent: float) -> None:

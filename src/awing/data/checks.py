@@ -66,9 +66,9 @@ def check_symmetry(records: Sequence[Record], scheme: Scheme) -> Iterator[Findin
             a, b = (scheme.names[i] for i in pair)
             yield "problems", "left and right without a flip pair", f"{a} and {b} are in no flip pair"
     if records:
-        faces = np.array([r.points for r in records]), np.array([r.labelled for r in records])
-        found = other_mirror_images(scheme, *faces)
-        yield from (("problems", "flip pairs beside the mean face", text) for text in found)
+        points, labelled = np.array([r.points for r in records]), np.array([r.labelled for r in records])
+        for text in other_mirror_images(scheme, points, labelled):
+            yield "problems", "flip pairs beside the mean face", text
 
 
 def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:

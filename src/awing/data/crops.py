@@ -31,8 +31,10 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
     if crop == "landmarks":
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
-        none = f"there is none ({record.no_box})" if record.no_box else "there is none"
-        raise DataError(f"{record.where}: crop={crop} needs a provided box and {none}; use dataset.crop=landmarks")
+        why = f" ({record.no_box})" * bool(record.no_box)
+        raise DataError(
+            f"{record.where}: crop={crop} needs a provided box and there is none{why}; use dataset.crop=landmarks"
+        )
     return box_matrix(record.box, crop, scale, size, record.points[record.labelled])
 
 
@@ -50,14 +52,23 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
         return crop_matrix(box, size, scale)
     if scale != 1:
         raise ConfigError(f"crop=official has a size of its own: expected dataset.crop_scale=1, found {scale}")
-    return _official_matrix(box, size, points)
+    center = (box[:2] + box[2:]) / 2
+    side = 0.8 * (1.05 * (box[2] - box[0]) + 1.05 * (box[3] - box[1]))
+
+    def square(side: float, pixels: int) -> Matrix:
+        return crop_matrix(np.concatenate([center - side / 2, center + side / 2]), pixels)
+
+    def holds(matrix: Matrix, low: float, high: float) -> bool:
+        return points is None or bool((low <= (inside := apply(matrix, points))).all() and (inside <= high).all())
+
+    # the authors' frame of 450 px: its centre 360 px, or all of it with a border of 100 px
+    while not holds(square(side, 450), 10, 440):
+        side *= 1.05
+    return square(side * (360 if holds(square(side * 360 / 450, 256), 5, 250) else 650) / 450, size)
 
 
 def landmark_box(record: Record) -> Box:
-    """The tight box x0, y0, x1, y1 of the labelled landmarks, source px; the square around them if they lie in a line.
-
-    A level or upright line, that is: the square that is cropped is the same.
-    """
+    """The tight box of the labelled landmarks, source px; of a level or upright line, the square around it."""
     points = record.points[record.labelled]
     if len(points) < 2 or not (sides := np.ptp(points, axis=0)).any() or not np.isfinite(points).all():
         raise DataError(f"{record.where}: the labelled landmarks span no box")
@@ -88,19 +99,3 @@ class BoxJitter:
         dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
         resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
         return np.asarray(resized @ shift(-dx, -dy) @ matrix)
-
-
-def _official_matrix(box: Box, size: int, points: Points | None) -> Matrix:
-    """The authors' crop, in their frame of 450 px: its centre 360 px, or all of it with a border of 100 px."""
-    center = (box[:2] + box[2:]) / 2
-    side = 0.8 * (1.05 * (box[2] - box[0]) + 1.05 * (box[3] - box[1]))
-
-    def square(side: float, pixels: int) -> Matrix:
-        return crop_matrix(np.concatenate([center - side / 2, center + side / 2]), pixels)
-
-    def holds(matrix: Matrix, low: float, high: float) -> bool:
-        return points is None or bool((low <= (inside := apply(matrix, points))).all() and (inside <= high).all())
-
-    while not holds(square(side, 450), 10, 440):
-        side *= 1.05
-    return square(side * (360 if holds(square(side * 360 / 450, 256), 5, 250) else 650) / 450, size)

@@ -138,11 +138,12 @@ class LandmarkDataModule(pl.LightningDataModule):
             counts = [f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items() if a.expected]
             log.info("%s: %s faces", self.name, ", ".join(counts))
 
-    def read(self, split: str, allow_partial: bool | None = None) -> Annotations:
+    def read(self, split: str, allow_partial: bool = False) -> Annotations:
         """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
-        found = self.reader(self.root, split, self.allow_partial if allow_partial is None else allow_partial)
-        protocol = self.crop, self.crop_scale, self.loader.input_size
-        records, misfits = settle(found.records, *protocol, self.upright, self.rescale, self.bits)
+        found = self.reader(self.root, split, self.allow_partial or allow_partial)
+        records, misfits = settle(
+            found.records, self.crop, self.crop_scale, self.loader.input_size, self.upright, self.rescale, self.bits
+        )
         return Annotations(records, found.expected - len(misfits), [*found.unusable, *misfits])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:

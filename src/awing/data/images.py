@@ -19,14 +19,11 @@ REDUCED = {  # how OpenCV decodes a JPEG 8, 4, 2 times smaller
 FEW_LEVELS = 32  # an eighth of the 256 levels
 
 
-def read_image(
-    path: str | os.PathLike[str], entry: str = "", reduction: int = 1, upright: bool = False, bits: Bits = None
-) -> Image:
+def read_image(path: str | os.PathLike[str], reduction: int = 1, upright: bool = False, bits: Bits = None) -> Image:
     """Decode an image to RGB. Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
 
     Args:
         path: The file.
-        entry: Name of the image in it, if it is an HDF5 file of many.
         reduction: 1, 2, 4 or 8; see :func:`shrink`. A JPEG is shrunk while it is decoded, which is faster.
         upright: Turn the image as its EXIF orientation says, as viewers show it; annotations know nothing of that.
         bits: How 16 bits become 8; see :func:`to_8_bits`.
@@ -34,16 +31,19 @@ def read_image(
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    if entry:
-        return shrink(_read_entry(path, entry), reduction)
     image, is_reduced = _decode(path, reduction, upright)
-    image = to_8_bits(image, bits)
-    return image if is_reduced else shrink(image, reduction)
+    return shrink(to_8_bits(image, bits), 1 if is_reduced else reduction)
 
 
 def read_record(record: Record, reduction: int = 1) -> Image:
-    """Decode the image of a record by the record's rules, with its resolution divided by ``reduction``."""
-    return read_image(record.path, record.entry, reduction, record.upright, record.bits)
+    """Read the image of a record by the record's rules, with its resolution divided by ``reduction``."""
+    if not record.entry:
+        return read_image(record.path, reduction, record.upright, record.bits)
+    try:  # MATLAB stored (channels, width, height), or (width, height) if it is grey
+        pixels = _open(str(record.path), os.getpid())[record.entry][()]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{record.name}: expected the pixels of an image: {error}") from None
+    return shrink(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[-2:])).T), reduction)
 
 
 def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
@@ -160,15 +160,6 @@ def shrink(image: Image, factor: int) -> Image:
 def reduced_to_source(factor: int) -> Matrix:
     """Px of an image that was averaged over ``factor`` x ``factor`` px -> its source px."""
     return np.asarray(shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor))
-
-
-def _read_entry(path: str | os.PathLike[str], entry: str) -> Image:
-    """An image that MATLAB stored: (channels, width, height), or (width, height) if it is grey."""
-    try:
-        pixels = _open(str(path), os.getpid())[entry][()]
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}:{entry}: expected the pixels of an image: {error}") from None
-    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[-2:])).T)
 
 
 @lru_cache(maxsize=4)

@@ -174,11 +174,7 @@ def make_loader(dataset: LandmarkDataset, settings: LoaderSettings, devices: int
 
 
 def per_device_batch_size(batch_size: int, devices: int) -> int:
-    """The share of a global batch that one device gets.
-
-    >>> per_device_batch_size(16, devices=4)
-    4
-    """
+    """The share of a global batch that one device gets."""
     if batch_size < 1 or batch_size % devices:
         raise ConfigError(f"data.batch_size {batch_size} is global: expected a multiple of the {devices} devices")
     return batch_size // devices

@@ -87,11 +87,10 @@ def check_complete(
     problems += [f"{p.relative_to(root) if p.is_relative_to(root) else p} is missing" for p in sorted(missing)]
     if not problems or allow_partial:
         return Annotations([record for record in records if record.path not in missing], expected)
-    more = [f"... and {len(problems) - 12} more"] * (len(problems) > 12)
-    shown = "".join(f"  {line}\n" for line in [*problems[:12], *more])
     get = f"Get it from {source.url} and unpack it" if source.url else "Put there what is missing"
     raise IncompleteError(
-        f"{source.title} in {root} is not complete:\n{shown}{get}, so that {root} holds {source.layout}.\n"
+        f"{source.title} in {root} is not complete:{listed(problems, 12)}\n"
+        f"{get}, so that {root} holds {source.layout}.\n"
         "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
         problems,
     )
@@ -99,14 +98,17 @@ def check_complete(
 
 def check_usable(unusable: Sequence[str], skip: bool) -> None:
     """Refuse entries that cannot be used, with a list of them; or, to ``skip`` them, log how many there are."""
-    if not unusable:
-        return
-    more = [f"... and {len(unusable) - 12} more: src/prepare.py action=verify lists them"] * (len(unusable) > 12)
-    lines = "".join(f"\n  {line}" for line in [*unusable[:12], *more])
-    if not skip:
-        advice = "Correct them, or leave them out: dataset.skip_unusable=true"
-        raise DataError(f"{len(unusable)} of the annotated faces cannot be used:{lines}\n{advice}")
-    log.warning("left out, %d annotated faces that cannot be used:%s", len(unusable), lines)
+    if unusable and not skip:
+        advice = "Correct them (src/prepare.py action=verify lists all), or leave them out: dataset.skip_unusable=true"
+        raise DataError(f"{len(unusable)} of the annotated faces cannot be used:{listed(unusable, 12)}\n{advice}")
+    if unusable:
+        log.warning("left out, %d annotated faces that cannot be used:%s", len(unusable), listed(unusable, 12))
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """Texts as indented lines, each on a new one; of those beyond ``most`` the number."""
+    more = [f"... and {len(texts) - most} more"] * (len(texts) > most)
+    return "".join(f"\n  {text}" for text in [*texts[:most], *more])
 
 
 def check_bits(what: str, found: Any) -> Bits:

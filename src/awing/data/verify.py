@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,17 @@ from awing.data import checks
 from awing.data.checks import Face, Finding
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.images import save_picture
-from awing.data.records import Annotations, IncompleteError
+from awing.data.records import Annotations, IncompleteError, listed
 from awing.errors import ConfigError, DataError
 from awing.schemes import Scheme
 from awing.visualization.overlays import ANNOTATED, draw_landmarks, overlay, pooled_maps
-
-SHOWN = 20  # findings of a kind on the screen; verify.json has all
 
 
 def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
     """Check every face and image of a data set, with the cut that training would use, and write ``verify.json``.
 
-    Checked: faces found against expected, and usable; every image decodes; the checks of :mod:`awing.data.checks`;
-    held-out faces can be scored. What official sets have, too, is only noted. ``workers`` is the number of threads that
-    decode.
+    Checked: faces found against expected, and usable; every image decodes, by a number of threads (``workers``); the
+    checks of :mod:`awing.data.checks`; held-out faces can be scored. What official sets have, too, is only noted.
 
     Returns:
         ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
@@ -42,20 +40,22 @@ def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, An
     for split, annotations in data.annotations.items():
         for record in annotations.records:
             images[record.name].append((split, record))
-    records = [record for faces in images.values() for _, record in faces]
     with ThreadPoolExecutor(workers) as pool:
         checked = track(pool.map(checks.check_image, images.values()), "Verifying", len(images))
         for faces, (digest, found) in zip(images.values(), checked, strict=True):
             same_pixels[digest] += faces
             findings += found
+    records = [record for faces in images.values() for _, record in faces]
     findings += [*checks.check_copies(same_pixels), *checks.check_near_copies(images.values()), *check_splits(data)]
     findings += [*checks.check_placeholders(records, data.scheme), *checks.check_symmetry(records, data.scheme)]
     splits = {
         split: {"expected": found.expected, "found": len(found.records), "faces": data.origin(split)}
         for split, found in data.annotations.items()
     }
-    report: dict[str, Any] = {"dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images)}
-    report |= {"missing": missing, "problems": {}, "notes": {}}
+    report: dict[str, Any] = {
+        "dataset": data.name, "root": str(data.root), "splits": splits, "images": len(images), "missing": missing,
+        "problems": {}, "notes": {},
+    }  # fmt: skip
     for level, kind, text in findings:
         report[level].setdefault(kind, []).append(text)
     output.mkdir(parents=True, exist_ok=True)
@@ -127,13 +127,13 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
     official = {split: Annotations([], 0) for split in data.official}
     missing, found = dict[str, list[str]](), list[Finding]()
     for split in official:
-        for allow_partial in sorted({data.allow_partial, True}):
-            try:
-                official[split] = data.read(split, allow_partial)
-                break
-            except DataError as error:
-                found.append(("problems", "annotations", str(error)))
-                missing.setdefault(split, error.problems if isinstance(error, IncompleteError) else [])
+        try:
+            official[split] = data.read(split)
+        except DataError as error:
+            found.append(("problems", "annotations", str(error)))
+            missing[split] = error.problems if isinstance(error, IncompleteError) else []
+            with suppress(DataError):  # named above, unless something is missing alone
+                official[split] = data.read(split, allow_partial=True)
     level, kind = ("notes", "left out") if data.skip_unusable else ("problems", "unusable entries")
     found += [(level, kind, text) for annotations in official.values() for text in annotations.unusable]
     if official["test"].expected and not data.allow_partial:
@@ -147,6 +147,5 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     for split, counts in report["splits"].items():
         yield f"  {split}: {counts['found']} of {counts['expected']} faces ({counts['faces']})"
     for kind, texts in (report["problems"] | report["notes"]).items():
-        more = [f"... and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
-        yield "\n  ".join([f"{kind}: {len(texts)}", *texts[:SHOWN], *more])
+        yield f"{kind}: {len(texts)}{listed(texts, 20)}"  # verify.json has all
     yield "the data set is not sound, or not complete" if report["problems"] else "no problem found"

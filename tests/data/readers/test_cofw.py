@@ -9,7 +9,7 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import real_faces, texture, write_cofw
 
-from awing.data.images import read_image
+from awing.data.images import read_image, read_record
 from awing.data.readers import read_cofw
 from awing.errors import DataError
 
@@ -44,7 +44,7 @@ def test_cofw_arrays_become_fields(root):
         assert record.box.tolist() == [10, 5, 50, 55]
         expected = texture(60 + 10 * i, 90, seed=i)
         expected = np.repeat(expected[..., :1], 3, -1) if i == 1 else expected
-        np.testing.assert_array_equal(read_image(record.path, record.entry), expected)
+        np.testing.assert_array_equal(read_record(record), expected)
 
 
 def test_cofw_real_pictures_carry_their_points(real_data, tmp_path):
@@ -58,7 +58,7 @@ def test_cofw_real_pictures_carry_their_points(real_data, tmp_path):
     for record, image, expected, box in zip(records, images, points, boxes, strict=True):
         np.testing.assert_allclose(record.points, expected)
         np.testing.assert_allclose(record.box, [*box[:2], *(box[:2] + box[2:])])
-        pixels = read_image(record.path, record.entry)
+        pixels = read_record(record)
         np.testing.assert_array_equal(pixels, image if image.ndim == 3 else np.stack([image] * 3, -1))
         left, right, nose = (pixels[round(y), round(x)].mean() for x, y in record.points[[16, 17, 20]])
         assert min(left, right) < 0.7 * nose  # one of the four pupils is behind a hand

@@ -8,10 +8,8 @@ from awing.data.records import Annotations, Counts, Record, Source, check_box, c
 
 OFFICIAL = {"train": 20000, "test": 4386}  # the paper prints 4,368
 NAME = "AFLWinfo_release.mat"
-PAGES = (
-    "https://www.tugraz.at/institute/icg/research/team-bischof/lrs/downloads/aflw (images) and "
-    "http://mmlab.ie.cuhk.edu.hk/projects/compositional.html (the .mat)"
-)
+PAGES = "https://www.tugraz.at/institute/icg/research/team-bischof/lrs/downloads/aflw (images) and "
+PAGES += "http://mmlab.ie.cuhk.edu.hk/projects/compositional.html (the .mat)"
 SOURCE = Source("AFLW", PAGES, f"data/flickr/{{0,2,3}}/ and {NAME}")
 
 

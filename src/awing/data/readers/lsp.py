@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from awing.data.images import image_head
 from awing.data.records import Annotations, Counts, Record, Source, check_complete, read_mat
@@ -42,13 +41,10 @@ def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Coun
         sizes = (expected[folder], 14, 3)
         stored = read_mat(file, "joints", tuple(sizes[axes.index(axis)] for axis in range(3)))
         joints, images = stored.transpose(axes).astype(np.float64), root / folder / "images"
-        records += [_record(images / name.format(i + 1), joints[i], subset) for i in numbers]
+        for i in numbers:
+            path, flag = images / name.format(i + 1), joints[i, :, 2] == 1
+            labelled, occluded = (np.ones(14, dtype=bool), flag) if subset == "lsp" else (flag, None)
+            found = os.path.isfile(path)  # or check_complete lists it
+            box = np.array([0, 0, *image_head(path).stored]) - 0.5 if found else None
+            records.append(Record(path, joints[i, :, :2], labelled, box, frozenset({subset}), occluded))
     return check_complete(SOURCE, root, records, sum(map(len, chosen.values())), allow_partial, problems)
-
-
-def _record(path: Path, joints: Float[np.ndarray, "14 3"], subset: str) -> Record:
-    found = os.path.isfile(path)  # or check_complete lists it
-    box = np.array([0, 0, *image_head(path).stored]) - 0.5 if found else None
-    flag = joints[:, 2] == 1
-    labelled, occluded = (np.ones(14, dtype=bool), flag) if subset == "lsp" else (flag, None)
-    return Record(path, joints[:, :2], labelled, box, frozenset({subset}), occluded)

@@ -1,5 +1,6 @@
 """WFLW (98 points) from its own files: Wu et al., "Look at Boundary", CVPR 2018."""
 
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,6 @@ def _parse(images: Path, line: str, where: str) -> Record:
     if len(words) != COLUMNS:
         raise DataError(f"{where}: expected {COLUMNS} columns, found {len(words)}")
     values = parse_numbers(words[:-1], where)
-    points, box, flags = values[:196].reshape(98, 2), check_box(values[196:200], where), values[200:]
-    subsets = frozenset(name for name, flag in zip(SUBSETS, flags, strict=True) if flag)
-    return Record(image_path(images, words[-1].strip(), where), points, np.ones(98, dtype=bool), box, subsets)
+    points, box = values[:196].reshape(98, 2), check_box(values[196:200], where)
+    path, subsets = image_path(images, words[-1].strip(), where), frozenset(compress(SUBSETS, values[200:]))
+    return Record(path, points, np.ones(98, dtype=bool), box, subsets)

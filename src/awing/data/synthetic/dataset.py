@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import track
 
 from awing.data.readers.wflw import LISTS, read_wflw
 from awing.data.records import Annotations, Counts
-from awing.data.synthetic.face import FaceParameters, sample_face
+from awing.data.synthetic.face import sample_face
 from awing.data.synthetic.rendering import RenderedFace, render
 from awing.errors import DataError
 
@@ -67,21 +66,15 @@ def _write_faces(root: Path, counts: Counts, seed: int, workers: int) -> None:
     (root / "WFLW_images" / "0--Rendered").mkdir(parents=True)
     (root / LISTS).mkdir(parents=True)
     keys = [(split, index) for split, count in counts.items() for index in range(count)]
-    faces = _render([sample_face(seed, *key) for key in keys], workers)
+    parameters = [sample_face(seed, *key) for key in keys]
     lines: dict[str, list[str]] = {split: [] for split in counts}
-    for (split, index), face in zip(keys, track(faces, f"Rendering {len(keys)} faces", len(keys)), strict=True):
-        name = f"0--Rendered/0_Rendered_{split}_{index:05d}.jpg"
-        encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        (root / "WFLW_images" / name).write_bytes(encoded.tobytes())
-        points = [f"{value:.6f}" for value in face.points.ravel()]
-        lines[split].append(" ".join([*points, *map(str, [*face.box, *face.flags]), name]) + "\n")
+    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        faces = map(render, parameters) if workers == 1 else pool.map(render, parameters, chunksize=8)
+        for (split, index), face in zip(keys, track(faces, f"Rendering {len(keys)} faces", len(keys)), strict=True):
+            name = f"0--Rendered/0_Rendered_{split}_{index:05d}.jpg"
+            encoded = cv2.imencode(".jpg", face.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+            (root / "WFLW_images" / name).write_bytes(encoded.tobytes())
+            points = [f"{value:.6f}" for value in face.points.ravel()]
+            lines[split].append(" ".join([*points, *map(str, [*face.box, *face.flags]), name]) + "\n")
     for split, content in lines.items():
         (root / LISTS / f"list_98pt_rect_attr_{split}.txt").write_text("".join(content))
-
-
-def _render(faces: list[FaceParameters], workers: int) -> Iterator[RenderedFace]:
-    if workers == 1:
-        yield from map(render, faces)
-        return
-    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.map(render, faces, chunksize=8)
