@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from miniatures import save_image, wflw_line
 
-from awing.data.checks import check_face
 from awing.data.images import read_image
 from awing.data.records import Record
+from awing.data.verify import check_face
 from awing.training import engine
 
 COUNTS = "dataset.reader.expected={train: 24, test: 8}"

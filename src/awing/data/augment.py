@@ -83,16 +83,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """Move some points of every face by a fixed distance at a random angle, the same in every epoch (paper 10.4.2).
-
-    >>> from pathlib import Path
-    >>> from awing.schemes import get_scheme
-    >>> points = np.arange(196.0).reshape(98, 2)
-    >>> face = Record(Path("a.jpg"), points, np.ones(98, dtype=bool))
-    >>> moved = LabelNoise(share=0.5, distance=0.1)(face, get_scheme("wflw98")) - points
-    >>> int((moved != 0).any(1).sum())
-    49
-    """
+    """Move some points of every face by a fixed distance at a random angle, the same in every epoch (paper 10.4.2)."""
 
     share: float  # P, of a face's labelled points that move, in [0, 1]
     distance: float  # S, how far they move, as a share of the normaliser; at least 0

@@ -219,10 +219,10 @@ class LandmarkDataModule(pl.LightningDataModule):
             self.held_out["val_fraction"] = 0.0
         fractions: dict[Split, float] = {"val": self.held_out["val_fraction"], "test": self.held_out["test_fraction"]}
         parts: dict[Split, list[Record]] = {"train": [], "val": [], "test": []}
+        placed = sorted(((*self._place(record), record) for record in train.records), key=itemgetter(0, 1))
         if self.held_out["group"] or any(record.group for record in train.records):
-            groups = {place for place, _ in map(self._place, train.records)}
-            log.info("%s: %d faces in %d groups", self.name, len(train.records), len(groups))
-        for place, _, record in sorted(((*self._place(r), r) for r in train.records), key=itemgetter(0, 1)):
+            log.info("%s: %d faces in %d groups", self.name, len(placed), len({place for place, *_ in placed}))
+        for place, _, record in placed:
             side: Split = "val" if place < fractions["val"] else "test" if place >= 1 - fractions["test"] else "train"
             parts[side].append(record)
         expected = {split: round(fraction * train.expected) for split, fraction in fractions.items()}
@@ -235,8 +235,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         if not fractions["test"]:
             splits["test"] = test
         elif test.expected:
-            count = len(parts["test"])
-            log.warning("%s: no official test face on disk; %d training faces are held out", self.name, count)
+            cut = len(parts["test"])
+            log.warning("%s: no official test face on disk; %d training faces are held out", self.name, cut)
         return splits
 
     def _place(self, record: Record) -> tuple[float, str]:

@@ -164,16 +164,12 @@ def _image_of(file: Path) -> Path:
     raise ValueError(f"there is no image {file.with_suffix('')}.*")
 
 
-def _whole(file: Path) -> list[tuple[str, Path]]:
-    return [(str(file), file)]
-
-
 DIALECTS = {
-    "labelme": Dialect("[!.]*.json", r'"shapes"\s*:', _whole, _read_labelme),
+    "labelme": Dialect("[!.]*.json", r'"shapes"\s*:', lambda file: [(str(file), file)], _read_labelme),
     "Label Studio": Dialect("[!.]*.json", r"\A\s*\[", _tasks, _read_label_studio),
     "CVAT": Dialect("[!.]*.xml", r"<annotations\b", _xml_images, _read_cvat),
     "imglab": Dialect("[!.]*.xml", r"<dataset\b", _xml_images, _read_imglab, edge=0),
     "DeepLabCut": Dialect("CollectedData*.csv", r"(?m)^coords,", _deeplabcut_rows, _read_deeplabcut, edge=0),
     "YOLO-pose": Dialect("[!.]*.y*ml", r"(?m)^kpt_shape\s*:", _yolo_lines, _read_yolo),
-    ".pts": Dialect("[!.]*.pts", "n_points", _whole, _read_points_file, edge=0),
+    ".pts": Dialect("[!.]*.pts", "n_points", lambda file: [(str(file), file)], _read_points_file, edge=0),
 }

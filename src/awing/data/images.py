@@ -22,14 +22,9 @@ FEW_LEVELS = 32  # an eighth of the 256 levels
 def read_image(path: str | os.PathLike[str], reduction: int = 1, upright: bool = False, bits: Bits = None) -> Image:
     """Decode an image to RGB. Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
 
-    Args:
-        path: The file.
-        reduction: 1, 2, 4 or 8; see :func:`shrink`. A JPEG is shrunk while it is decoded, which is faster.
-        upright: Turn the image as its EXIF orientation says, as viewers show it; annotations know nothing of that.
-        bits: How 16 bits become 8; see :func:`to_8_bits`.
-
-    Raises:
-        DataError: the file is missing, truncated or no image.
+    ``reduction`` by 1, 2, 4 or 8 is that of :func:`shrink`, or of the decoder, which is faster, for a JPEG. ``upright``
+    turns the image as its EXIF orientation says, as viewers show it; annotations know nothing of that. For ``bits`` see
+    :func:`to_8_bits`. A file that is missing, truncated or no image is a DataError.
     """
     image, is_reduced = _decode(path, reduction, upright)
     return shrink(to_8_bits(image, bits), 1 if is_reduced else reduction)

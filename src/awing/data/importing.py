@@ -33,14 +33,7 @@ TO_FINISH = """\
 def import_annotations(source: str | None, output: Path) -> bool:
     """Write ``train.csv`` (and ``val.csv`` and ``test.csv`` where folders are called so) and ``scheme.yaml``.
 
-    An entry that cannot be read is named, with its file and line or id, and the others go on.
-
-    Returns:
-        Whether every entry could be read.
-
-    Raises:
-        ConfigError: there is no source, or ``output`` holds a table or a scheme.
-        DataError: the source is in none of :data:`DIALECTS`, or no face can be read.
+    An entry that cannot be read is named, with its file and line or id, and the others go on; returns whether all were.
     """
     if not source or not Path(source).exists():
         raise ConfigError(f"source: expected the file or folder that a labelling tool wrote, found {source!r}")

@@ -127,11 +127,6 @@ class EpochSampler(SequentialSampler):  # overfit_batches would replace one of a
 
     Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
     order and pads with repeats, which the metrics count once.
-
-    >>> sampler = EpochSampler(3, shuffle=False)
-    >>> sampler.set_epoch(7)
-    >>> list(sampler)
-    [(7, 0), (7, 1), (7, 2)]
     """
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:

@@ -80,9 +80,8 @@ def read_pts(file: Path, count: int | None = None) -> Points:
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     parts = re.fullmatch(r"\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*", text, re.DOTALL)
     if parts is None:
-        raise DataError(
-            f"{file}: expected 'version: 1', 'n_points: {count or 68}' and points in braces, found {text!r:.80}"
-        )
+        expected = f"'version: 1', 'n_points: {count or 68}' and points in braces"
+        raise DataError(f"{file}: expected {expected}, found {text!r:.80}")
     words, count = parts[2].split(), count or int(parts[1])
     if int(parts[1]) != count or len(words) != 2 * count:
         found = f"n_points: {parts[1]} and {len(words)} numbers"
