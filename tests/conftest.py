@@ -30,7 +30,7 @@ def real_data() -> Path:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a few rendered faces: ``synthetic/``, the same as ``wflw/``, as ``300w/`` with 68 points."""
     from awing.data.readers import read_wflw
-    from awing.data.synthetic.dataset import write_dataset
+    from awing.data.synthetic import write_dataset
 
     folder = tmp_path_factory.mktemp("data")
     counts = {"train": 24, "test": 8}

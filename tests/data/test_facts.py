@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from awing.data.facts import settle
+from awing.data.crops import settle
 from awing.data.images import read_crop
 from awing.data.records import Record
 from awing.errors import DataError

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from awing.data.synthetic.dataset import render_face
+from awing.data.synthetic import render_face
 from awing.schemes import get_scheme
 from awing.visualization.overlays import draw_landmarks
 

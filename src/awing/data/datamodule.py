@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 
 from awing.data.augment import LabelNoise
 from awing.data.cache import CropCache
-from awing.data.crops import BoxJitter, Crop
-from awing.data.facts import settle
+from awing.data.crops import BoxJitter, Crop, settle
 from awing.data.loading import LandmarkDataset, LoaderSettings, make_loader
 from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
@@ -38,23 +37,18 @@ class LandmarkDataModule(pl.LightningDataModule):
     what was cut, and is kept in checkpoints. A reader's ``val`` names validation faces, which then are not cut.
 
     Args:
-        name: The data set's name, for results.
-        scheme: Its landmark scheme; see :func:`awing.schemes.get_scheme`.
-        root: Its folder.
-        reader: Turns the official files into records.
+        scheme: See :func:`awing.schemes.get_scheme`.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
         crop_scale: Side of the cropped square by the box's longer side; or one of each crop that the data set has.
-        loader: How samples are made and batched.
         normalisers: Distances that divide errors, the first ranks checkpoints; None: the scheme's, or else the box.
         subsets: Subsets to report besides the whole.
         split: What :meth:`test_dataloader` gives.
-        val_fraction: Share of the training images that are held out for validation, in [0, 1).
-        test_fraction: The same for a test; below 1 together.
+        val_fraction, test_fraction: Shares of the training images that are held out; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         group: Regular expression whose match in an image's name is the image's group, unless a record has its own.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
-        upright, rescale, bits: How pictures are read; see :func:`awing.data.facts.settle`.
+        upright, rescale, bits: How pictures are read; see :func:`awing.data.crops.settle`.
         label_noise: Arguments of :class:`awing.data.augment.LabelNoise`, for the training faces.
         cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
         map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.loading.LandmarkDataset`.

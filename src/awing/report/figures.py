@@ -20,7 +20,7 @@ from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
 from awing.data.images import read_image, save_picture
 from awing.data.loading import LandmarkDataset
-from awing.data.synthetic.dataset import render_face
+from awing.data.synthetic import render_face
 from awing.errors import CheckpointError, ConfigError
 from awing.geometry import apply, crop_matrix, warp
 from awing.losses import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, WingLoss, dilated_weight_map, grey_dilation
