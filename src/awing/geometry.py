@@ -20,9 +20,8 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     Raises:
         ValueError: the box has no area, or ``scale`` is not positive.
 
-    >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]]))
-    array([[2. , 2. ],
-           [2. , 4.5]])
+    >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]])).tolist()
+    [[2.0, 2.0], [2.0, 4.5]]
     """
     x0, y0, x1, y1 = box
     if not is_box(box):
@@ -73,11 +72,8 @@ def similarity(points: Points, target: Points) -> Matrix:
     """The rotation, scaling and shift that bring points nearest to a target, by least squares; no reflection.
 
     >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
-    >>> apply(similarity(square, 3 * square[[1, 2, 3, 0]] + 1), square).round(6)
-    array([[7., 1.],
-           [7., 7.],
-           [1., 7.],
-           [1., 1.]])
+    >>> apply(similarity(square, 3 * square[[1, 2, 3, 0]] + 1), square).round(6).tolist()
+    [[7.0, 1.0], [7.0, 7.0], [1.0, 7.0], [1.0, 1.0]]
     """
     a, b = points - points.mean(0), target - target.mean(0)
     cos, sin = (a * b).sum() / (a**2).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / (a**2).sum()
@@ -112,8 +108,7 @@ def warp(image: Image, matrix: Matrix, size: int) -> Image:
     ``matrix`` maps source px to crop px: :func:`apply` moves the points alike.
 
     >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    >>> warp(image, shift(1, 0), 2)[:, :, 0]
-    array([[0, 0],
-           [0, 6]], dtype=uint8)
+    >>> warp(image, shift(1, 0), 2)[:, :, 0].tolist()
+    [[0, 0], [0, 6]]
     """
     return cv2.warpAffine(image, matrix[:2], (size, size), flags=cv2.INTER_LINEAR)

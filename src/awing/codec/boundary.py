@@ -48,12 +48,8 @@ def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b 
     straight pieces take the spline's place.
 
     >>> parabola = torch.tensor([[-2.0, 4.0], [0.0, 0.0], [2.0, 4.0]])
-    >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3)
-    tensor([[-2.,  4.],
-            [-1.,  1.],
-            [ 0.,  0.],
-            [ 1.,  1.],
-            [ 2.,  4.]])
+    >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3).T.tolist()
+    [[-2.0, -1.0, 0.0, 1.0, 2.0], [4.0, 1.0, 0.0, 1.0, 4.0]]
     """
     start, end = points[..., :-1, None, :], points[..., 1:, None, :]
     s = torch.linspace(0, 1, segments + 1, device=points.device, dtype=points.dtype)[:, None]

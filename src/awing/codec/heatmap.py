@@ -76,11 +76,6 @@ class HeatmapCodec:
         self.boundary, self.boundary_sigma = boundary, boundary_sigma
         self.sigma, self.support, self.center, self.decoder = sigma, support, center, decoder
 
-    @property
-    def num_channels(self) -> int:
-        """Number of maps: landmarks, plus one for the boundary."""
-        return self.scheme.num_landmarks + self.boundary
-
     @torch.no_grad()
     def encode(self, points: Float[Tensor, "b k 2"], labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "b c h w"]:
         """Target heatmaps of landmarks (paper 4.3, 5 and 7.3).

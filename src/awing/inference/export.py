@@ -5,6 +5,7 @@ import logging
 import tempfile
 import warnings
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,8 +84,7 @@ class Graph(nn.Module):
 
     def __init__(self, checkpoint: Checkpoint, decode: bool) -> None:
         super().__init__()
-        self.checkpoint, self.decode = checkpoint, decode
-        self.codec = checkpoint.codec()
+        self.checkpoint, self.decode, self.codec = checkpoint, decode, checkpoint.codec()
         self.network = FoldedNetwork(checkpoint.network(), self.codec.input_size)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
@@ -140,8 +140,9 @@ class _AtCoordinates(nn.Module):
     def forward(self, features: Tensor, *gate: Tensor) -> Tensor:
         entered = F.conv2d(features, self.weight, None, self.stride, self.padding) + self.constant
         for boundary in gate:  # none or one
-            gated = boundary_coordinates(self.xy, boundary, self.threshold)
-            entered = entered + F.conv2d(gated, self.weight_of_boundary)
+            entered = entered + F.conv2d(
+                boundary_coordinates(self.xy, boundary, self.threshold), self.weight_of_boundary
+            )
         return entered
 
 
@@ -154,9 +155,7 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
     crops = _face_crops(checkpoint, int8) if int8 else None
     graph = Graph(checkpoint, decode).eval()
     side, content = graph.codec.input_size, to_onnx(graph, opset)
-
-    def load(content: bytes) -> Any:
-        return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    load = partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
 
     def points(session: Any, images: np.ndarray) -> Tensor:
         found = torch.cat([torch.from_numpy(session.run(None, {"image": image[None]})[0]) for image in images])

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from awing.arrays import Image
+from awing.arrays import Box, Image, Points
 from awing.data.images import save_picture
 from awing.geometry import apply
 from awing.inference.aligner import Aligner, Landmarks
@@ -94,8 +94,8 @@ class Writer:
                 picture = self.aligner.upright(image, points, self.aligned)
                 save_picture(self.output / "aligned" / f"{frame.label}_{i}.png", picture)
             if self.heatmaps:
-                face = Landmarks(*(values[i : i + 1] for values in frame.landmarks))
-                self._write_heatmaps(self.output / "heatmaps" / f"{frame.label}_{i}", image, face)
+                face = [values[i] for values in frame.landmarks]
+                self._write_heatmaps(self.output / "heatmaps" / f"{frame.label}_{i}", image, *face)
         path = self.output / "overlays" / frame.name
         if frame.number is None:
             holds_colour = cv2.haveImageWriter(path.name) and path.suffix.lower() not in (".pgm", ".pbm")
@@ -108,14 +108,14 @@ class Writer:
             self.videos = {frame.name: cv2.VideoWriter(str(path), code, frame.rate or 25.0, size)}
         self.videos[frame.name].write(cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
 
-    def _write_heatmaps(self, stem: Path, image: Image, face: Landmarks) -> None:
+    def _write_heatmaps(self, stem: Path, image: Image, points: Points, confidence: np.ndarray, box: Box) -> None:
         """Write the maximum over all maps, beside the face, and each landmark's maps of every stack."""
-        pixels, _ = self.aligner.crop(image, face.boxes[0])
+        pixels, _ = self.aligner.crop(image, box)
         stacks = [maps[0].cpu().numpy() for maps in self.aligner.stacks([pixels])]
-        enlarged, matrix = self.aligner.crop(image, face.boxes[0], 320)
-        draw_landmarks(enlarged, apply(matrix, face.points[0]), self.aligner.scheme.lines)
+        enlarged, matrix = self.aligner.crop(image, box, 320)
+        draw_landmarks(enlarged, apply(matrix, points), self.aligner.scheme.lines)
         save_picture(Path(f"{stem}.png"), pooled_maps(enlarged, stacks[-1], self.aligner.codec.boundary))
-        captions = {int(k): f"{k}  {face.confidence[0, k]:.2f}" for k in face.confidence[0].argsort()}
+        captions = {int(k): f"{k}  {confidence[k]:.2f}" for k in confidence.argsort()}
         save_picture(Path(f"{stem}_landmarks.jpg"), landmark_maps(pixels, stacks, captions))
 
 

@@ -161,13 +161,11 @@ def check_constants(*, alpha: float = 2.0, **positive: float) -> None:
 def promote(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
     """Both tensors in one dtype of at least 32 bits; ValueError where their shapes differ.
 
-    Half precision overflows in a sum over one face's maps and resolves no small error, and a silent
-    broadcast would compare the wrong pixels.
+    Half precision overflows in a sum over a face's maps, and a silent broadcast would compare the wrong pixels.
     """
     if pred.shape != target.shape:
-        raise ValueError(
-            f"prediction and target must have one shape, found {tuple(pred.shape)} and {tuple(target.shape)}"
-        )
+        shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"prediction and target must have one shape, found {shapes}")
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
     return pred.to(dtype), target.to(dtype)
 

@@ -20,9 +20,8 @@ class HeatmapLoss(nn.Module):
     """Base of the losses: an elementwise loss, times a weight, reduced.
 
     Args:
-        reduction: "mean" divides the weighted sum by the number of elements, not by the sum of the weights: a
-            constant, so that the mean over the ranks of distributed training is the loss of the whole batch.
-            "sum" adds up; "none" returns the weighted loss of every element.
+        reduction: "mean" divides the weighted sum by the number of elements, a constant: the mean over the ranks of
+            distributed training is the loss of the whole batch. "sum" adds up; "none" keeps every element.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -133,8 +132,7 @@ class AdaptiveWingLoss(OnePassLoss):
         self.omega, self.theta, self.epsilon, self.alpha = omega, theta, epsilon, alpha
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
-        constants = {"omega": self.omega, "theta": self.theta, "epsilon": self.epsilon, "alpha": self.alpha}
-        return adaptive_wing(pred, target, **constants)
+        return adaptive_wing(pred, target, omega=self.omega, theta=self.theta, epsilon=self.epsilon, alpha=self.alpha)
 
     def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
         """Exponent less 2, and factors of the logarithm and of the slope."""

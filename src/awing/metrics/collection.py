@@ -129,9 +129,9 @@ class LandmarkNME(PerImageMetric):
         return results
 
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
-        """Index, errors (a column a normaliser, NaN where there is none) and subset membership of every image.
+        """Index, errors (a column a normaliser, NaN where there is none) and subset membership of all images, by index.
 
-        Sorted by index. In distributed runs all processes must call it.
+        In distributed runs all processes must call it.
         """
         with self.sync_context():
             index, nmes, membership = self._unique_rows()

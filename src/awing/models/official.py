@@ -30,10 +30,10 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     Raises:
         CheckpointError: the file cannot be read, or its tensors are not those of the authors' network.
 
-    >>> load_official("no_such_file.pth")
+    >>> load_official("no_such_file.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
+    awing.errors.CheckpointError: no_such_file.pth cannot be read as a checkpoint (FileNotFoundError): ...
     """
     if isinstance(state_dict_or_path, Mapping):
         source, content = "state dict", state_dict_or_path
@@ -50,10 +50,9 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     found = {key: shape for key, shape in expected.items() if key.endswith("num_batches_tracked")}
     found |= {key: getattr(value, "shape", None) for key, value in official.items()}
     if wrong := [key for key in expected | found if expected.get(key) != found.get(key)]:
-        raise CheckpointError(
-            f"{source}: not exactly the tensors of the authors' network; {len(wrong)} are missing, unknown or of "
-            f"another shape: {', '.join(wrong[:5])}{', ...' * (len(wrong) > 5)}"
-        )
+        problem = f"{len(wrong)} are missing, unknown or of another shape"
+        listed = ", ".join(wrong[:5]) + ", ..." * (len(wrong) > 5)
+        raise CheckpointError(f"{source}: not exactly the tensors of the authors' network; {problem}: {listed}")
     converted = {ours: official.get(theirs, torch.tensor(0)) for ours, theirs in names.items()}
     network.to_empty(device="cpu").load_state_dict(_exchange_x_and_y(converted, network))
     return network
@@ -80,13 +79,9 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
 def _read(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
     except Exception as error:  # the unpickler raises anything where a file is no checkpoint
-        raise CheckpointError(
-            f"{file} cannot be read as a checkpoint ({type(error).__name__}): torch.save did not write it, it is "
-            "damaged, or it holds more than tensors"
-        ) from error
+        why = "it is missing, damaged, not of torch.save, or holds more than tensors"
+        raise CheckpointError(f"{file} cannot be read as a checkpoint ({type(error).__name__}): {why}") from error
 
 
 def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:
