@@ -107,11 +107,7 @@ def save_picture(path: Path, picture: Image) -> None:
 
 
 def crop(image: Image, matrix: Matrix, size: int) -> Image:
-    """Warp an image once, without aliasing; black outside the image. ``matrix`` is source px -> crop px.
-
-    >>> crop(np.full((8, 8, 3), 9, np.uint8), zoom_by(0.5), 4).shape
-    (4, 4, 3)
-    """
+    """Warp an image once, without aliasing; black outside the image. ``matrix`` is source px -> crop px."""
     factor = reduction_for(matrix)
     return warp(shrink(image, factor), matrix @ reduced_to_source(factor), size)
 

@@ -34,16 +34,9 @@ def read_custom(
     test: str | None = None,
     images: str | Mapping[str, str] = ".",
 ) -> Annotations:
-    """Read a ``.csv`` table or a ``.json`` file of COCO keypoints.
+    """Read a ``.csv`` table or a ``.json`` file of COCO keypoints, as docs/own_landmarks.md describes them.
 
     Coordinates are source px, 0-based, and taken as they stand: the centre of the first pixel is at (0, 0).
-
-    A table has a face a row, and in any order the columns ``image``; ``x0, y0`` to the scheme's last landmark, or
-    ``NAME_x, NAME_y``, both empty or ``nan`` where it is unlabelled; ``box_x0, box_y0, box_x1, box_y1``, which may be
-    empty or missing; and ``group``, if the cut of held-out faces keeps some together.
-
-    Of COCO keypoints, the categories are read whose ``keypoints`` are the scheme's names, or the only one if it names
-    none. What is no face (other categories, crowds, no labelled keypoint) is counted in the log.
 
     ``scheme`` is what :func:`awing.schemes.get_scheme` takes; ``train``, ``val`` and ``test`` are files in ``root``;
     without one of the latter its faces are cut from the training faces. ``images`` is the folder in ``root`` that image
