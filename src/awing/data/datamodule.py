@@ -91,8 +91,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.scheme, self.loader, self.subsets, self.split = get_scheme(scheme), loader, list(subsets), split
         check_choice("dataset.split", split, get_args(Split))
         if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
-            found = f"{val_fraction} and {test_fraction}"
-            raise ConfigError(f"expected val_fraction and test_fraction at least 0, below 1 together, found {found}")
+            found = f"val_fraction {val_fraction} and test_fraction {test_fraction}"
+            raise ConfigError(f"{found} must be at least 0 and below 1 together")
         self.held_out: dict[str, Any] = {
             "val_fraction": val_fraction, "test_fraction": test_fraction, "split_seed": split_seed, "group": group
         }  # fmt: skip
