@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from jinja2 import Environment, PackageLoader
 from omegaconf import DictConfig, OmegaConf
+from scipy.stats import bootstrap
 
 from awing.errors import ConfigError, DataError
-from awing.report.plan import print_plan
-from awing.report.protocol import of_another_version, text
+from awing.report.protocol import text
 from awing.report.runs import Run, load_runs
-from awing.report.statistics import mean_and_spread, mean_interval
-from awing.report.sweeps import own_sweeps
-from awing.report.tables import Cell, Placed, Table, one_of_each_seed, read_tables
+from awing.report.tables import (
+    Cell, Groups, Placed, Table, mean_and_spread, one_of_each_seed, own_sweeps, print_plan, read_tables,
+)  # fmt: skip
 from awing.training.resume import write_rows
 from awing.visualization.plots import CED_LIMITS, save_bars, save_ced, save_curves
 
 KINDS = ("paper", "measured", "difference")
 USUAL_CURVES = ("train/loss", "val/nme", "train/mse_fg")  # columns of metrics.csv
-Groups = Mapping[tuple[str, ...], Placed]  # what differs from the paper -> runs
 Problems = list[tuple[str, str]]  # where, why
 Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions in report.jinja
 
@@ -49,29 +49,23 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
-    usual = tables["table1"].protocols[0]
-    other_versions = {run: why for run in runs if run.results and (why := of_another_version(run, usual))}
-    runs = [run for run in runs if run not in other_versions]
-    problems += [(run.folder, why) for run, why in other_versions.items()]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
-    parts = []
-    for name, table in tables.items():
-        of_table = [run for run in runs if run.get("report.table") == name]
-        if (groups := table.groups(name, [*runs, *evaluations])) or of_table:
-            parts.append(_part(output / "figures" / name, table, groups, of_table, problems))
-    for name, (table, placed) in own_sweeps([run for run in runs if run.get("report.table") is None]).items():
-        parts.append(_part(output / "figures" / name, table, {(): placed}, [], problems))
+    of_none = [run for run in runs if run.get("report.table") is None]
+    placed = [(table, table.groups([*runs, *evaluations])) for table in tables.values()]
+    parts = [_part(output / "figures", *of, runs, problems) for of in [*placed, *own_sweeps(of_none)]]
+    parts = [part for part in parts if part["runs"]]
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
         lines = [{"table": group["name"], **line} for part in parts for group in part["groups"] for line in group[kind]]
         write_rows(output / file, list(lines[0]) if lines else ["table"], lines)
     counts = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in runs).items())
     listed = {run for part in parts for run in part["runs"]}
+    usual = tables["table1"].protocols[0]
     content = {
         "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
         "parts": parts,
         "others": [run for run in [*runs, *evaluations] if run not in listed],
-        "empty": [table.title for name, table in tables.items() if name not in [part["name"] for part in parts]],
+        "empty": [table.title for table in tables.values() if table not in [part["table"] for part in parts]],
         "protocol": [(k, text(v), usual.origin(k)) for k, v in usual.training.items() if ".loader." not in k],
         "problems": list(dict.fromkeys(problems)),
     }
@@ -84,27 +78,23 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     print(f"{len(runs)} runs, {len(evaluations)} other evaluations, {len(problems)} problems: {output / 'report.html'}")
 
 
-def _part(stem: Path, table: Table, groups: Groups, of_table: Sequence[Run], problems: Problems) -> dict[str, Any]:
-    """What the report says of one table, whose pictures' paths begin with ``stem``."""
-    places = {run: protocol.label for placed in groups.values() for run, protocol in placed.items()}
+def _part(figures: Path, table: Table, groups: Groups, runs: Sequence[Run], problems: Problems) -> dict[str, Any]:
+    """What the report says of one table, by what its groups of runs differ in from the paper."""
+    of_table = [run for run in runs if run.get("report.table") == table.name]
+    labels = {run: protocol.label for placed in groups.values() for run, protocol in placed.items()}
     differing = [set(differs) for differs in groups if differs]
     shared = set.intersection(*differing) if len(differing) > 1 else set()
-    return {
-        "name": stem.name,
-        "table": table,
-        "runs": list(dict.fromkeys([*of_table, *places])),
-        "labels": places,
-        "groups": [
-            _group(Path(f"{stem}-{number}"), table, differs, shared, placed, problems)
-            for number, (differs, placed) in enumerate(groups.items(), 1)
-        ],
-    }
+    shown = []
+    for number, (differs, placed) in enumerate(groups.items(), 1):
+        said = _group(figures, f"{table.name}-{number}", table, differs, placed, problems)
+        shown.append({"heading": _heading(table, differs, shared), **said})
+    return {"table": table, "runs": list(dict.fromkeys([*of_table, *labels])), "labels": labels, "groups": shown}
 
 
 def _group(
-    stem: Path, table: Table, differs: Sequence[str], shared: set[str], placed: Placed, problems: Problems
+    figures: Path, name: str, table: Table, differs: Sequence[str], placed: Placed, problems: Problems
 ) -> dict[str, Any]:
-    """What it says of runs that differ from the paper alike: ``shared`` is what other printed tables have, too."""
+    """What it says of runs that differ from the paper alike."""
     rows = [[(cell, cell.line(placed, differs)) for cell in row] for row in table.rows]
     variants = {}
     for label, runs in table.variants({run: place for run, place in placed.items() if run.results}).items():
@@ -112,17 +102,15 @@ def _group(
         again = [run for run in runs if run not in variants[label] and not run.evaluation]
         problems += [(run.folder, "its seed counts once: of the same protocol is another training") for run in again]
     of_test = {} if table.curves else variants  # what a training's test faces say is in the table that they are of
-    tested = [run for runs in variants.values() for run in runs]
     return {
-        "name": stem.name,
-        "heading": _heading(table, differs, shared),
-        "runs": tested,
+        "name": name,
+        "runs": [run for runs in variants.values() for run in runs],
         "differs": differs,
         "grid": _grid(table, rows),
         "cells": [line for row in rows for _, line in row if line["n"] or line["paper"] is not None],
         "intervals": _intervals(of_test, table.normaliser, problems),
-        "figures": _draw_errors(stem, of_test, table.normaliser),
-        "curves": _draw_curves(stem, table.variants(placed), table.curves or USUAL_CURVES),
+        "figures": _draw_errors(figures / name, of_test, table.normaliser),
+        "curves": _draw_curves(figures / name, table.variants(placed), table.curves or USUAL_CURVES),
     }
 
 
@@ -178,6 +166,21 @@ def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
     interval = mean_interval(errors)
     low, high = (f"{100 * end:{sign}.2f}" for end in interval) if interval else ("", "")
     return {name: mean, f"{name}, from": low, f"{name}, to": high}
+
+
+def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float] | None:
+    """95 % interval of a mean over faces, by the percentile bootstrap (Efron 1979).
+
+    None of less than two faces or where an error is not finite.
+
+    >>> mean_interval(np.array([0.25, 0.25, 0.25]))
+    (0.25, 0.25)
+    """
+    if len(errors) < 2 or not np.isfinite(errors).all():
+        return None
+    rng = np.random.default_rng(seed)
+    found = bootstrap((errors,), np.mean, n_resamples=2000, batch=100, method="percentile", random_state=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: str) -> Figures:

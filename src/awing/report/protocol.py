@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -20,26 +19,17 @@ from awing.training.resume import weights_made_by
 
 PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
 NAMED = {"ablation": "report.row", "dataset": "dataset.name"}  # groups, and the key that says which was chosen
-# Where keys do not depend on what is chosen: a run without one of them is of another version.
-ALWAYS = ("codec.", "model.", "training.", "data.", "trainer.", "dataset.c", "dataset.val_fraction")
 Override = tuple[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """One training of a table, and its test.
+    """One training of a table, and its test."""
 
-    Args:
-        words: What ``src/train.py`` is called with.
-        place: Keys of config.yaml that tell it from the table's other trainings, with their values.
-        training: What makes its weights, by :func:`awing.training.resume.weights_made_by`.
-        dataset: What it is tested on.
-    """
-
-    words: tuple[str, ...]
-    place: Mapping[str, Any]
-    training: Mapping[str, Any]
-    dataset: str
+    words: tuple[str, ...]  # of src/train.py
+    place: Mapping[str, Any]  # keys of config.yaml that tell it from the table's other trainings, with their values
+    training: Mapping[str, Any]  # what makes its weights
+    dataset: str  # that it is tested on
 
     @property
     def label(self) -> str:
@@ -110,12 +100,6 @@ def _composed(*words: str) -> DictConfig:
         return compose("train", [*words])
 
 
-def of_another_version(run: Run, protocol: Protocol) -> str:
-    """Why a tested run cannot be compared with runs of this version: the keys that it lacks; "" where it can."""
-    lacking = [k for k in protocol.training if k.startswith(ALWAYS) and k not in run.values]
-    return shorten(f"config.yaml of another version, without {', '.join(lacking)}", 150) if lacking else ""
-
-
 def text(value: Any) -> str:
     """A value as it is printed."""
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -132,6 +116,6 @@ def _left_out(run: Run) -> Iterator[str]:
         return
     if trained["found"] != trained["expected"]:
         yield f"{trained['found']} of {trained['expected']} training faces"
-    steps = run.weights["trainer.max_epochs"] * (trained["found"] // run.weights["data.batch_size"])
+    steps = run.get("trainer.max_epochs", 0) * (trained["found"] // run.get("data.batch_size", 1))
     if trained["steps"] != steps:
         yield f"{trained['steps']} steps, not {steps}"

@@ -43,14 +43,14 @@ class Run:
         """What of the configuration made the weights, by dotted keys."""
         return weights_made_by(self.config)
 
-    def get(self, key: str) -> Any:
-        """A value of the configuration or the results; None where there is none.
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value of the configuration or the results.
 
         >>> run = Run("a", {"loss": {"omega": 14}}, {"subsets": {"full": {"fr": {"box": {"0.10": 0.04}}}}})
         >>> run.get("loss.omega"), run.get("results.subsets.full.fr.box.0.10"), run.get("seed")
         (14, 0.04, None)
         """
-        return self.values.get(key)
+        return self.values.get(key, default)
 
     @property
     def status(self) -> str:
@@ -67,11 +67,6 @@ class Run:
         trained = f", {size} px, {epochs} epochs" if self.config else ""
         mirrored = ", averaged with the mirrored crop" if self.results.get("flip_test") else ""
         return f"{faces.format_map(self.results)}, decoder {self.results['decoder']}{trained}{mirrored}"
-
-    @property
-    def epoch(self) -> int:
-        """The last one in ``metrics.csv``, from 1; 0 where there is none."""
-        return max((max(curve) for curve in self.curves.values() if curve), default=0)
 
 
 def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
@@ -105,7 +100,7 @@ def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:
     run, config = Run(shown, evaluation=evaluation), folder / ("training.yaml" if evaluation else "config.yaml")
     tested = folder if evaluation else folder / "test"
     if config.exists():
-        run.config = _read(config, lambda stream: dict(yaml.safe_load(stream)))
+        run.config = _read(config, lambda stream: dict(yaml.load(stream, yaml.CSafeLoader)))  # safe_load takes tenfold
     if (folder / "error.txt").exists():
         run.error = shorten((folder / "error.txt").read_text(), 500, placeholder=" ... (error.txt says more)")
     if (folder / "metrics.csv").exists():

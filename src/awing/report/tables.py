@@ -1,19 +1,22 @@
-"""The paper's tables (paper.yaml): which run stands in which cell, and what may be compared with the paper."""
+"""Tables of the paper (paper.yaml) and of other sweeps, which run is in which cell, and what it takes to fill them."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
-from awing.report.protocol import PAPER, Protocol, paper_protocol
+from awing.report.protocol import PAPER, Protocol, paper_protocol, text
 from awing.report.runs import Run
-from awing.report.statistics import mean_and_spread
 
 KEYS = {  # columns of report.csv that say what was measured
     "data": "results.dataset", "split": "results.split", "faces": "results.faces", "found": "results.found",
     "expected": "results.expected", "crop": "results.crop", "crop scale": "results.crop_scale",
     "decoder": "results.decoder", "input size": "codec.input_size", "epochs": "trainer.max_epochs",
 }  # fmt: skip
-Placed = Mapping[Run, Protocol]  # runs of one printed table, and the training of the paper in whose place each stands
+Placed = dict[Run, Protocol]  # runs of one printed table, and the training of the paper in whose place each stands
+Groups = dict[tuple[str, ...], Placed]  # what differs from the paper's protocols -> the runs that it is true of
 
 
 @dataclass(frozen=True)
@@ -39,43 +42,40 @@ class Cell:
             value = run.curves.get(self.metric, {}).get(self.epoch)
         return None if value is None else self.scale * value
 
-    def measured(self, placed: Placed) -> dict[Run, float]:
-        """The values of those of the runs that are of the cell and have its metric; of a seed, the first."""
-        of_cell = [run for run, protocol in placed.items() if protocol is self.protocol and run.results]
-        values = {run: value for run in of_cell if (value := self.value(run)) is not None}
-        return {run: values[run] for run in one_of_each_seed(values)}
-
     def line(self, placed: Placed, differs: Sequence[str] = ()) -> dict[str, Any]:
         """Its line of ``report.csv``: mean, sample standard deviation and difference to the paper, from what runs."""
-        measured = self.measured(placed)
-        mean, spread = mean_and_spread(list(measured.values())) if measured else (None, None)
+        of_cell = [run for run, protocol in placed.items() if protocol is self.protocol and run.results]
+        runs = one_of_each_seed(run for run in of_cell if self.value(run) is not None)
+        values = [value for run in runs if (value := self.value(run)) is not None]
+        mean, spread = mean_and_spread(values) if values else (None, None)
         comparable = self.compare and not differs and mean is not None and self.paper is not None
-        about = next(iter(measured), Run(""))
+        about = next(iter(runs), Run(""))
         return {
             "row": self.row, "column": self.column, "metric": self.metric, "subset": self.subset, "paper": self.paper,
-            "measured": mean, "spread": spread, "n": len(measured),
+            "measured": mean, "spread": spread, "n": len(runs),
             "difference": mean - self.paper if comparable else None,  # type: ignore[operator]
             **{name: about.get(key) for name, key in KEYS.items()},
-            "seeds": " ".join(str(run.results["seed"]) for run in measured),
-            "commits": " ".join(dict.fromkeys(run.results.get("commit") or "" for run in measured)),
-            "runs": ";".join(run.folder for run in measured), "differs": "; ".join(differs if measured else ()),
+            "seeds": " ".join(str(run.results["seed"]) for run in runs),
+            "commits": " ".join(dict.fromkeys(run.results.get("commit") or "" for run in runs)),
+            "runs": ";".join(run.folder for run in runs), "differs": "; ".join(differs if runs else ()),
         }  # fmt: skip
 
     def text(self, line: Mapping[str, Any], kind: str) -> str:
         """Its paper, measured or difference as it is printed; "" where there is nothing."""
         if line[kind] is None:
             return ""
-        text = f"{line[kind]:{'+' if kind == 'difference' else ''}.{self.digits}f}"
+        printed = f"{line[kind]:{'+' if kind == 'difference' else ''}.{self.digits}f}"
         if kind == "measured":
-            text += "" if line["spread"] is None else f" ± {line['spread']:.{self.digits}f}"
-            text += f" (n {line['n']})" if line["n"] > 1 else ""
-        return text
+            printed += "" if line["spread"] is None else f" ± {line['spread']:.{self.digits}f}"
+            printed += f" (n {line['n']})" if line["n"] > 1 else ""
+        return printed
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of the paper: rows of cells; or of a sweep, whose rows are told apart by what ``axes`` names."""
 
+    name: str
     title: str
     normaliser: str
     rows: Sequence[Sequence[Cell]]
@@ -93,22 +93,19 @@ class Table:
         """The columns of ``metrics.csv`` that it prints; none where it is of the test."""
         return list(dict.fromkeys(cell.metric for row in self.rows for cell in row if cell.epoch))
 
-    def place(self, name: str, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
+    def place(self, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
         """What of a run differs, and the training in whose place it stands: one that it meets or else says it is."""
-        of_table = not run.evaluation and run.get("report.table") in (name, *self.also)
-        for protocol in self.protocols if run.results or of_table else []:
-            if not (differs := protocol.differences(run)):
-                return differs, protocol
-        if not of_table:
-            return None
-        meant = (p for p in self.protocols if all(run.get(key) == value for key, value in p.place.items()))
-        return next(((protocol.differences(run), protocol) for protocol in meant), None)
+        of_table = not run.evaluation and run.get("report.table") in (self.name, *self.also)
+        places = [(protocol.differences(run), protocol) for protocol in self.protocols if run.results or of_table]
+        met = [place for place in places if not place[0]]
+        meant = [place for place in places if of_table and all(run.get(k) == v for k, v in place[1].place.items())]
+        return next(iter(met + meant), None)
 
-    def groups(self, name: str, runs: Iterable[Run]) -> dict[tuple[str, ...], dict[Run, Protocol]]:
-        """What differs from the paper's protocols -> its runs, which one printed table shows; nothing comes first."""
-        groups: dict[tuple[str, ...], dict[Run, Protocol]] = {(): {}}
+    def groups(self, runs: Iterable[Run]) -> Groups:
+        """Its runs by what differs; nothing comes first."""
+        groups: Groups = {(): {}}
         for run in runs:
-            if place := self.place(name, run):
+            if place := self.place(run):
                 groups.setdefault(place[0], {})[run] = place[1]
         return {differs: placed for differs, placed in groups.items() if placed}
 
@@ -126,6 +123,16 @@ def one_of_each_seed(runs: Iterable[Run]) -> list[Run]:
     return list(first.values())
 
 
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation, the latter None of a single value or where one is not finite.
+
+    >>> mean_and_spread([4.0, 6.0])
+    (5.0, 1.4142135623730951)
+    """
+    spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+    return sum(values) / len(values), spread
+
+
 def read_tables() -> dict[str, Table]:
     """The paper's tables by name: "table1" and so on."""
     tables = {}
@@ -135,7 +142,8 @@ def read_tables() -> dict[str, Table]:
             [_cell(name, *pair, row) for pair in zip(columns, row.get("paper", [None] * len(columns)), strict=True)]
             for row in table["rows"]
         ]
-        tables[name] = Table(table["title"], table["normaliser"], rows, table.get("note", ""), table.get("also", ()))
+        about = {key: value for key, value in table.items() if key not in ("columns", "rows")}
+        tables[name] = Table(name=name, rows=rows, **about)
     return tables
 
 
@@ -144,3 +152,73 @@ def _cell(table: str, column: dict[str, Any], paper: float | None, row: dict[str
     job, settings = (tuple({**column.get(k, {}), **row.get(k, {})}.items()) for k in ("job", "settings"))
     protocol = None if fields.pop("quoted", False) else paper_protocol(table, job, settings)
     return Cell(**{k: v for k, v in fields.items() if k not in ("job", "settings")}, protocol=protocol)
+
+
+def own_sweeps(runs: Sequence[Run]) -> list[tuple[Table, Groups]]:
+    """A table of each folder that holds several of the trainings, "sweep1" and so on, and the places of those."""
+    folders: dict[str, list[Run]] = {}
+    for run in runs:
+        folders.setdefault(str(PurePath(run.folder).parent), []).append(run)
+    several = [(folder, members) for folder, members in folders.items() if len(members) > 1]
+    return [_sweep(f"sweep{number}", *sweep) for number, sweep in enumerate(several, 1)]
+
+
+def varied_keys(runs: Sequence[Run]) -> list[str]:
+    """What differs between trainings, but for their seed; of keys that vary as one, the first.
+
+    >>> runs = [Run("a", {"model": {"boundary": on}, "codec": {"boundary": on}, "seed": on}) for on in (False, True)]
+    >>> varied_keys(runs)
+    ['model.boundary']
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for key in runs[0].weights:
+        values = tuple(str(run.get(key)) for run in runs)
+        if len(set(values)) > 1 and all(key in run.weights for run in runs) and not key.startswith("dataset.loader."):
+            found.setdefault(values, key)
+    return list(found.values())
+
+
+def _sweep(name: str, folder: str, runs: Sequence[Run]) -> tuple[Table, Groups]:
+    axes = varied_keys(runs)
+    protocols: dict[tuple[str, ...], Protocol] = {}
+    placed: Placed = {}
+    for run in sorted(runs, key=lambda run: [_order(run.get(key)) for key in axes]):
+        place = {key: run.get(key) for key in axes}
+        protocol = Protocol((), place, run.weights, run.get("dataset.name"))
+        placed[run] = protocols.setdefault(tuple(map(text, place.values())), protocol)
+    tested = [run.results["subsets"]["full"]["nme"] for run in runs if run.results]
+    normaliser = next(iter(tested[0])) if tested else "none"
+    columns = {
+        "NME %": f"nme.{normaliser}", "FR10 %": f"fr.{normaliser}.0.10", "best validation NME %": "val_nme_best",
+    }  # fmt: skip
+    rows = [[Cell(p.label, column, metric, p) for column, metric in columns.items()] for p in protocols.values()]
+    return Table(name, f"Sweep in {folder}", normaliser, rows, axes=axes), {(): placed}
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, then all else by its text."""
+    return (False, value, "") if isinstance(value, int | float) else (True, 0, str(value))
+
+
+def print_plan(step_seconds: float) -> None:
+    """Print the trainings that fill all tables of the paper, and their hours.
+
+    ``step_seconds`` is what an optimizer step of the paper's network takes: four stacks, the protocol's batch.
+    """
+    total, gmac = 0.0, PAPER["gmac"]
+    trainings: dict[str, list[tuple[str, Protocol]]] = {}  # what makes the weights -> the places in tables
+    for name, table in read_tables().items():
+        for protocol in table.protocols:
+            made_by = sorted((key, text(value)) for key, value in protocol.training.items() if value is not None)
+            trainings.setdefault(str(made_by), []).append((name, protocol))
+    for (_, first), *others in trainings.values():
+        values = first.training
+        faces = PAPER["training_faces"][values["dataset.name"]] * (1 - values["dataset.val_fraction"])
+        steps = values["trainer.max_epochs"] * int(faces / values["data.batch_size"])
+        hours = steps * step_seconds * gmac[values["model.stacks"] - 1] / gmac[-1] / 3600
+        total += hours
+        also = f"  (also {', '.join(name for name, _ in others)})" if others else ""
+        print(f"{hours:5.1f} h {steps:>8,} steps  {' '.join(first.words)}{also}")
+    places = sum(map(len, trainings.values()))
+    print(f"{total:5.0f} h: {len(trainings)} trainings of one seed fill the {places} places of all tables")
+    print(f"A step with four stacks takes step_seconds={step_seconds}, with less by their multiplications.")
