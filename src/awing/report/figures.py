@@ -24,7 +24,7 @@ from awing.data.synthetic import render_face
 from awing.errors import CheckpointError, ConfigError
 from awing.geometry import apply, crop_matrix, warp
 from awing.losses import AdaptiveWingLoss, HeatmapLoss, L1Loss, MSELoss, WingLoss, dilated_weight_map, grey_dilation
-from awing.models import StackedHourglass, append_coordinates, boundary_coordinates, coordinate_channels
+from awing.models import StackedHourglass, boundary_coordinates, coordinate_channels
 from awing.regressor import LandmarkRegressor
 from awing.training.builders import build
 from awing.training.engine import apply_checkpoint_defaults
@@ -130,44 +130,36 @@ def overview() -> Figure:
     """Figure 3: the network, with the shapes of what passes through it; targets stand where its maps would be."""
     with torch.device("meta"):  # shapes without arithmetic
         network, image = StackedHourglass(98), torch.empty(3, 256, 256)
-        features = network.stem(append_coordinates(image[None]))[0]
     crop, points = rendered_face()
     maps = _targets(points)[0]
     figure = Figure(figsize=(15.2, 4.8))
     axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.2), ylim=(0, 4.8), xticks=[], yticks=[], frame_on=False)
-    centred = {"ha": "center", "fontsize": 9}
+    box = {"boxstyle": "round,pad=0.8", "facecolor": "#fdf0d5"}
 
-    def label(x: float, y: float, name: str, tensor: Tensor) -> None:
-        axes.text(x, y - 0.08, f"{name}\n{' x '.join(map(str, tensor.shape))}", va="top", **centred)
+    def write(x: float, y: float, text: str, to: tuple[float, float] | None = None, **how: Any) -> None:
+        arrow = {"arrowstyle": "-|>", "color": how.get("color", "k")} if to else None
+        axes.annotate(text, to or (x, y), (x, y), ha="center", va="center", arrowprops=arrow, **how)
 
-    def picture(x: float, y: float, side: float, pixels: Any, name: str, tensor: Tensor) -> None:
-        axes.imshow(np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(x, x + side, y, y + side))
-        label(x + side / 2, y, name, tensor)
+    def show(left: float, bottom: float, side: float, pixels: Any, name: str, tensor: Tensor) -> None:
+        axes.imshow(np.asarray(pixels), "magma", vmin=0, vmax=1, extent=(left, left + side, bottom, bottom + side))
+        write(left + side / 2, bottom - 0.25, f"{name}\n{' x '.join(map(str, tensor.shape))}")
 
-    def arrow(x: float, y: float, to_x: float, to_y: float, text: str = "", color: str = "k", **box: Any) -> None:
-        line = {"arrowstyle": "-|>", "color": color}
-        axes.annotate(text, (to_x, to_y), (x, y), color=color, va="center", arrowprops=line, **centred, **box)
-
-    def layer(x: float, end: float, name: str, conv: Any, color: str) -> None:
-        text = f"{name}\n{conv.in_channels} → {conv.out_channels}"
-        arrow(x, 3.6, end, 3.6, text, bbox={"boxstyle": "round,pad=1", "facecolor": color})
-
-    picture(0.1, 2.85, 1.5, crop, "crop", image)
-    arrow(1.6, 3.6, 1.85, 3.6)
-    layer(2.42, 3.35, "stem\nCoordConv", network.stem[0], "#e8eef7")
-    label(2.42, 3.2, "features", features)
+    show(0.1, 2.85, 1.5, crop, "crop", image)
+    write(1.6, 3.6, "", to=(1.85, 3.6))
+    conv: Any = network.stem[0]
+    write(2.42, 3.6, f"stem\nCoordConv\n{conv.in_channels} → {conv.out_channels}", to=(3.35, 3.6), bbox=box)
     for i, stack in enumerate(network.stacks):
-        x = 3.35 + 3 * i
-        if i > 0:
-            arrow(x - 0.6, 3.6, x, 3.6)
-            arrow(x + 0.1, 1.5, x + 0.4, 3.2, "$B_x, B_y$", "red")
-        layer(x + 0.48, x + 1.2, "CoordConv\n1 x 1", stack.coordinates, "#fdf0d5")
-        waist = {"y1": [4.35, 3.8, 4.35], "y2": [2.85, 3.4, 2.85]}
-        axes.fill_between([x + 1.2, x + 1.8, x + 2.4], **waist, facecolor="#dcefe0", edgecolor="k")
-        axes.text(x + 1.8, 4.45, f"HG{i + 1}", weight="bold", **centred)
+        x, conv = 3.35 + 3 * i, stack.coordinates
+        write(x + 0.48, 3.6, f"CoordConv\n1 x 1\n{conv.in_channels} → {conv.out_channels}", to=(x + 1.2, 3.6), bbox=box)
+        waist = x + np.array([1.2, 1.8, 2.4])
+        axes.fill_between(waist, [4.35, 3.8, 4.35], [2.85, 3.4, 2.85], facecolor="#dcefe0", edgecolor="k")
+        write(x + 1.8, 4.5, f"HG{i + 1}", weight="bold")
         for left, name, shown in ((x + 0.72, "heatmaps", maps[:-1]), (x + 1.84, "boundary", maps[-1:])):
-            picture(left, 0.9, 1.0, shown.amax(0), name, shown)
-            arrow(x + 1.8, 3.1, left + 0.5, 1.95)
+            show(left, 0.9, 1.0, shown.amax(0), name, shown)
+            write(x + 1.8, 3.1, "", to=(left + 0.5, 1.95))
+        if i < len(network.stacks) - 1:
+            write(x + 2.4, 3.6, "", to=(x + 3, 3.6))
+            write(x + 3.1, 1.5, "$B_x, B_y$", to=(x + 3.4, 3.2), color="red")
     axes.set_title("To each next input, 1 x 1 convolutions add the stack's features and maps. Drawn: targets.", y=0.02)
     return figure
 
