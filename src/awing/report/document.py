@@ -18,10 +18,8 @@ from scipy.stats import bootstrap
 
 from awing.errors import ConfigError, DataError
 from awing.report.protocol import text
-from awing.report.runs import Run, load_runs
-from awing.report.tables import (
-    Cell, Groups, Placed, Table, mean_and_spread, one_of_each_seed, own_sweeps, print_plan, read_tables,
-)  # fmt: skip
+from awing.report.runs import Run, load_runs, mean_and_spread
+from awing.report.tables import Cell, Groups, Placed, Table, one_of_each_seed, own_sweeps, print_plan, read_tables
 from awing.training.resume import write_rows
 from awing.visualization.plots import CED_LIMITS, save_bars, save_ced, save_curves
 

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -94,6 +96,16 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
         evaluation.config = training.config
         evaluation.results["trained"] = training.results.get("trained")
     return runs, evaluations, problems
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean over runs and sample standard deviation, the latter None of a single value or where one is not finite.
+
+    >>> mean_and_spread([4.0, 6.0])
+    (5.0, 1.4142135623730951)
+    """
+    spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+    return sum(values) / len(values), spread
 
 
 def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:

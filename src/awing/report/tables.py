@@ -1,14 +1,12 @@
 """Tables of the paper (paper.yaml) and of other sweeps, which run is in which cell, and what it takes to fill them."""
 
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from awing.report.protocol import PAPER, Protocol, paper_protocol, text
-from awing.report.runs import Run
+from awing.report.runs import Run, mean_and_spread
 
 KEYS = {  # columns of report.csv that say what was measured
     "data": "results.dataset", "split": "results.split", "faces": "results.faces", "found": "results.found",
@@ -121,16 +119,6 @@ def one_of_each_seed(runs: Iterable[Run]) -> list[Run]:
     for run in sorted(runs, key=lambda run: run.evaluation):
         first.setdefault(run.results.get("seed", run.get("seed")), run)
     return list(first.values())
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation, the latter None of a single value or where one is not finite.
-
-    >>> mean_and_spread([4.0, 6.0])
-    (5.0, 1.4142135623730951)
-    """
-    spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
-    return sum(values) / len(values), spread
 
 
 def read_tables() -> dict[str, Table]:
