@@ -142,7 +142,7 @@ def test_earlier_predictions_are_neither_overwritten_nor_read(file, picture, tmp
     save(tmp_path / "a.png", picture)
     save(tmp_path / "overlays" / "mine" / "overlays" / "b.png", picture)
     assert len(run(file, tmp_path, tmp_path / "overlays" / "mine")) == 1
-    run(file, tmp_path, tmp_path)
+    run(file, tmp_path, tmp_path, aligned=64)
     before = (tmp_path / "predictions.json").read_bytes()
     with pytest.raises(ConfigError, match=r"holds predictions.json already: .* overwrite=true"):
         run(file, tmp_path, tmp_path)
