@@ -25,7 +25,6 @@ class PerImageMetric(Metric):
     """
 
     full_state_update = False
-    is_differentiable = False
     index: list[Tensor]
 
     def __init__(self, **columns: Tensor) -> None:
@@ -75,7 +74,6 @@ class LandmarkNME(PerImageMetric):
     (2, {'inter_ocular': 0.07500000000000001}, {'inter_ocular': {'0.08': 1.0, '0.10': 0.0}})
     """
 
-    higher_is_better = False
     nmes: list[Tensor]
     membership: list[Tensor]
 
@@ -162,7 +160,6 @@ class PercentCorrectKeypoints(PerImageMetric):
     {'ankle': 0.5, 'head': 1.0, 'mean': 0.75}
     """
 
-    higher_is_better = True
     correct: list[Tensor]
     counted: list[Tensor]
 
