@@ -84,8 +84,12 @@ def _part(figures: Path, table: Table, groups: Groups, runs: Sequence[Run], prob
     shared = set.intersection(*differing) if len(differing) > 1 else set()
     shown = []
     for number, (differs, placed) in enumerate(groups.items(), 1):
+        own = [difference for difference in differs if difference not in shared] or differs
+        heading = f"Not by the protocol: {'; '.join(own)}" if differs else "By the protocol"
+        if table.axes is not None:
+            heading = f"Varied: {', '.join(table.axes) or 'the seed'}"
         said = _group(figures, f"{table.name}-{number}", table, differs, placed, problems)
-        shown.append({"heading": _heading(table, differs, shared), **said})
+        shown.append({"heading": shorten(heading, 150, placeholder=" ..."), **said})
     return {"table": table, "runs": list(dict.fromkeys([*of_table, *labels])), "labels": labels, "groups": shown}
 
 
@@ -110,14 +114,6 @@ def _group(
         "figures": _draw_errors(figures / name, of_test, table.normaliser),
         "curves": _draw_curves(figures / name, table.variants(placed), table.curves or USUAL_CURVES),
     }
-
-
-def _heading(table: Table, differs: Sequence[str], shared: set[str]) -> str:
-    """What tells a printed table from the others of its table."""
-    if not differs:
-        return "By the protocol" if table.protocols[0].words else f"Varied: {', '.join(table.axes) or 'the seed'}"
-    own = [difference for difference in differs if difference not in shared]
-    return shorten(f"Not by the protocol: {'; '.join(own or differs)}", 150, placeholder=" ...")
 
 
 def _grid(table: Table, rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list[str]]:
@@ -167,9 +163,7 @@ def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
 
 
 def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of a mean over faces, by the percentile bootstrap (Efron 1979).
-
-    None of less than two faces or where an error is not finite.
+    """95 % interval of a mean, by the percentile bootstrap (Efron 1979); None of one face, or of an infinite error.
 
     >>> mean_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)

@@ -79,7 +79,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     also: Sequence[str] = ()
-    axes: Sequence[str] = ()
+    axes: Sequence[str] | None = None  # None: of the paper
 
     @property
     def protocols(self) -> list[Protocol]:

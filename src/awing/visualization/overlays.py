@@ -16,11 +16,10 @@ PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 def draw_landmarks(
     canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED, extent: float = 0.0
 ) -> None:
-    """Draw points, and lines through them, into a picture.
+    """Draw points, in px, and lines through them into a picture, without points that are not finite.
 
-    Points are in its px; those that are not finite are left out, and their lines. A point's radius is 1/120 of the
-    longer side of their box, or of ``extent`` px where that is longer (points that are a part of a face), a line's
-    width half of that; thinner lines than a pixel are fainter instead.
+    A point's radius is 1/120 of the longer side of their box, or of ``extent`` px where that is longer (points that are
+    a part of a face), a line's width half of that; thinner lines than a pixel are fainter instead.
     """
     drawn = np.isfinite(points).all(1)
     if not drawn.any():
@@ -42,9 +41,7 @@ def draw_landmarks(
 def overlay(
     crop: Image, points: Points, annotated: Points | None = None, lines: Lines = (), side: int = 320, caption: str = ""
 ) -> Image:
-    """Draw predicted points and lines in green, annotated points in red, on an enlarged crop.
-
-    The crop is square, the points are in its px, and the result has ``side`` px.
+    """Draw predicted points and lines in green, annotated points in red, on a square crop enlarged to ``side`` px.
 
     >>> crop = np.zeros((64, 64, 3), np.uint8)
     >>> picture = overlay(crop, np.array([[31.5, 31.5]]), side=128)
@@ -63,9 +60,7 @@ def overlay(
 
 
 def pooled_maps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, side: int = 320) -> Image:
-    """A square crop, the maximum over its landmark maps, and the last map where that is the boundary, side by side.
-
-    Maps are shown from 0 (black) to 1 (white), panels have ``side`` px.
+    """A square crop, the maximum over its landmark maps, and the last map where that is the boundary: ``side`` px each.
 
     >>> pooled_maps(np.zeros((64, 64, 3), np.uint8), np.zeros((69, 16, 16), np.float32), boundary=True).shape
     (320, 960, 3)

@@ -19,11 +19,7 @@ STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](ra
 
 
 def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequence[float], title: str) -> None:
-    """Cumulative error distribution (paper 7.2), a curve a subset, a panel a limit.
-
-    ``errors`` maps subsets to the NMEs of their images, fractions; a panel's axis ends at its limit, and where all
-    errors are above, the picture says so.
-    """
+    """Cumulative error distribution (paper 7.2), a curve a subset's NMEs, fractions; a panel a limit, where it ends."""
     lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
     with _panels(path, len(limits)) as panels:
         for axes, limit in zip(panels, limits, strict=True):
@@ -38,10 +34,9 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequ
 
 
 def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
-    """A value over the epochs of several runs, on a logarithmic axis.
+    """A value over the epochs, on a logarithmic axis, without values that are not positive and finite.
 
-    ``runs`` maps labels to runs in one style: epoch -> value, and whether the run ended; faint where it did not. Values
-    that are not positive and finite are left out.
+    ``runs`` maps labels to runs in one style: epoch -> value, and whether the run ended; faint where it did not.
     """
     with _panels(path) as (axes,):
         for (label, curves), style in zip(runs.items(), STYLES(), strict=False):
