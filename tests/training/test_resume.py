@@ -1,7 +1,6 @@
 """Going on with a run: to the same weights and rows, or not at all."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -226,12 +225,6 @@ def test_truncate_metrics_keeps_rows_before_a_step(tmp_path):
 def test_nan_stops_the_run_before_a_step(config, rendered, tmp_path):
     with pytest.raises(AwingError, match=r"became nan, the loss nan, in epoch 0, step 1; no step was made"):
         run(config, rendered, tmp_path, "optim.optimizer.lr=1e30", "trainer.accumulate_grad_batches=2")
-    found = torch.load(tmp_path / "nonfinite_rank0.pt", weights_only=True)
-    assert (found["epoch"], found["step"]) == (0, 1)
-    assert math.isnan(found["loss"])
-    assert [batch["image"].shape for batch in found["batches"]] == [(4, 3, 64, 64)] * 2
-    assert found["norms"]["weights"]["network.stem.0.weight"] > 1e20
-    assert any(math.isnan(norm) for norm in found["norms"]["gradients"].values())
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
@@ -250,4 +243,3 @@ def test_float16_overflow_is_left_to_the_scaler(config, rendered, tmp_path, monk
     else:
         run(config, rendered, tmp_path, *words)
         assert 0 < scaler.get_scale() < scale
-        assert not list(tmp_path.glob("nonfinite*"))

@@ -2,21 +2,21 @@
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from awing.data.images import save_picture
 from awing.errors import AwingError
 from awing.regressor import LandmarkRegressor
 from awing.training.evaluation import draw_faces, log_picture
-from awing.training.resume import write_rows
+from awing.training.resume import read_rows, write_rows
 
 
 class ValidationPictures(pl.Callback):
@@ -41,20 +41,7 @@ class ValidationPictures(pl.Callback):
 
 
 class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then.
-
-    It also keeps the last score, which Lightning's does only while scores improve.
-    """
-
-    last_score = 0.0
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.monitor:
-            self.last_score = float(trainer.callback_metrics[self.monitor])
-        super().on_validation_end(trainer, pl_module)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"last_score": self.last_score}
+    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
@@ -62,9 +49,9 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
             return  # in another folder nothing is the best so far
         here: dict[str, Any] = {k: str(file) * bool(state_dict[k]) for k in ("best_model_path", "kth_best_model_path")}
         best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
-        here |= {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
-        super().load_state_dict(state_dict | here)
-        self.last_score = state_dict["last_score"]
+        super().load_state_dict(
+            state_dict | here | {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
+        )
 
 
 class EMAWeightAveraging(pl.callbacks.WeightAveraging):
@@ -117,20 +104,11 @@ class GradientScale(pl.Callback):
 
 
 class TerminateOnNaN(pl.Callback):
-    """Stop when loss or gradients are NaN or infinite, before a step is made with them, and keep what led there.
+    """Stop when the loss or the norm of the gradients is NaN or infinite, before a step is made with them.
 
-    ``nonfinite_rank0.pt`` gets epoch, step, loss, the batches of the step, and the norms of weights and gradients.
     Gradients of float16 overflow now and then: the scaler leaves such steps out and halves its scale. Only gradients
     that are not finite at a scale of 1 stop the training.
     """
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        self.batches: list[Any] = []
-        self.loss = torch.zeros(())
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
-        self.batches.append(batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
         self.loss = loss.detach()
@@ -138,59 +116,38 @@ class TerminateOnNaN(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        batches, self.batches = self.batches, []
-        gradients = {name: p.grad for name, p in pl_module.named_parameters() if p.grad is not None}
-        norm = torch.nn.utils.get_total_norm(gradients.values())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if torch.isfinite(self.loss + norm) or (scaler is not None and scaler.get_scale() > 1):
             return
-        file = self.folder / f"nonfinite_rank{trainer.global_rank}.pt"
-        where = {"epoch": trainer.current_epoch, "step": trainer.global_step, "loss": self.loss.item()}
-        weights = {name: p.detach().norm().item() for name, p in pl_module.named_parameters()}
-        norms = {"weights": weights, "gradients": {name: g.norm().item() for name, g in gradients.items()}}
-        torch.save(where | {"batches": batches, "norms": norms}, file)
         raise AwingError(
-            f"the norm of the gradients became {norm.item()}, the loss {where['loss']}, in epoch {where['epoch']}, "
-            f"step {where['step']}; no step was made with them. The batch and all norms are in {file}. Lower "
-            "optim.optimizer.lr, set trainer.gradient_clip_val or look at the batch; earlier checkpoints are good"
+            f"the norm of the gradients became {norm.item()}, the loss {self.loss.item()}, in epoch "
+            f"{trainer.current_epoch}, step {trainer.global_step}; no step was made with them, and checkpoints are "
+            "good. Lower optim.optimizer.lr or set trainer.gradient_clip_val"
         )
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Refuse to save weights that a last step made infinite."""
-        if spoilt := [name for name, value in checkpoint["state_dict"].items() if not value.isfinite().all()]:
-            raise AwingError(
-                f"{spoilt[0]} is not finite after step {trainer.global_step} and not saved; earlier checkpoints are "
-                "good. Lower optim.optimizer.lr or set trainer.gradient_clip_val"
-            )
 
+class MetricsLogger(Logger):
+    """Write ``metrics.csv`` in a folder, a row for each call; a resumed run goes on with the table that is there."""
 
-class MetricsLogger(CSVLogger):
-    """Lightning's CSV logger that goes on with the table of a resumed run; ``config.yaml`` beside it has the rest."""
+    name = version = ""
 
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        if self._experiment is None:
-            self._experiment = _Writer(log_dir=self.log_dir)
-        return self._experiment
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.file = Path(folder, "metrics.csv")
 
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        row = {**metrics, "step": step}
+        columns: list[str] = []
+        if self.file.is_file():
+            with self.file.open(newline="") as stream:
+                columns = next(csv.reader(stream))
+        if row.keys() <= {*columns}:
+            with self.file.open("a", newline="") as stream:
+                csv.DictWriter(stream, columns).writerow(row)
+        else:
+            write_rows(self.file, sorted({*columns, *row}), [*read_rows(self.file), row])
 
-class _Writer(ExperimentWriter):
-    def _check_log_dir_exists(self) -> None:
-        """Take over the columns of the table that is there, where Lightning deletes it."""
-        file = Path(self.metrics_file_path)
-        if file.is_file():
-            with file.open(newline="") as stream:
-                self.metrics_keys = next(csv.reader(stream))
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """As Lightning does, which empties the file first; a kill would leave it so."""
-        file = Path(self.metrics_file_path)
-        with file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        write_rows(file, fieldnames, rows)
-
-    def log_hparams(self, params: dict[str, Any]) -> None:
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Nothing: the run's ``config.yaml`` has them."""

@@ -23,7 +23,7 @@ from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
-from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, truncate_metrics
+from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, read_rows, truncate_metrics
 from awing.training.transfer import warn_of_seen_faces
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     try:
         trainer.fit(regressor, datamodule=datamodule, ckpt_path=path, weights_only=True)
         log.info("checkpoints and metrics are in %s", output)
-        scores = validation_scores(trainer)
+        scores = validation_scores(trainer, output / "metrics.csv")
         if not cfg.test:
             return scores
         best = output / "checkpoints" / "best.ckpt"
@@ -159,12 +159,16 @@ def finished_before(reuse: str | None, config: dict[str, Any], output: Path) -> 
     return find_finished(Path(reuse), config) if reuse else None
 
 
-def validation_scores(trainer: pl.Trainer) -> dict[str, float]:
-    """The best and the last validation NME of a training; {} without validation."""
+def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, float]:
+    """The best and, from ``metrics.csv``, the last validation NME of a training; {} without validation."""
+    scores = {}
     for saver in trainer.checkpoint_callbacks:
         if isinstance(saver, ModelCheckpoint) and saver.best_model_score is not None:
-            return {"val_nme_best": float(saver.best_model_score), "val_nme_last": saver.last_score}
-    return {}
+            scores["val_nme_best"] = float(saver.best_model_score)
+    for row in read_rows(metrics):
+        if row.get("val/nme"):
+            scores["val_nme_last"] = float(row["val/nme"])
+    return scores
 
 
 def name_run(cfg: DictConfig, output: Path) -> None:

@@ -239,9 +239,8 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
     if "left_out" in about:
         print(f"left out: {about['left_out']} annotated faces of the data set that cannot be used")
-    if "val_nme_best" in about:
-        best, last = about["val_nme_best"], about["val_nme_last"]
-        print(f"validation NME: best {100 * best:.3f} %, last {100 * last:.3f} %")
+    if validated := [name for name in ("best", "last") if f"val_nme_{name}" in about]:
+        print("validation NME: " + ", ".join(f"{name} {100 * about[f'val_nme_{name}']:.3f} %" for name in validated))
     if "fps" in about:
         print(f"frames a second at batch 1: {about['fps']:.1f} ({about['fps_device']}, {about['fps_precision']})")
     print(f"checkpoint: {about['checkpoint']}")

@@ -133,16 +133,19 @@ def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def truncate_metrics(file: Path, step: int) -> None:
-    """Remove the rows of ``metrics.csv`` from a step on, and a last one that was cut short: they are logged again."""
-    if not file.is_file():
-        return
-    with file.open(newline="") as stream:
-        reader = csv.DictReader(line for line in stream if line.endswith("\n"))
-        rows = [row for row in reader if int(row["step"]) < step]
-    if rows:
+    """Remove the rows of ``metrics.csv`` from a step on: they are logged again."""
+    if rows := [row for row in read_rows(file) if int(row["step"]) < step]:
         write_rows(file, list(rows[0]), rows)
     else:
-        file.unlink()
+        file.unlink(missing_ok=True)
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV table, but for a last one that was cut short; none of no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(line for line in stream if line.endswith("\n")))
 
 
 def write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
