@@ -532,7 +532,8 @@ def test_a_real_run_is_read_found_again_and_evaluated(config, rendered, report, 
     assert not again.exists()
     config_of_another = config("train", *words, *TINY, "dataset=synthetic", *COUNTS, reuse, "seed=1")
     engine.settle(config_of_another)
-    assert find_finished(tmp_path / "runs", OmegaConf.to_container(config_of_another, resolve=True)) is None
+    config_of_another = OmegaConf.to_container(config_of_another, resolve=True)
+    assert find_finished(again, str(tmp_path / "runs"), config_of_another) is None
 
 
 def test_setting_below_nothing_is_none():

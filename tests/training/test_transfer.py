@@ -10,7 +10,7 @@ from awing.errors import CheckpointError, ConfigError
 from awing.models import StackedHourglass
 from awing.schemes import get_scheme
 from awing.training import engine
-from awing.training.transfer import freeze, take_weights
+from awing.training.builders import freeze, take_weights
 
 KNOWN = {
     "name": "known",

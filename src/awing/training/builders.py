@@ -1,6 +1,7 @@
-"""From nodes of the configuration to objects."""
+"""From nodes of the configuration to objects, and what a network takes of another training."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from torch import nn
 
 from awing.checkpoint import Checkpoint
 from awing.codec import HeatmapCodec
-from awing.errors import AwingError, ConfigError
+from awing.errors import AwingError, CheckpointError, ConfigError
+from awing.models import StackedHourglass
 from awing.regressor import LandmarkRegressor
+from awing.schemes import Scheme
 from awing.training.resume import AtomicCheckpointIO
-from awing.training.transfer import freeze, take_weights
+
+log = logging.getLogger(__name__)
 
 
 def build(node: DictConfig | None, **kwargs: Any) -> Any:
@@ -74,6 +79,57 @@ def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> Landma
         taken=taken,
         taken_lr=cfg.training.taken_lr,
     )
+
+
+@torch.no_grad()
+def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) -> set[str]:
+    """Copy every tensor of a checkpoint that has its name and shape in a network; return the names of those.
+
+    In the layers that make and read the maps, those of landmarks with the same name are copied, and the boundary's.
+
+    Raises:
+        CheckpointError: the networks differ in width, so that no layer fits.
+    """
+    other, names = source.network(), source.codec().scheme.names
+    weights, tensors = other.state_dict(), network.state_dict()
+    width, theirs = (state["stacks.0.maps.weight"].shape[1] for state in (tensors, weights))
+    if width != theirs:
+        raise CheckpointError(f"no layer of init={source.path} fits model.channels={width}: it has {theirs}")
+    shared = [(i, names.index(name)) for i, name in enumerate(scheme.names) if name in names]
+    by_name = f"{len(shared)} of {scheme.num_landmarks} landmarks"
+    if network.boundary and other.boundary:
+        shared.append((scheme.num_landmarks, len(names)))
+        by_name += " and the boundary"
+    to, of = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
+    taken = set()
+    for name, value in tensors.items():
+        found = weights.get(name)
+        axis = 1 if name.startswith("merge_maps") and value.ndim > 1 else 0 if ".maps." in name else None  # of the maps
+        if found is not None and axis is not None:
+            value.index_copy_(axis, to, found.index_select(axis, of))
+            fits = len(shared) == value.shape[axis]
+        elif fits := found is not None and found.shape == value.shape:
+            value.copy_(found)
+        taken |= {name} if fits else set()
+    new = sorted({name.rpartition(".")[0] for name in tensors.keys() - taken})
+    count = f"{len(taken)} of {len(tensors)} tensors"
+    log.info("%s: %s taken, the maps of %s by name; new: %s", source.path, count, by_name, ", ".join(new) or "nothing")
+    return taken
+
+
+def freeze(network: nn.Module, parts: Sequence[str], taken: Collection[str]) -> None:
+    """Freeze what was taken of some parts of a network (``stem``, ``stacks.0.hourglass``...).
+
+    Raises:
+        ConfigError: nothing was taken of a part.
+    """
+    for part in parts:
+        if not any(name.startswith(f"{part}.") for name in taken):
+            known = ", ".join(name for name, _ in network.named_children())
+            raise ConfigError(f"training.frozen: nothing of {part!r} was taken by init=; parts are {known} and theirs")
+    for name, parameter in network.named_parameters():
+        if name in taken and name.startswith(tuple(f"{part}." for part in parts)):
+            parameter.requires_grad_(False)
 
 
 def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:

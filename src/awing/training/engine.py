@@ -9,7 +9,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from awing.checkpoint import Checkpoint
@@ -24,7 +23,6 @@ from awing.training.builders import build, build_regressor, build_trainer, faste
 from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, read_rows, truncate_metrics
-from awing.training.transfer import warn_of_seen_faces
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
             cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
             log.info("trainer.precision=auto: %s", cfg.trainer.precision)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    if results := finished_before(cfg.reuse, config, output):
+    if results := find_finished(output, cfg.reuse, config):
         log.info("finished before, not run again: %s", results)
         return dict(json.loads(results.read_text()))
 
@@ -105,10 +103,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
         CheckpointError: the checkpoint is missing, broken, or of another landmark scheme.
         ConfigError: ``output`` holds results already, or faces that were trained on would count as held out.
     """
-    if (output / "metrics.json").exists():
-        raise ConfigError(f"{output} holds an evaluation already: choose another output")
-    if (output / "checkpoints").exists():
-        raise ConfigError(f"{output} holds a training: choose another output")
+    if any((output / name).exists() for name in ("metrics.json", "checkpoints")):
+        raise ConfigError(f"{output} holds an evaluation or a training already: choose another output")
     jitters = box_jitters(cfg.box_jitter or {})
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
@@ -151,12 +147,13 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     return True
 
 
-def finished_before(reuse: str | None, config: dict[str, Any], output: Path) -> Path | None:
-    """The results of the same training in its folder, or else in one below ``reuse``; None if there are none."""
-    if (results := output / "test" / "metrics.json").is_file():
-        check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
-        return results
-    return find_finished(Path(reuse), config) if reuse else None
+def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> None:
+    """Warn where the checkpoint may have been trained on faces that are held out now."""
+    if source.config["dataset"]["name"] == datamodule.name and source.held_out != datamodule.held_out:
+        now = f"{source.held_out} held out, now it is {datamodule.held_out}"
+        log.warning(
+            "init=%s was trained on %s with %s: it may know faces it is scored on", source.path, datamodule.name, now
+        )
 
 
 def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, float]:

@@ -12,25 +12,26 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing.errors import ConfigError
 
-# what may differ between the parts of one run: where things lie, how they are shown and on which devices it is computed
+# what may differ between the parts of one run: where things lie, how they are shown, on which devices it is computed,
+# and callbacks that look on, but for how they choose the checkpoint that is tested
 FREE = (
-    "name", "output", "resume", "reuse", "report.", "test", "fps", "paths.", "logger.", "callbacks.",
-    "matmul_precision", "training.compile", "data.num_workers", "dataset.loader.num_workers", "dataset.root",
-    "dataset.cache", "dataset.split", "dataset.subsets", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
-    "trainer.strategy", "trainer.sync_batchnorm", "trainer.benchmark", "trainer.log_every_n_steps", "trainer.enable_",
-    "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "dataset.reader.train_root", "dataset.reader.images",
-)  # fmt: skip
-LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_")  # may grow until the run is finished
-AVERAGE = "callbacks.average."  # not free: it makes the weights
-# what may differ between trainings of one protocol: the above, what metrics.json says itself, and the callbacks that
-# look on, but for how they choose the checkpoint that is tested
-HARMLESS = (
-    *(key for key in FREE if key != "callbacks."), "seed", "dataset.loader.seed", "dataset.allow_partial",
-    "trainer.limit_test_batches", "callbacks.best.", "callbacks.last.", "callbacks.progress", "callbacks.learning_rate",
-    "callbacks.pictures", "callbacks.gradient_scale", "callbacks.terminate_on_nan",
+    "name", "output", "resume", "reuse", "report.", "test", "fps", "paths.", "logger.", "callbacks.best.",
+    "callbacks.last.", "callbacks.progress", "callbacks.learning_rate", "callbacks.pictures",
+    "callbacks.gradient_scale", "callbacks.terminate_on_nan", "matmul_precision", "training.compile",
+    "data.num_workers", "dataset.loader.num_workers", "dataset.root", "dataset.cache", "dataset.split",
+    "dataset.subsets", "dataset.reader.train_root", "dataset.reader.images", "trainer.accelerator", "trainer.devices",
+    "trainer.num_nodes", "trainer.strategy", "trainer.sync_batchnorm", "trainer.benchmark", "trainer.enable_",
+    "trainer.log_every_n_steps", "trainer.detect_anomaly", "trainer.num_sanity_val_steps",
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
-TESTED = ("seed", "dataset.name", "dataset.split", "dataset.allow_partial", "trainer.limit_test_batches")
+LENGTH = (
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.limit_",
+    "callbacks.early_stopping",
+)  # until it is finished
+# what may differ, too, between trainings of one protocol: metrics.json says it itself
+REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.limit_test_batches")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -90,13 +91,10 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     A new run starts from its weights by init=a output=NEW
     """
     by_epoch = now["optim"]["interval"] != "step"
-    free = FREE + LENGTH if by_epoch and not finished else FREE
-    old, new = flat(before), flat(now)
-    changed = [
-        key
-        for key in sorted(old | new)
-        if (old.get(key) or None) != (new.get(key) or None) and (key.startswith(AVERAGE) or not key.startswith(free))
-    ]
+    old, new = settled(before), settled(now)
+    changed = [key for key in sorted(old | new) if (old.get(key) or None) != (new.get(key) or None)]
+    if by_epoch and not finished:
+        changed = [key for key in changed if not key.startswith(LENGTH)]
     if not changed:
         return
     last = where / "checkpoints" / "last.ckpt" if finished else where
@@ -107,15 +105,27 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     raise ConfigError("\n".join([f"{where} is of another run; use the same values, or another output:", *lines, way]))
 
 
-def find_finished(folder: Path, config: Mapping[str, Any]) -> Path | None:
-    """The results of a run below a folder that was made by the same protocol, with the same seed; None of no such."""
-    made, wanted = weights_made_by(config), flat(config)
-    for results in sorted(folder.rglob("test/metrics.json")):
+def find_finished(output: Path, reuse: str | None, config: Mapping[str, Any]) -> Path | None:
+    """The results of the same training in its folder, or of one below ``reuse`` by the same protocol and seed.
+
+    Raises:
+        ConfigError: its folder holds a finished training of another configuration.
+    """
+    if (results := output / "test" / "metrics.json").is_file():
+        check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
+        return results
+    made, wanted, same = weights_made_by(config), flat(config), (*REPEATED, "dataset.name", "dataset.split")
+    for results in sorted(Path(reuse).rglob("test/metrics.json")) if reuse else []:
         before = yaml.safe_load((results.parents[1] / "config.yaml").read_text())
         found = flat(before)
-        if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in TESTED):
+        if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in same):
             return results
     return None
+
+
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration stays as it is while a run goes on, by dotted keys."""
+    return {key: value for key, value in flat(config).items() if key in CHOICE or not key.startswith(FREE)}
 
 
 def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +134,7 @@ def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> weights_made_by({"dataset": {"label_noise": {"share": 0.0}, "root": "data"}, "loss": {"omega": 14}, "seed": 1})
     {'loss.omega': 14}
     """
-    values = {k: v for k, v in flat(config).items() if k in CHOICE or not k.startswith(HARMLESS)}
+    values = {key: value for key, value in settled(config).items() if key not in REPEATED}
     if not values.get("dataset.label_noise.share"):
         values = {key: value for key, value in values.items() if not key.startswith("dataset.label_noise")}
     if values.get("dataset.name") == "300w_private":  # has no training faces of its own
