@@ -150,10 +150,10 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
 def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> None:
     """Warn where the checkpoint may have been trained on faces that are held out now."""
     if source.config["dataset"]["name"] == datamodule.name and source.held_out != datamodule.held_out:
-        now = f"{source.held_out} held out, now it is {datamodule.held_out}"
         log.warning(
-            "init=%s was trained on %s with %s: it may know faces it is scored on", source.path, datamodule.name, now
-        )
+            "init=%s was trained on %s with %s held out, now it is %s: what is scored may have been trained on",
+            source.path, datamodule.name, source.held_out, datamodule.held_out,
+        )  # fmt: skip
 
 
 def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, float]:

@@ -24,12 +24,7 @@ FREE = (
     "trainer.log_every_n_steps", "trainer.detect_anomaly", "trainer.num_sanity_val_steps",
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
-LENGTH = (
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.limit_",
-    "callbacks.early_stopping",
-)  # until it is finished
+LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_", "callbacks.early_stopping")  # of a run
 # what may differ, too, between trainings of one protocol: metrics.json says it itself
 REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.limit_test_batches")
 
