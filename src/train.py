@@ -3,4 +3,4 @@
 from awing.training.launch import run_command
 
 if __name__ == "__main__":
-    run_command("train", "awing.training.engine.train")
+    run_command("train", "awing.training.engine.fit")

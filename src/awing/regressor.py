@@ -36,8 +36,7 @@ class LandmarkRegressor(pl.LightningModule):
         optimizer: Makes the optimizer from the parameters.
         scheduler: Makes the schedule from the optimizer (interval "epoch"), or from it and ``total_steps`` ("step").
         interval: Whether the schedule advances each "epoch" or each "step".
-        stack_weights: Factor of each stack's loss; None is 1 for all.
-        boundary_weight: Factor of the boundary channel's loss.
+        stack_weights: None is 1 for all.
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
         taken: Names of the network's parameters that come from another training.
         taken_lr: Share of the learning rate that they have.
@@ -66,10 +65,9 @@ class LandmarkRegressor(pl.LightningModule):
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.stack_weights, self.boundary_weight, self.flip_test = stack_weights, boundary_weight, flip_test
         self.taken, self.taken_lr = taken, taken_lr
-        self.val_nme = LandmarkNME(normalisers, subsets)
-        self.test_nme = LandmarkNME(normalisers, subsets)
+        self.nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
-        self.test_pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
+        self.pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
         self.sums = torch.zeros(3)  # squared_errors of the epoch's batches so far, of this process
         self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
         self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
@@ -128,37 +126,36 @@ class LandmarkRegressor(pl.LightningModule):
         return torch.stack(losses).sum()
 
     def on_validation_epoch_start(self) -> None:
-        self.val_nme.reset()
+        self.nme.reset()
+        self.points = []
+        if self.pck is not None:
+            self.pck.reset()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         outputs = self(batch["image"])
         target = self.codec.encode(batch["points"], batch["labelled"])
         loss = self.heatmap_loss(outputs, target, batch["labelled"])
         self.log("val/loss", loss, batch_size=len(target), sync_dist=True)
-        self._score(self.val_nme, outputs[-1], batch)
+        self._score(outputs[-1], batch)
 
     def on_validation_epoch_end(self) -> None:
-        full = self.val_nme.compute()["full"]
-        name = self.val_nme.normalisers[0]
+        full = self.nme.compute()["full"]
+        name, *others = self.nme.normalisers
         self.log("val/nme", full["nme"][name], prog_bar=True)
-        for other in self.val_nme.normalisers[1:]:
+        for other in others:
             self.log(f"val/nme_{other}", full["nme"][other])
         self.log("val/fr_10", full["fr"][name]["0.10"])
         self.log("val/auc_10", full["auc"][name]["0.10"])
 
-    def on_test_epoch_start(self) -> None:
-        self.test_nme.reset()
-        self.points = []
-        if self.test_pck is not None:
-            self.test_pck.reset()
+    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self.points.append(self._score(self.test_nme, self.predict_maps(batch["image"]), batch, self.test_pck))
+        self._score(self.predict_maps(batch["image"]), batch)
 
     def on_test_epoch_end(self) -> None:
-        self.results, self.per_image = self.test_nme.compute(), self.test_nme.per_image()
-        if self.test_pck is not None:
-            self.results["full"]["pck"] = self.test_pck.compute()
+        self.results, self.per_image = self.nme.compute(), self.nme.per_image()
+        if self.pck is not None:
+            self.results["full"]["pck"] = self.pck.compute()
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None or self.scheduler is None:
@@ -176,19 +173,18 @@ class LandmarkRegressor(pl.LightningModule):
         scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
-    def _score(
-        self, metric: LandmarkNME, maps: Maps, batch: Batch, pck: PercentCorrectKeypoints | None = None
-    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
-        """Update the metrics; return peak heights, and errors by the first normaliser: NaN without annotation."""
+    def _score(self, maps: Maps, batch: Batch) -> None:
+        """Update the metrics and ``points``, whose errors are by the first normaliser: NaN without annotation."""
         inverse = torch.linalg.inv(batch["matrix"])
         decoded, peaks = self.codec.decode(maps)
         points, target = (to_source(inverse, p) for p in (decoded, batch["points"]))
         labelled, norms, index = batch["labelled"], batch["normalisers"], batch["index"]
-        metric.update(points, target, labelled, norms, index, batch["subsets"])
-        if pck is not None:
-            torso = norms[:, metric.normalisers.index("torso")]
-            pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], index)
-        return peaks, torch.where(labelled, (points - target).norm(dim=-1) / norms[:, :1], torch.nan)
+        self.nme.update(points, target, labelled, norms, index, batch["subsets"])
+        if self.pck is not None:
+            torso = norms[:, self.nme.normalisers.index("torso")]
+            self.pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], index)
+        errors = (points - target).norm(dim=-1) / norms[:, :1]
+        self.points.append((peaks, torch.where(labelled, errors, torch.nan)))
 
 
 def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "3"]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from awing.checkpoint import Checkpoint
 from awing.data import verify
+from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.importing import import_annotations
 from awing.errors import CheckpointError, ConfigError, check_choice
@@ -21,15 +22,10 @@ from awing.schemes.file import maps_between, read_map
 from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
 from awing.training.callbacks import ModelCheckpoint
-from awing.training.evaluation import box_jitters, regressor_from_checkpoint, run_jittered, run_test
+from awing.training.evaluation import regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, read_rows, truncate_metrics
 
 log = logging.getLogger(__name__)
-
-
-def train(cfg: DictConfig, output: Path) -> float | None:
-    """:func:`fit` for a Hydra sweeper, which minimises the best validation NME."""
-    return fit(cfg, output).get("val_nme_best")
 
 
 def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
@@ -105,7 +101,8 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """
     if any((output / name).exists() for name in ("metrics.json", "checkpoints")):
         raise ConfigError(f"{output} holds an evaluation or a training already: choose another output")
-    jitters = box_jitters(cfg.box_jitter or {})
+    kinds = cfg.box_jitter.items()
+    jitters = {(kind, amount): BoxJitter(**{kind: amount}) for kind, amounts in kinds for amount in amounts}
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("expected a checkpoint: name it with checkpoint=runs/.../checkpoints/best.ckpt")
     checkpoint = Checkpoint.read(cfg.checkpoint)

@@ -23,7 +23,6 @@ from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.images import read_image, save_picture
 from awing.data.loading import LandmarkDataset
-from awing.errors import check_choice
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import flat, write_rows
@@ -56,11 +55,12 @@ def run_test(
         "seed": checkpoint.config["seed"], **datamodule.held_out, **(training or {}),
         "expected": annotations.expected, "found": len(annotations.records), "commit": _commit(),
     }  # fmt: skip
-    scored = sum(i >= 0 for i in datamodule.mapping[1]) if datamodule.mapping else None
-    special = {
-        "landmarks": scored, "left_out": datamodule.left_out or None, "visible_only": datamodule.visible_only,
-    }  # fmt: skip
-    about |= {key: value for key, value in special.items() if value is not None}
+    if datamodule.mapping:
+        about["landmarks"] = sum(i >= 0 for i in datamodule.mapping[1])
+    if datamodule.left_out:
+        about["left_out"] = datamodule.left_out
+    if datamodule.visible_only is not None:
+        about["visible_only"] = datamodule.visible_only
     if fps:
         about |= frames_per_second(regressor, trainer)
     if trainer.is_global_zero:
@@ -77,15 +77,8 @@ def run_test(
     return {**about, "subsets": regressor.results}
 
 
-def box_jitters(amounts: Mapping[str, Sequence[float]]) -> list[tuple[str, float, BoxJitter]]:
-    """Kind, amount and jitter of each test that ``box_jitter`` of ``conf/evaluate.yaml`` asks for."""
-    for kind in amounts:
-        check_choice("box_jitter", kind, ("shift", "scale"))
-    return [(kind, a, BoxJitter(**{kind: a})) for kind, values in amounts.items() for a in values]
-
-
 def run_jittered(
-    jitters: Sequence[tuple[str, float, BoxJitter]],
+    jitters: Mapping[tuple[str, float], BoxJitter],
     trainer: pl.Trainer,
     datamodule: LandmarkDataModule,
     regressor: LandmarkRegressor,
@@ -93,7 +86,7 @@ def run_jittered(
 ) -> None:
     """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
     rows = []
-    for kind, amount, datamodule.jitter in jitters:
+    for (kind, amount), datamodule.jitter in jitters.items():
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     if trainer.is_global_zero:
@@ -121,7 +114,7 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     """
     output.mkdir(parents=True, exist_ok=True)
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
-    names, subsets = regressor.test_nme.normalisers, regressor.test_nme.subsets
+    names, subsets = regressor.nme.normalisers, regressor.nme.subsets
     columns, rows = ["index", "image", "subsets", *(f"nme_{name}" for name in names)], []
     for i, errors, member in zip(index.tolist(), nmes.tolist(), membership.tolist(), strict=True):
         tags = ";".join(compress(subsets, member))
@@ -227,11 +220,9 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         table.add_column(column, no_wrap=True, justify="left" if column in ("subset", "normaliser") else "right")
     for subset, values in results.items():
         for name, nme in values["nme"].items():
-            fr, auc = values["fr"][name], values["auc"][name]
-            table.add_row(
-                subset, str(values["count"]), name, f"{100 * nme:.2f}",
-                f"{100 * fr['0.08']:.2f}", f"{100 * fr['0.10']:.2f}", f"{auc['0.08']:.4f}", f"{auc['0.10']:.4f}",
-            )  # fmt: skip
+            percent = [f"{100 * share:.2f}" for share in (nme, *values["fr"][name].values())]
+            areas = [f"{area:.4f}" for area in values["auc"][name].values()]
+            table.add_row(subset, str(values["count"]), name, *percent, *areas)
     Console().print(table)
     if pck := results["full"].get("pck"):
         print("PCK %, within 0.2 of the torso: " + ", ".join(f"{name} {100 * x:.1f}" for name, x in pck.items()))

@@ -48,7 +48,7 @@ def run_command(config_name: str, function: str) -> None:
                 result = work(cfg, output)
         if result is False:
             sys.exit(1)
-        return result
+        return result.get("val_nme_best") if isinstance(result, dict) else None  # what a sweeper minimises
 
     for message in NOISE:
         warnings.filterwarnings("ignore", message)

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from awing.errors import ConfigError
 
 # what may differ between the parts of one run: where things lie, how they are shown, on which devices it is computed,
-# and callbacks that look on, but for how they choose the checkpoint that is tested
+# and callbacks that look on; but for CHOICE, of the checkpoint that is tested; LENGTH may grow until it is finished
 FREE = (
     "name", "output", "resume", "reuse", "report.", "test", "fps", "paths.", "logger.", "callbacks.best.",
     "callbacks.last.", "callbacks.progress", "callbacks.learning_rate", "callbacks.pictures",
@@ -24,7 +24,7 @@ FREE = (
     "trainer.log_every_n_steps", "trainer.detect_anomaly", "trainer.num_sanity_val_steps",
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
-LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_", "callbacks.early_stopping")  # of a run
+LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_", "callbacks.early_stopping")
 # what may differ, too, between trainings of one protocol: metrics.json says it itself
 REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.limit_test_batches")
 
