@@ -38,9 +38,6 @@ def exit_on_user_error() -> Iterator[None]:
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:
     """Refuse a name that is not known; the message lists the known ones and suggests the nearest.
 
-    Raises:
-        ConfigError: ``found`` is not among ``known``.
-
     >>> check_choice("codec.decoder", "quater", ["argmax", "quarter"])
     Traceback (most recent call last):
     awing.errors.ConfigError: codec.decoder is one of argmax, quarter; found 'quater'. Did you mean 'quarter'?

@@ -25,11 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def build(node: DictConfig | None, **kwargs: Any) -> Any:
-    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError.
-
-    Raises:
-        AwingError: what the target said.
-    """
+    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError."""
     try:
         return instantiate(node, **kwargs)
     except InstantiationException as error:
@@ -65,12 +61,12 @@ def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> Landma
     taken = take_weights(network, codec.scheme, source) if source else set()
     freeze(network, cfg.training.frozen or [], taken)
     return LandmarkRegressor(
-        network=network,
-        codec=codec,
-        loss=build(cfg.loss),
-        weight_map=build(cfg.weight_map),
-        normalisers=list(cfg.dataset.normalisers),
-        subsets=list(cfg.dataset.subsets),
+        network,
+        codec,
+        build(cfg.loss),
+        build(cfg.weight_map),
+        list(cfg.dataset.normalisers),
+        list(cfg.dataset.subsets),
         optimizer=build(cfg.optim.optimizer),
         scheduler=build(cfg.optim.scheduler),
         interval=cfg.optim.interval,
@@ -134,16 +130,16 @@ def freeze(network: nn.Module, parts: Sequence[str], taken: Collection[str]) -> 
 
 def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
     """The trainer of a configuration, with callbacks and loggers."""
-    callbacks = {name: node for name, node in (cfg.get("callbacks") or {}).items() if node}
+    callbacks = {name: build(node) for name, node in (cfg.get("callbacks") or {}).items() if node}
     loggers = [build(node) for node in (cfg.get("logger") or {}).values() if node]
     validated = cfg.dataset.val_fraction or OmegaConf.select(cfg, "dataset.reader.val")
     if not validated:  # nothing to rank by: the last checkpoint is the result
-        callbacks = {name: node for name, node in callbacks.items() if name not in ("best", "pictures")}
+        callbacks = {name: made for name, made in callbacks.items() if name not in ("best", "pictures")}
     if not loggers:  # it refuses to run without one
         callbacks.pop("learning_rate", None)
     trainer: pl.Trainer = build(
         cfg.trainer,
-        callbacks=[build(node) for node in callbacks.values()],
+        callbacks=list(callbacks.values()),
         logger=loggers,
         enable_progress_bar="progress" in callbacks,  # Lightning would add one of its own
         default_root_dir=str(output),
@@ -154,10 +150,7 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
 
 
 def fastest_precision() -> str:
-    """``bf16-mixed`` where the CPU multiplies bfloat16 itself (AVX512_BF16 or AMX), else ``32-true``.
-
-    Elsewhere bfloat16 is emulated, several times as slow as float32.
-    """
+    """``bf16-mixed`` where the CPU multiplies bfloat16 itself (AVX512_BF16 or AMX), else the faster ``32-true``."""
     cpu: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
     return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
 

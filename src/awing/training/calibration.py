@@ -34,18 +34,17 @@ def judge(
     ``points`` are peak heights and errors, in parts of the normaliser, of each batch. With a radius, a confidence is
     fitted to them; otherwise the checkpoint's is judged, where it has one of this normaliser.
     """
-    known = checkpoint.confidence
-    if radius is None and (known is None or known["normaliser"] != normaliser):
-        return
     peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*points, strict=True))
     peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
-    confidence = fit(peaks, errors, radius, normaliser) if radius is not None else dict(known or {})
+    confidence = checkpoint.confidence if radius is None else fit(peaks, errors, radius, normaliser)
+    if confidence is None or confidence["normaliser"] != normaliser:
+        return
     right = errors < confidence["radius"]
     curve = reliability(expit(confidence["offset"] + confidence["slope"] * peaks), right)
     found = {**confidence, "points": len(peaks), "share_right": float(right.mean()), "reliability": curve}
     (output / "confidence.json").write_text(json.dumps(found, indent=2) + "\n")
-    caption = f"{title}, {normaliser}: within {100 * confidence['radius']:g} %"
-    save_reliability(output / "reliability.png", curve, caption)
+    title = f"{title}, {normaliser}: within {100 * confidence['radius']:g} %"
+    save_reliability(output / "reliability.png", curve, title)
     print(f"confidence: calibration error {100 * curve['error']:.2f} %, {output / 'reliability.png'}")
 
 
@@ -93,6 +92,5 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
     groups = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
     means = [float(confidence[group].mean()) for group in groups]
     shares = [float(right[group].mean()) for group in groups]
-    sizes = [len(group) / len(right) for group in groups]
-    error = sum(size * abs(a - b) for size, a, b in zip(sizes, means, shares, strict=True))
+    error = np.average(np.abs(np.subtract(means, shares)), weights=[len(group) for group in groups]).item()
     return {"confidence": means, "right": shares, "error": round(error, 6)}

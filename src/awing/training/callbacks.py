@@ -71,10 +71,9 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
 class GradientScale(pl.Callback):
     """Log each epoch's gradients, and how many times as large as a coupled weight decay they are.
 
-    RMSprop and Adam add ``weight_decay * weight`` to a gradient and divide the sum by its usual size: the smaller a
-    loss is, the stronger the decay. ``train/gradient_norm`` is the norm over all layers, ``train/gradient_to_decay``
-    the median over layers of ``|gradient| / (weight_decay * |weight|)``, with norms over a layer; both are the median
-    over the epoch's steps. AdamW's decay, which is decoupled, is not compared.
+    ``train/gradient_norm`` is the norm over all layers, ``train/gradient_to_decay`` the median over layers of
+    ``|gradient| / (weight_decay * |weight|)``; both are the median over the epoch's steps. A decoupled decay (AdamW)
+    is not compared.
     """
 
     def __init__(self) -> None:
@@ -106,8 +105,7 @@ class GradientScale(pl.Callback):
 class TerminateOnNaN(pl.Callback):
     """Stop when the loss or the norm of the gradients is NaN or infinite, before a step is made with them.
 
-    Gradients of float16 overflow now and then: the scaler leaves such steps out and halves its scale. Only gradients
-    that are not finite at a scale of 1 stop the training.
+    Of float16 only at a scale of 1: above, the scaler leaves out a step whose gradients overflow, and halves its scale.
     """
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:

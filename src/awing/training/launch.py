@@ -83,11 +83,7 @@ class SweepTable(Callback):
 
 
 def output_dir(cfg: DictConfig) -> Path:
-    """The run's folder, the same for all processes of the run.
-
-    Raises:
-        ConfigError: it is named by the moment, but must be found again.
-    """
+    """The run's folder, the same for all its processes; a ConfigError if it is named by the moment and must be found again."""
     named_by_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     requeued = HydraConfig.get().mode == RunMode.RUN and int(os.environ.get("SLURM_RESTART_COUNT", "0"))
@@ -99,11 +95,7 @@ def output_dir(cfg: DictConfig) -> Path:
 
 @contextmanager
 def lock_run_dir(output: Path) -> Iterator[None]:
-    """Keep other commands out of a folder; the processes of one run enter it together.
-
-    Raises:
-        ConfigError: another command works in it.
-    """
+    """Keep other commands out of a folder, by a ConfigError; the processes of one run enter it together."""
     from pytorch_lightning.utilities import rank_zero_only
 
     try:
@@ -116,8 +108,7 @@ def lock_run_dir(output: Path) -> Iterator[None]:
 def reserve_gpu(workers: int) -> None:
     """Reserve one free GPU for this worker process of a sweep, for its life; before CUDA starts.
 
-    A GPU's lock is a file, which the system releases if the worker dies. The number of a job cannot choose its GPU:
-    jobs of different length would share one.
+    A GPU's lock is a file, which the system releases if the worker dies.
 
     Raises:
         ConfigError: there are more workers than free GPUs.

@@ -32,8 +32,7 @@ REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.lim
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Write a checkpoint beside its place, then rename it: a kill leaves the earlier file as it was.
 
-    Lightning's own writer goes through the system's temporary folder; onto another disk, its move is a copy that a kill
-    cuts short.
+    Lightning's writer moves it from the system's temporary folder: onto another disk, a copy that a kill cuts short.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -73,9 +72,6 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
     """Refuse to go on with a run under another configuration.
 
     A finished run's length is settled, too; as from the start under a schedule that is laid over the length.
-
-    Raises:
-        ConfigError: the values that differ, and how a new run starts from this one.
 
     >>> config = {"seed": 0, "output": "a", "optim": {"interval": "epoch"}}
     >>> check_same_run(config, {**config, "output": "b"}, Path("a"))
