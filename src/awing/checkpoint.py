@@ -64,8 +64,7 @@ class Checkpoint:
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
         except Exception as error:  # damaged, or anything else that torch can or cannot load
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            raise CheckpointError(f"{path} is not a checkpoint that this project wrote ({reason})") from error
+            raise CheckpointError(f"{path} is not a checkpoint that this project wrote ({error!r:.200})") from error
 
     @classmethod
     def _read_run(cls, path: Path) -> "Checkpoint":

@@ -38,8 +38,7 @@ class LandmarkRegressor(pl.LightningModule):
         interval: Whether the schedule advances each "epoch" or each "step".
         stack_weights: None is 1 for all.
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
-        taken: Names of the network's parameters that come from another training.
-        taken_lr: Share of the learning rate that they have.
+        taken: Names of the network's parameters from another training, with ``taken_lr`` of the learning rate.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """Confidence: the probability that a point is right, from the height of its map's peak (Platt scaling).
 
-A point is right if it lies within ``radius`` times the normaliser of where it was annotated. The probability is a
-logistic function of the peak's height, fitted by maximum likelihood to all labelled points of the validation faces.
+A point is right if it lies within ``radius`` times the normaliser of where it was annotated.
 """
 
 import json

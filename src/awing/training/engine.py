@@ -183,11 +183,7 @@ def settle(cfg: DictConfig) -> LandmarkDataModule:
 
 
 def settle_scheme(cfg: DictConfig) -> None:
-    """Put a scheme file's content into the configuration, and so into checkpoints; no lines, no boundary channel.
-
-    Raises:
-        ConfigError: no scheme is named, or the file is none.
-    """
+    """Put a scheme file's content into the configuration, and so into checkpoints; no lines, no boundary channel."""
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         raise ConfigError(
             f"expected a landmark scheme: dataset.scheme=FILE.yaml, or one of {', '.join(SCHEMES)} by its name"
@@ -201,11 +197,7 @@ def settle_scheme(cfg: DictConfig) -> None:
 
 
 def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint: Checkpoint) -> None:
-    """Put the landmarks that both schemes have, where they differ, into the configuration of the data set.
-
-    Raises:
-        CheckpointError: they differ, and no map is named.
-    """
+    """Put the landmarks that both schemes have, where they differ, into the configuration of the data set."""
     if predicted.names == annotated.names:
         cfg.dataset.map = None
     elif cfg.dataset.map:

@@ -28,6 +28,7 @@ from awing.errors import AwingError, ConfigError, exit_on_user_error
 log = logging.getLogger(__name__)
 NOISE = ("`isinstance.treespec", "Checkpoint directory .* exists", "The `srun` command is available")
 CONF = Path(__file__).resolve().parents[3] / "conf"
+START = time.time()
 _gpu_lock: FileLock | None = None  # of this process, held until it ends
 
 
@@ -60,9 +61,6 @@ def run_command(config_name: str, function: str) -> None:
 class SweepTable(Callback):
     """Hydra callback that ends a sweep with a table of its jobs, and with status 1 where one of them failed."""
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        self.start = time.time()
-
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from rich import print
         from rich.table import Table
@@ -76,14 +74,14 @@ class SweepTable(Callback):
             nmes = [run.get("results.val_nme_best"), *tested.values()][:2]
             jobs.add_row(run.folder, run.status, *("" if nme is None else f"{100 * nme:.2f}" for nme in nmes))
         print(jobs, f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
-        failed = [file for file in sorted(sweep.rglob("*error.txt")) if file.stat().st_mtime >= self.start]
+        failed = [file for file in sorted(sweep.rglob("*error.txt")) if file.stat().st_mtime >= START]
         if failed:
             lines = [f"  {file.relative_to(sweep)}: {file.read_text().splitlines()[0]}" for file in failed]
             sys.exit("\n".join([f"error: {len(failed)} of the jobs failed:", *lines]))
 
 
 def output_dir(cfg: DictConfig) -> Path:
-    """The run's folder, the same for all its processes; a ConfigError if it is named by the moment and must be found again."""
+    """The run's folder, of all its processes; a ConfigError if it is named by the moment and must be found again."""
     named_by_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     requeued = HydraConfig.get().mode == RunMode.RUN and int(os.environ.get("SLURM_RESTART_COUNT", "0"))
@@ -106,12 +104,9 @@ def lock_run_dir(output: Path) -> Iterator[None]:
 
 
 def reserve_gpu(workers: int) -> None:
-    """Reserve one free GPU for this worker process of a sweep, for its life; before CUDA starts.
+    """Reserve one free GPU for this worker of a sweep, for its life, before CUDA starts; a ConfigError if none is free.
 
     A GPU's lock is a file, which the system releases if the worker dies.
-
-    Raises:
-        ConfigError: there are more workers than free GPUs.
     """
     import torch
 
