@@ -58,9 +58,7 @@ class Checkpoint:
             path = SHIPPED / f"{name}.safetensors"
         if not path.is_file():
             shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
-            raise CheckpointError(
-                f"{name}: expected a checkpoint (a run's best.ckpt) or a shipped name ({shipped}), found neither"
-            )
+            raise CheckpointError(f"{name}: expected a checkpoint (a run's best.ckpt) or a shipped name ({shipped})")
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
         except Exception as error:  # damaged, or anything else that torch can or cannot load

@@ -93,9 +93,7 @@ class LandmarkRegressor(pl.LightningModule):
         outputs, labelled = self(batch["image"]), batch["labelled"]
         target = self.codec.encode(batch["points"], labelled)
         if index == 0 and not (target.amin() >= 0 and target.amax() <= 1):  # not at every step: a GPU would wait
-            raise ConfigError(
-                f"codec: expected target maps in [0, 1], found {target.amin():.3g} to {target.amax():.3g}"
-            )
+            raise ConfigError(f"expected target maps in [0, 1], found {target.amin():.3g} to {target.amax():.3g}")
         loss = self.heatmap_loss(outputs, target, labelled)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labelled))
         self.sums = self.sums.to(loss.device) + squared_errors(outputs[-1].detach(), target, labelled)

@@ -4,7 +4,6 @@ A point is right if it lies within ``radius`` times the normaliser of where it w
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,21 @@ import torch
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.special import expit
-from torch import Tensor
 
 from awing.checkpoint import Checkpoint
 from awing.errors import DataError
+from awing.regressor import LandmarkRegressor
 from awing.visualization.plots import save_reliability
 
 
-def judge(
-    points: Sequence[tuple[Tensor, Tensor]],
-    normaliser: str,
-    checkpoint: Checkpoint,
-    radius: float | None,
-    output: Path,
-    title: str,
-) -> None:
-    """Write ``confidence.json`` and ``reliability.png`` of a confidence on tested points.
+def judge(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str) -> None:
+    """Write ``confidence.json`` and ``reliability.png`` of a confidence on the points of the last test.
 
-    ``points`` are peak heights and errors, in parts of the normaliser, of each batch. With a radius, a confidence is
-    fitted to them; otherwise the checkpoint's is judged, where it has one of this normaliser.
+    With a radius, a confidence is fitted to them; otherwise the checkpoint's is judged, where it has one of the first
+    normaliser.
     """
-    peaks, errors = (torch.cat(parts).flatten().double().cpu().numpy() for parts in zip(*points, strict=True))
+    parts, normaliser = zip(*regressor.points, strict=True), regressor.nme.normalisers[0]
+    peaks, errors = (torch.cat(part).flatten().double().cpu().numpy() for part in parts)
     peaks, errors = peaks[np.isfinite(errors)], errors[np.isfinite(errors)]
     confidence = checkpoint.confidence if radius is None else fit(peaks, errors, radius, normaliser)
     if confidence is None or confidence["normaliser"] != normaliser:

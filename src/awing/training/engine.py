@@ -76,17 +76,15 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     try:
         trainer.fit(regressor, datamodule=datamodule, ckpt_path=path, weights_only=True)
         log.info("checkpoints and metrics are in %s", output)
-        scores = validation_scores(trainer, output / "metrics.csv")
+        results = validation_scores(trainer, output / "metrics.csv")
         if not cfg.test:
-            return scores
+            return results
         best = output / "checkpoints" / "best.ckpt"
         checkpoint = Checkpoint.read(best if best.is_file() else best.with_name("last.ckpt"))
         tested = regressor_from_checkpoint(checkpoint, datamodule)
         faces = datamodule.annotations["train"]
-        trained = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
-        return run_test(
-            trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, {**scores, "trained": trained}
-        )
+        results["trained"] = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
+        return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, results)
     finally:
         if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
             sys.modules["wandb"].finish(exit_code=int(sys.exc_info()[0] is not None))
@@ -99,7 +97,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
         CheckpointError: the checkpoint is missing, broken, or of another landmark scheme.
         ConfigError: ``output`` holds results already, or faces that were trained on would count as held out.
     """
-    if any((output / name).exists() for name in ("metrics.json", "checkpoints")):
+    if (output / "metrics.json").exists() or (output / "checkpoints").exists():
         raise ConfigError(f"{output} holds an evaluation or a training already: choose another output")
     kinds = cfg.box_jitter.items()
     jitters = {(kind, amount): BoxJitter(**{kind: amount}) for kind, amounts in kinds for amount in amounts}
@@ -121,8 +119,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(checkpoint.config), output / "training.yaml")  # for src/report.py
     if trainer.world_size == 1:
-        title = f"{datamodule.name} {datamodule.split}"
-        calibration.judge(regressor.points, datamodule.normalisers[0], checkpoint, cfg.calibrate, output, title)
+        calibration.judge(regressor, checkpoint, cfg.calibrate, output, f"{datamodule.name} {datamodule.split}")
     if jitters:
         run_jittered(jitters, trainer, datamodule, regressor, output)
     return results
@@ -153,9 +150,9 @@ def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> No
         )  # fmt: skip
 
 
-def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, float]:
+def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, Any]:
     """The best and, from ``metrics.csv``, the last validation NME of a training; {} without validation."""
-    scores = {}
+    scores: dict[str, Any] = {}
     for saver in trainer.checkpoint_callbacks:
         if isinstance(saver, ModelCheckpoint) and saver.best_model_score is not None:
             scores["val_nme_best"] = float(saver.best_model_score)
@@ -185,9 +182,7 @@ def settle(cfg: DictConfig) -> LandmarkDataModule:
 def settle_scheme(cfg: DictConfig) -> None:
     """Put a scheme file's content into the configuration, and so into checkpoints; no lines, no boundary channel."""
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
-        raise ConfigError(
-            f"expected a landmark scheme: dataset.scheme=FILE.yaml, or one of {', '.join(SCHEMES)} by its name"
-        )
+        raise ConfigError(f"expected a landmark scheme: dataset.scheme=FILE.yaml or one of {', '.join(SCHEMES)}")
     scheme = get_scheme(cfg.dataset.scheme)
     if OmegaConf.is_config(cfg.dataset.scheme) or cfg.dataset.scheme not in SCHEMES:
         cfg.dataset.scheme = asdict(scheme)

@@ -53,10 +53,7 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     """
     start = None if resume in (None, "auto") else Path(resume)
     if start and start.suffix != ".ckpt":
-        raise ConfigError(
-            f"resume= goes on with a run from its last.ckpt, found {resume}; a new run starts from its weights by "
-            f"init={resume}"
-        )
+        raise ConfigError(f"resume= takes a run's last.ckpt, found {resume}; start from its weights by init={resume}")
     last = output / "checkpoints" / "last.ckpt"
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         return last if last.is_file() else start
