@@ -76,15 +76,15 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     try:
         trainer.fit(regressor, datamodule=datamodule, ckpt_path=path, weights_only=True)
         log.info("checkpoints and metrics are in %s", output)
-        results = validation_scores(trainer, output / "metrics.csv")
+        training = validation_scores(trainer, output / "metrics.csv")
         if not cfg.test:
-            return results
+            return training
         best = output / "checkpoints" / "best.ckpt"
         checkpoint = Checkpoint.read(best if best.is_file() else best.with_name("last.ckpt"))
         tested = regressor_from_checkpoint(checkpoint, datamodule)
         faces = datamodule.annotations["train"]
-        results["trained"] = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
-        return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, results)
+        training["trained"] = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
+        return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, training)
     finally:
         if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
             sys.modules["wandb"].finish(exit_code=int(sys.exc_info()[0] is not None))
