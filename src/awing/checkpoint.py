@@ -29,7 +29,6 @@ class Checkpoint:
     Reading one runs no code of the file's: codec and network are built by the classes named here, from plain values.
 
     Args:
-        path: The file.
         config: The composed configuration of the training; of passed-on weights, the part that using them needs.
         held_out: :attr:`awing.data.datamodule.LandmarkDataModule.held_out`: which faces were not trained on.
         step: Optimizer steps that were made.

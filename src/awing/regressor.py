@@ -74,8 +74,7 @@ class LandmarkRegressor(pl.LightningModule):
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
         """RGB crops -> the maps of every stack."""
-        scaled = image.to(memory_format=torch.channels_last).float() / 255
-        maps: list[Tensor] = self.network(scaled)
+        maps: list[Tensor] = self.network(image.to(memory_format=torch.channels_last).float() / 255)
         return maps
 
     def predict_maps(self, image: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:

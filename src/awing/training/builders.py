@@ -42,7 +42,7 @@ def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> Landma
 
     Raises:
         ConfigError: codec and network do not fit together, or a part is frozen that has no weights from elsewhere.
-        CheckpointError: nothing of ``source`` fits.
+        CheckpointError: the network of ``source`` has another width, so that no layer fits.
     """
     codec: HeatmapCodec = build(cfg.codec)
     multiple = 4 * 2**cfg.model.depth
@@ -82,9 +82,6 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
     """Copy every tensor of a checkpoint that has its name and shape in a network; return the names of those.
 
     In the layers that make and read the maps, those of landmarks with the same name are copied, and the boundary's.
-
-    Raises:
-        CheckpointError: the networks differ in width, so that no layer fits.
     """
     other, names = source.network(), source.codec().scheme.names
     weights, tensors = other.state_dict(), network.state_dict()
@@ -114,11 +111,7 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
 
 
 def freeze(network: nn.Module, parts: Sequence[str], taken: Collection[str]) -> None:
-    """Freeze what was taken of some parts of a network (``stem``, ``stacks.0.hourglass``...).
-
-    Raises:
-        ConfigError: nothing was taken of a part.
-    """
+    """Freeze what was taken of some parts of a network (``stem``, ``stacks.0.hourglass``...)."""
     for part in parts:
         if not any(name.startswith(f"{part}.") for name in taken):
             known = ", ".join(name for name, _ in network.named_children())

@@ -58,10 +58,7 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
     if resume == "auto" or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         return last if last.is_file() else start
     if (output / "test" / "metrics.json").exists() or any(output.glob("checkpoints/*.ckpt")):
-        raise ConfigError(
-            f"{output} holds a run already: go on with it by resume=auto, evaluate it with src/evaluate.py, or choose "
-            "another output"
-        )
+        raise ConfigError(f"{output} holds a run already: go on with it by resume=auto, or choose another output")
     return start
 
 
