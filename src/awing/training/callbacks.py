@@ -47,18 +47,14 @@ class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
         if not file.is_file():
             return  # in another folder nothing is the best so far
-        here: dict[str, Any] = {k: str(file) * bool(state_dict[k]) for k in ("best_model_path", "kth_best_model_path")}
         best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
-        super().load_state_dict(
-            state_dict | here | {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
-        )
+        here = {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
+        here |= {key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
+        super().load_state_dict(state_dict | here)
 
 
 class EMAWeightAveraging(pl.callbacks.WeightAveraging):
-    """Exponential moving average of the weights; the decay of step t is min(decay, (1 + t) / (10 + t)).
-
-    With a constant 0.999, the random weights of the start would still weigh 37 % after 1,000 steps.
-    """
+    """Exponential moving average of the weights; the decay of step t is min(decay, (1 + t) / (10 + t))."""
 
     def __init__(self, decay: float = 0.999) -> None:
         def average(averages: Any, weights: Any, t: torch.Tensor) -> None:  # a checkpoint holds t
@@ -133,19 +129,18 @@ class MetricsLogger(Logger):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.file = Path(folder, "metrics.csv")
+        self.columns: list[str] = []
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         row = {**metrics, "step": step}
-        columns: list[str] = []
-        if self.file.is_file():
-            with self.file.open(newline="") as stream:
-                columns = next(csv.reader(stream))
-        if row.keys() <= {*columns}:
+        if row.keys() <= {*self.columns}:
             with self.file.open("a", newline="") as stream:
-                csv.DictWriter(stream, columns).writerow(row)
+                csv.DictWriter(stream, self.columns).writerow(row)
         else:
-            write_rows(self.file, sorted({*columns, *row}), [*read_rows(self.file), row])
+            rows: list[dict[str, Any]] = [*read_rows(self.file), row]
+            self.columns = sorted({*rows[0], *row})
+            write_rows(self.file, self.columns, rows)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Nothing: the run's ``config.yaml`` has them."""

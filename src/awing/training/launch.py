@@ -86,8 +86,7 @@ def output_dir(cfg: DictConfig) -> Path:
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     requeued = HydraConfig.get().mode == RunMode.RUN and int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if named_by_now and (tasks > 1 or requeued or cfg.get("resume") == "auto"):
-        why = f"{tasks} tasks start at different seconds" if tasks > 1 else "a run that goes on must be found again"
-        raise ConfigError(f"{why}: name its folder with output=DIR")
+        raise ConfigError("several tasks, or a run that goes on, must find the folder again: name it with output=DIR")
     return Path(HydraConfig.get().runtime.output_dir)
 
 
