@@ -130,8 +130,7 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     check_choice("action", cfg.action, ("verify", "cache", "show", "import"))
     if cfg.action == "import":
         return import_annotations(cfg.source, output)
-    settle_scheme(cfg)
-    data: LandmarkDataModule = build(cfg.dataset)
+    data = settle(cfg)
     if cfg.action == "verify":
         return not verify.verify(data, output, cfg.workers)["problems"]
     if cfg.action == "cache":
@@ -171,16 +170,10 @@ def name_run(cfg: DictConfig, output: Path) -> None:
 
 
 def settle(cfg: DictConfig) -> LandmarkDataModule:
-    """Put what was left open into the configuration, for config.yaml and the checkpoints; return its data module."""
-    settle_scheme(cfg)
-    datamodule: LandmarkDataModule = build(cfg.dataset)
-    with open_dict(cfg):
-        cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
-    return datamodule
+    """Put what was left open into the configuration, for config.yaml and the checkpoints; return its data module.
 
-
-def settle_scheme(cfg: DictConfig) -> None:
-    """Put a scheme file's content into the configuration, and so into checkpoints; no lines, no boundary channel."""
+    That is a scheme file's content, too; of a scheme without lines, no boundary channel.
+    """
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         raise ConfigError(f"expected a landmark scheme: dataset.scheme=FILE.yaml or one of {', '.join(SCHEMES)}")
     scheme = get_scheme(cfg.dataset.scheme)
@@ -189,6 +182,10 @@ def settle_scheme(cfg: DictConfig) -> None:
     if not scheme.lines and cfg.get("model") and cfg.model.boundary:
         log.info("%s has no boundary lines: no boundary channel", scheme.name)
         cfg.model.boundary = cfg.model.boundary_coords = False
+    datamodule: LandmarkDataModule = build(cfg.dataset)
+    with open_dict(cfg):
+        cfg.dataset.crop_scale, cfg.dataset.normalisers = datamodule.crop_scale, datamodule.normalisers
+    return datamodule
 
 
 def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint: Checkpoint) -> None:
