@@ -88,7 +88,6 @@ class GradientScale(pl.Callback):
         self.steps.append(torch.stack([norms.norm(), (norms / torch.stack(decays)).median()]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log as :meth:`awing.regressor.LandmarkRegressor.on_train_epoch_end` does."""
         norm, ratio = torch.stack(self.steps).median(0).values.tolist()
         self.steps = []
         scale = {"train/gradient_norm": norm, "epoch": trainer.current_epoch}

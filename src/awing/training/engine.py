@@ -170,10 +170,7 @@ def name_run(cfg: DictConfig, output: Path) -> None:
 
 
 def settle(cfg: DictConfig) -> LandmarkDataModule:
-    """Put what was left open into the configuration, for config.yaml and the checkpoints; return its data module.
-
-    That is a scheme file's content, too; of a scheme without lines, no boundary channel.
-    """
+    """Put what is left open, and a scheme file's content, into the configuration; return its data module."""
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         raise ConfigError(f"expected a landmark scheme: dataset.scheme=FILE.yaml or one of {', '.join(SCHEMES)}")
     scheme = get_scheme(cfg.dataset.scheme)
@@ -208,12 +205,7 @@ def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint
 
 
 def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
-    """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values.
-
-    Raises:
-        CheckpointError: the data set has another landmark scheme.
-        ConfigError: faces that were trained on would count as held out.
-    """
+    """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values."""
     codec, (crop, crop_scale), name = checkpoint.codec(), checkpoint.crop, checkpoint.config["dataset"]["name"]
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         cfg.dataset.scheme = asdict(codec.scheme)

@@ -109,8 +109,7 @@ def regressor_from_checkpoint(
 def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
     """Write the results of a finished ``trainer.test``: numbers, errors of each face, CED, worst faces.
 
-    ``about`` says what the numbers depend on (data set, split, crop, checkpoint...) and stands first in
-    ``metrics.json``, which is written last and at once: with it, a run is finished.
+    ``metrics.json``, which begins with ``about``, is written last and at once: with it, a run is finished.
     """
     output.mkdir(parents=True, exist_ok=True)
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
