@@ -496,7 +496,7 @@ def test_page_stands_alone_and_shows_texts_as_text(leave, report, tmp_path):
 
 def test_infinite_errors_and_losses_are_drawn_without_a_warning(leave, report):
     for seed in range(2):
-        folder = leave(f"wing{seed}", [0.05, float("inf")], seed=seed)
+        folder = leave(f"wing{seed}", [0.05, float("inf")], {"pose": [0.05], "blur": [float("inf")]}, seed=seed)
         (folder / "metrics.csv").write_text("epoch,train/loss\n0,0.5\n1,nan\n2,inf\n3,-1\n")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -184,7 +184,7 @@ def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: 
             pooled[label] = torch.from_numpy(np.concatenate([run.errors[normaliser] for run in runs]))
         for subset in runs[0].results["subsets"]:
             nmes = [run.get(f"results.subsets.{subset}.nme.{normaliser}") for run in runs]
-            if None not in nmes:
+            if None not in nmes and np.isfinite(nmes).all():
                 bars.setdefault(label, {})[subset] = mean_and_spread([100 * nme for nme in nmes])
     figures: Figures = []
     if pooled:

@@ -100,8 +100,8 @@ def influence(
 
 def pixel_types(landmark: int = 6) -> Figure:
     """Figure 1: foreground is a positive target, difficult background the rest of the mask M (equation 4)."""
-    crop, points = rendered_face()
-    maps = _targets(points)[:, :-1]
+    crop, maps = _targets()
+    maps = maps[:, :-1]
     target, mask = maps[0, landmark], dilated_weight_map(maps, weight=1)[0, landmark] > 1
     foreground, difficult = target > 0, mask & (target == 0)
     y, x = divmod(int(target.argmax()), target.shape[1])
@@ -130,8 +130,7 @@ def overview() -> Figure:
     """Figure 3: the network, with the shapes of what passes through it; targets stand where its maps would be."""
     with torch.device("meta"):  # shapes without arithmetic
         network, image = StackedHourglass(98), torch.empty(3, 256, 256)
-    crop, points = rendered_face()
-    maps = _targets(points)[0]
+    crop, (maps,) = _targets()
     figure = Figure(figsize=(15.2, 4.8))
     axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, 15.2), ylim=(0, 4.8), xticks=[], yticks=[], frame_on=False)
     box = {"boxstyle": "round,pad=0.8", "facecolor": "#fdf0d5"}
@@ -205,14 +204,14 @@ def nonlinear_part() -> Figure:
 
 def weight_mask() -> Figure:
     """Figure 6: H, its 3x3 grey dilation H^d and the mask M (equation 4), each the maximum over the landmarks."""
-    maps = _targets(rendered_face()[1])[:, :-1]
+    maps = _targets()[1][:, :-1]
     stages = (maps, grey_dilation(maps), dilated_weight_map(maps, weight=1) - 1)
     return _image_grid([[stage[0].amax(0) for stage in stages]], ["(a) $H$", "(b) $H^d$", "(c) $M$"])
 
 
 def coordinates() -> Figure:
     """Figure 8: coordinate channels, and what of them a boundary map lets through (equation 6, 10.1)."""
-    boundary = _targets(rendered_face()[1])[:, -1:]
+    boundary = _targets()[1][:, -1:]
     xy = coordinate_channels(*boundary.shape[2:])[:2]
     mask = boundary_coordinates(torch.ones_like(xy), boundary)[0, 0]
     titles = ["X coordinate", "Y coordinate", "boundary mask", "X boundary", "Y boundary"]
@@ -224,8 +223,8 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
     checkpoints = [Checkpoint.read(path) for path in cfg.checkpoints]
     for checkpoint in checkpoints:
         apply_checkpoint_defaults(cfg, checkpoint)
-    names = [of.config.get("report", {}).get("row") or of.config["loss"]["_target_"] for of in checkpoints]
-    names = [name.split(".")[-1] for name in names]
+    rows = [of.config.get("report", {}).get("row") or of.config["loss"]["_target_"] for of in checkpoints]
+    names = [row.split(".")[-1] for row in rows]
     crops = {f"{of.crop} of {of.codec().input_size} px" for of in checkpoints}
     if len(set(names)) < len(names) or len(crops) > 1:
         raise CheckpointError(f"expected two rows or losses and one crop, found {', '.join([*names, *sorted(crops)])}")
@@ -234,9 +233,10 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
     return dict(zip(names, networks, strict=True)), datamodule.dataset(datamodule.split)
 
 
-def _targets(points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b maps h w"]:
-    """Maps of the points of wflw98; the last is the boundary's."""
-    return HeatmapCodec("wflw98").encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
+def _targets() -> tuple[Image, Float[Tensor, "1 99 h w"]]:
+    """A rendered face and its maps; the last is the boundary's."""
+    crop, points = rendered_face()
+    return crop, HeatmapCodec("wflw98").encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
 
 
 def _image_grid(rows: Sequence[Sequence[Any]], titles: Sequence[str], colors: str = "magma", low: float = 0) -> Figure:
