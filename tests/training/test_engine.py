@@ -48,8 +48,12 @@ def test_fit_writes_the_runs_files(finished):
 def test_evaluate_repeats_the_test_of_training(finished, rendered, config, tmp_path):
     cfg = config(
         "evaluate", f"checkpoint={finished}/checkpoints/best.ckpt", "dataset=synthetic", *COUNTS, "trainer=cpu",
-        f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0", "faces=[6,3]", "heatmaps=true",
+        f"paths.data_dir={rendered}", "data.batch_size=3", "data.num_workers=0", "heatmaps=true",
     )  # fmt: skip
+    cfg.faces = [6, 8]
+    with pytest.raises(ConfigError, match=r"faces=\[6, 8\]: expected indices of the 8 faces"):
+        engine.evaluate(cfg, tmp_path)
+    cfg.faces = [6, 3]
     engine.evaluate(cfg, tmp_path)
     first = read_image(finished / "test" / "overlay.png")  # of the first eight
     assert (read_image(tmp_path / "overlay.png") == np.hstack([first[320:, 640:960], first[:320, 960:]])).all()

@@ -26,7 +26,6 @@ class Record:
     labelled: Mask  # (K,) whether a landmark is annotated; the others' coordinates mean nothing
     box: Box | None = None  # x0, y0, x1, y1 of the box that the data set provides
     subsets: frozenset[str] = frozenset()  # names of those that the face belongs to
-    occluded: Mask | None = None  # (K,) whether a landmark is annotated as hidden; None: the data set does not say
     entry: str = ""  # name of the image inside path where that is a file of many (HDF5)
     no_box: str = ""  # why there is no box and where to get it, for the message of a crop that needs one
     group: str = ""  # of images that the cut of held-out faces keeps together: a person, a clip, copies

@@ -23,6 +23,7 @@ from awing.data.crops import BoxJitter
 from awing.data.datamodule import LandmarkDataModule
 from awing.data.images import read_image, save_picture
 from awing.data.loading import LandmarkDataset
+from awing.errors import ConfigError
 from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import flat, write_rows
@@ -46,6 +47,10 @@ def run_test(
     ``training`` is what results say of a training that has just ended; ``faces`` are drawn (by default the first
     eight), with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
     """
+    dataset = datamodule.dataset(datamodule.split)
+    faces = faces or range(min(8, len(dataset)))
+    if max(faces) >= len(dataset):
+        raise ConfigError(f"faces={faces}: expected indices of the {len(dataset)} faces, from 0")
     trainer.test(regressor, datamodule=datamodule, verbose=False)
     annotations = datamodule.annotations[datamodule.split]
     about = {
@@ -64,8 +69,6 @@ def run_test(
     if fps:
         about |= frames_per_second(regressor, trainer)
     if trainer.is_global_zero:
-        dataset = datamodule.dataset(datamodule.split)
-        faces = faces or range(min(8, len(dataset)))
         pictures = draw_faces(regressor, dataset, faces)
         if heatmaps:
             pictures |= {f"heatmaps/{face}": draw_landmark_maps(regressor, dataset, face) for face in faces}

@@ -55,7 +55,6 @@ def test_aflw_arrays_become_fields(root):
         for i, record in zip((3, 0, 5, 1), read(root, visible_only=visible_only).records, strict=True):
             seen = written["visible"][i] == 1
             np.testing.assert_array_equal(record.points, written["points"][i])
-            np.testing.assert_array_equal(record.occluded, ~seen)
             np.testing.assert_array_equal(record.labelled, seen if visible_only else np.full(19, True))
             assert record.box.tolist() == [10, 5, 70, 55]
             assert ("frontal" in record.subsets) == (i == 3)

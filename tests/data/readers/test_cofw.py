@@ -39,7 +39,6 @@ def test_cofw_arrays_become_fields(root):
     for i, record in enumerate(annotations.records):
         np.testing.assert_allclose(record.points[:, 0], phis[:29, i] - 1)
         np.testing.assert_allclose(record.points[:, 1], phis[29:58, i] - 1)
-        np.testing.assert_array_equal(record.occluded, phis[58:, i] == 1)
         assert record.labelled.all()
         assert record.box.tolist() == [10, 5, 50, 55]
         expected = texture(60 + 10 * i, 90, seed=i)

@@ -36,5 +36,5 @@ def read_aflw(
         box = check_box(boxes[i, [0, 2, 1, 3]], f"{file}: face {i + 1}")  # left, right, top, bottom
         labelled = seen if visible_only else np.ones(19, dtype=bool)
         subsets = frozenset({"frontal"} if seen.all() else ())
-        records.append(Record(path, data[i].reshape(2, 19).T, labelled, box, subsets, occluded=~seen))
+        records.append(Record(path, data[i].reshape(2, 19).T, labelled, box, subsets))
     return check_complete(SOURCE, root, records, expected[split], allow_partial)

@@ -32,6 +32,6 @@ def read_cofw(root: Path, split: str, allow_partial: bool = False, expected: Cou
     records = []
     for n, (entry, (x, y, width, height), values) in enumerate(zip(entries, boxes, phis, strict=True), 1):
         box = check_box(np.array([x, y, x + width, y + height]) - 1, f"{file}: face {n}")
-        points, occluded = values[:58].reshape(2, 29).T - 1, values[58:] == 1
-        records.append(Record(file, points, np.ones(29, dtype=bool), box, occluded=occluded, entry=entry))
+        points = values[:58].reshape(2, 29).T - 1
+        records.append(Record(file, points, np.ones(29, dtype=bool), box, entry=entry))
     return check_complete(SOURCE, root, records, expected[split], allow_partial)

@@ -180,7 +180,7 @@ def _face_of_entry(entry: Mapping[str, Any], image: Mapping[str, Any], folder: P
     if len(entry["keypoints"]) != 3 * count:
         raise DataError(f"expected {3 * count} numbers in keypoints, found {len(entry['keypoints'])}")
     keypoints, labelled = np.array(entry["keypoints"], dtype=object).reshape(-1, 3), _flags(entry)
-    if not np.isin(flags := keypoints[:, 2], (0, 1, 2)).all():
+    if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
         raise DataError("expected 0, 1 or 2 as the third number of a keypoint")
     points, box = np.zeros((count, 2)), None  # coordinates of an unlabelled point may be anything
     points[labelled] = parse_numbers(keypoints[labelled, :2].ravel().tolist(), "keypoints").reshape(-1, 2)
@@ -190,7 +190,7 @@ def _face_of_entry(entry: Mapping[str, Any], image: Mapping[str, Any], folder: P
     width, height = image.get("width"), image.get("height")
     size = (int(width), int(height)) if width and height else None
     path = image_path(folder, image["file_name"], "file_name")
-    return Record(path, points, labelled, box, occluded=flags == 1, size=size, id=where)
+    return Record(path, points, labelled, box, size=size, id=where)
 
 
 def _find(record: Record, file: Path, folder: Path, root: Path) -> Record:

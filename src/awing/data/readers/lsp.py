@@ -43,8 +43,8 @@ def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Coun
         joints, images = stored.transpose(axes).astype(np.float64), root / folder / "images"
         for i in numbers:
             path, flag = images / name.format(i + 1), joints[i, :, 2] == 1
-            labelled, occluded = (np.ones(14, dtype=bool), flag) if subset == "lsp" else (flag, None)
+            labelled = np.ones(14, dtype=bool) if subset == "lsp" else flag
             found = os.path.isfile(path)  # or check_complete lists it
             box = np.array([0, 0, *image_head(path).stored]) - 0.5 if found else None
-            records.append(Record(path, joints[i, :, :2], labelled, box, frozenset({subset}), occluded))
+            records.append(Record(path, joints[i, :, :2], labelled, box, frozenset({subset})))
     return check_complete(SOURCE, root, records, sum(map(len, chosen.values())), allow_partial, problems)
