@@ -51,8 +51,8 @@ def fit(module, callback, steps, logger=False):
 
 @pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.AdamW])
 def test_gradient_scale_by_hand(tmp_path, optimizer):
-    fit(Slopes(optimizer), GradientScale(), 5, MetricsLogger(str(tmp_path)))
-    (row,) = table(tmp_path / "metrics.csv")
+    fit(Slopes(optimizer), GradientScale(), 5, MetricsLogger(str(tmp_path / "run")))
+    (row,) = table(tmp_path / "run" / "metrics.csv")
     # step 2, the median one: gradients of norms 2 * 0.5 * 2 and 2 * 2, decays of 0.01 * 6 and 0.01
     assert float(row["train/gradient_norm"]) == pytest.approx((2**2 + 4**2) ** 0.5)
     assert (row["epoch"], row["step"]) == ("0", "4")

@@ -139,6 +139,7 @@ class MetricsLogger(Logger):
         else:
             rows: list[dict[str, Any]] = [*read_rows(self.file), row]
             self.columns = sorted({*rows[0], *row})
+            self.file.parent.mkdir(parents=True, exist_ok=True)
             write_rows(self.file, self.columns, rows)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
