@@ -21,7 +21,6 @@ from awing.schemes import SCHEMES, Scheme, get_scheme
 from awing.schemes.file import maps_between, read_map
 from awing.training import calibration
 from awing.training.builders import build, build_regressor, build_trainer, fastest_precision, slurm_plugins
-from awing.training.callbacks import ModelCheckpoint
 from awing.training.evaluation import regressor_from_checkpoint, run_jittered, run_test
 from awing.training.resume import check_same_run, find_finished, find_resume_checkpoint, read_rows, truncate_metrics
 
@@ -76,7 +75,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     try:
         trainer.fit(regressor, datamodule=datamodule, ckpt_path=path, weights_only=True)
         log.info("checkpoints and metrics are in %s", output)
-        training = validation_scores(trainer, output / "metrics.csv")
+        training = validation_scores(output / "metrics.csv")
         if not cfg.test:
             return training
         best = output / "checkpoints" / "best.ckpt"
@@ -149,16 +148,10 @@ def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> No
         )  # fmt: skip
 
 
-def validation_scores(trainer: pl.Trainer, metrics: Path) -> dict[str, Any]:
-    """The best and, from ``metrics.csv``, the last validation NME of a training; {} without validation."""
-    scores: dict[str, Any] = {}
-    for saver in trainer.checkpoint_callbacks:
-        if isinstance(saver, ModelCheckpoint) and saver.best_model_score is not None:
-            scores["val_nme_best"] = float(saver.best_model_score)
-    for row in read_rows(metrics):
-        if row.get("val/nme"):
-            scores["val_nme_last"] = float(row["val/nme"])
-    return scores
+def validation_scores(metrics: Path) -> dict[str, Any]:
+    """The best and the last validation NME in ``metrics.csv``; {} without validation."""
+    nmes = [float(row["val/nme"]) for row in read_rows(metrics) if row.get("val/nme")]
+    return {"val_nme_best": min(nmes), "val_nme_last": nmes[-1]} if nmes else {}
 
 
 def name_run(cfg: DictConfig, output: Path) -> None:
