@@ -28,7 +28,7 @@ SMALL = ("model.channels=8", "model.depth=2")
 def test_every_choice_builds_a_regressor(config, group, choice):
     own = ["dataset.scheme=ibug68", "dataset.normalisers=[box]"] if choice == "custom" else []
     cfg = config("train", f"{group}={choice}", *own, *SMALL)
-    engine.settle(cfg)
+    engine.complete_config(cfg)
     cfg.codec.input_size, cfg.codec.heatmap_size = 64, 16
     regressor = engine.build_regressor(cfg)
     k = regressor.codec.scheme.num_landmarks
@@ -150,7 +150,7 @@ def test_fit_names_a_wrong_value_before_reading_data(config, unchecked, tmp_path
 
 def test_joints_have_no_boundary(config):
     cfg = config("train", "dataset=lsp")
-    engine.settle(cfg)
+    engine.complete_config(cfg)
     assert (cfg.model.boundary, cfg.model.boundary_coords, cfg.codec.boundary) == (False, False, False)
     assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["box", "torso"])
     cfg = config("evaluate", "dataset=lsp", "checkpoint=a.ckpt")

@@ -105,7 +105,7 @@ def test_averaged_with_the_mirrored_crop_a_face_and_its_mirror_image_get_mirrore
             network, codec, MSELoss(), torch.ones_like, ["inter_ocular"], [], flip_test=flip
         ).eval()
         with torch.no_grad():
-            plain, mirrored = (codec.decode(model.predict_maps(x))[0] for x in (image, image.flip(-1)))
+            plain, mirrored = (codec.decode(model.predict(x)[-1])[0] for x in (image, image.flip(-1)))
         mirrored = mirrored[:, codec.scheme.flip_permutation]
         mirrored[..., 0] = 63 - mirrored[..., 0]
         points[flip] = plain, mirrored

@@ -61,7 +61,8 @@ class Checkpoint:
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
         except Exception as error:  # damaged, or anything else that torch can or cannot load
-            raise CheckpointError(f"{path} is not a checkpoint that this project wrote ({error!r:.200})") from error
+            why = "the authors' weights are checkpoint=official:PATH" if path.suffix == ".pth" else type(error).__name__
+            raise CheckpointError(f"{path} is damaged, or no checkpoint that this project wrote ({why})") from error
 
     @classmethod
     def _read_run(cls, path: Path) -> "Checkpoint":

@@ -27,16 +27,11 @@ class LandmarkRegressor(pl.LightningModule):
     scheme has groups of joints and "torso" is a normaliser, a test also gives their PCK.
 
     Args:
-        network: Image in [0, 1] -> one stack of maps per hourglass.
-        codec: Between points and maps.
         loss: Of predicted maps, target maps and a weight per element.
         weight_map: Target maps -> weight of each element (paper 4.3).
         normalisers: Names of the columns of a batch's ``normalisers``; the first is the one of ``val/nme``.
         subsets: Names of the columns of a batch's ``subsets``.
-        optimizer: Makes the optimizer from the parameters.
         scheduler: Makes the schedule from the optimizer (interval "epoch"), or from it and ``total_steps`` ("step").
-        interval: Whether the schedule advances each "epoch" or each "step".
-        stack_weights: None is 1 for all.
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
         taken: Names of the network's parameters from another training, with ``taken_lr`` of the learning rate.
     """
@@ -68,19 +63,23 @@ class LandmarkRegressor(pl.LightningModule):
         groups = codec.scheme.groups
         self.pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
         self.sums = torch.zeros(3)  # squared_errors of the epoch's batches so far, of this process
-        self.results: dict[str, Any] = {}  # of the last trainer.test: its metrics,
-        self.points: list[tuple[Tensor, Tensor]] = []  # of its landmarks: peak height, error
-        self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]  # and LandmarkNME.per_image
+        # of the last trainer.test: metrics; peak heights and errors of the landmarks; LandmarkNME.per_image
+        self.results: dict[str, Any] = {}
+        self.points: list[tuple[Tensor, Tensor]] = []
+        self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
         """RGB crops -> the maps of every stack."""
         maps: list[Tensor] = self.network(image.to(memory_format=torch.channels_last).float() / 255)
         return maps
 
-    def predict_maps(self, image: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """RGB crops -> the last stack's maps; with ``flip_test``, averaged with those of the mirrored crop."""
-        maps: Tensor = self(image)[-1]
-        return (maps + self.codec.flip_heatmaps(self(image.flip(-1))[-1])) / 2 if self.flip_test else maps
+    def predict(self, image: UInt8[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
+        """RGB crops -> the maps of every stack; with ``flip_test``, averaged with those of the mirrored crop."""
+        stacks: list[Tensor] = self(image)
+        if self.flip_test:
+            mirrored = [self.codec.flip_heatmaps(maps) for maps in self(image.flip(-1))]
+            stacks = [(maps + other) / 2 for maps, other in zip(stacks, mirrored, strict=True)]
+        return stacks
 
     def on_train_start(self) -> None:
         """Freeze the statistics of frozen normalisations too; earlier, Lightning would warn."""
@@ -123,9 +122,6 @@ class LandmarkRegressor(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.nme.reset()
-        self.points = []
-        if self.pck is not None:
-            self.pck.reset()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         outputs = self(batch["image"])
@@ -143,10 +139,20 @@ class LandmarkRegressor(pl.LightningModule):
         self.log("val/fr_10", full["fr"][name]["0.10"])
         self.log("val/auc_10", full["auc"][name]["0.10"])
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        self.nme.reset()
+        self.points = []
+        if self.pck is not None:
+            self.pck.reset()
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self._score(self.predict_maps(batch["image"]), batch)
+        points, target, peaks = self._score(self.predict(batch["image"])[-1], batch)
+        labelled, norms = batch["labelled"], batch["normalisers"]
+        errors = (points - target).norm(dim=-1) / norms[:, :1]
+        self.points.append((peaks, errors.where(labelled, torch.nan)))
+        if self.pck is not None:
+            torso = norms[:, self.nme.normalisers.index("torso")]
+            self.pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], batch["index"])
 
     def on_test_epoch_end(self) -> None:
         self.results, self.per_image = self.nme.compute(), self.nme.per_image()
@@ -161,7 +167,9 @@ class LandmarkRegressor(pl.LightningModule):
         groups: list[dict[str, Any]] = [{"params": [p for at, p in trained if at == there]} for there in (False, True)]
         groups[1]["name"] = "taken"
         optimizer = self.optimizer([group for group in groups if group["params"]])
-        length = {"total_steps": int(self.trainer.estimated_stepping_batches)} if self.interval == "step" else {}
+        length = {}
+        if self.interval == "step":  # at 20, OneCycleLR divides by its warm-up of 5 % less one step
+            length["total_steps"] = max(21, int(self.trainer.estimated_stepping_batches))
         scheduler = self.scheduler(optimizer, **length)
         for group in optimizer.param_groups:  # now, since OneCycleLR gives all of them one maximum
             if group.get("name") == "taken":
@@ -169,18 +177,13 @@ class LandmarkRegressor(pl.LightningModule):
         scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
-    def _score(self, maps: Maps, batch: Batch) -> None:
-        """Update the metrics and ``points``, whose errors are by the first normaliser: NaN without annotation."""
+    def _score(self, maps: Maps, batch: Batch) -> tuple[Tensor, Tensor, Float[Tensor, "b k"]]:
+        """Update the NME; return predicted and true points in source px, and heights of the peaks."""
         inverse = torch.linalg.inv(batch["matrix"])
         decoded, peaks = self.codec.decode(maps)
         points, target = (to_source(inverse, p) for p in (decoded, batch["points"]))
-        labelled, norms, index = batch["labelled"], batch["normalisers"], batch["index"]
-        self.nme.update(points, target, labelled, norms, index, batch["subsets"])
-        if self.pck is not None:
-            torso = norms[:, self.nme.normalisers.index("torso")]
-            self.pck.update(points, target, torso, labelled & ~torso.isnan()[:, None], index)
-        errors = (points - target).norm(dim=-1) / norms[:, :1]
-        self.points.append((peaks, torch.where(labelled, errors, torch.nan)))
+        self.nme.update(points, target, batch["labelled"], batch["normalisers"], batch["index"], batch["subsets"])
+        return points, target, peaks
 
 
 def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "3"]:

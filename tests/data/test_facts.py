@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from awing.data.crops import settle
+from awing.data.crops import usable_records
 from awing.data.images import read_crop
 from awing.data.records import Record
 from awing.errors import DataError
@@ -52,8 +52,8 @@ def record(path: Path, size: tuple[int, int] | None) -> Record:
         (6, (40, 30), True, False, r"annotated at 40 x 30 px, but the file has 30 x 40 px"),
     ],
 )
-def test_settle_turns_scales_or_refuses(tmp_path, orientation, stated, upright, rescale, expected):
-    kept, unusable = settle([record(photo(tmp_path / "a.jpg", orientation), stated)], *CROP, upright, rescale)
+def test_usable_records_turns_scales_or_refuses(tmp_path, orientation, stated, upright, rescale, expected):
+    kept, unusable = usable_records([record(photo(tmp_path / "a.jpg", orientation), stated)], *CROP, upright, rescale)
     if isinstance(expected, str):
         (text,) = unusable
         assert not kept
@@ -65,20 +65,20 @@ def test_settle_turns_scales_or_refuses(tmp_path, orientation, stated, upright, 
     np.testing.assert_allclose(kept[0].box, (np.array([5, 5, 35, 28]) + 0.5) / scale - 0.5)
 
 
-def test_settle_of_one_program_decide_for_squares(tmp_path, caplog):
+def test_pictures_of_one_program_decide_for_squares(tmp_path, caplog):
     """A square has the stated size both ways; its neighbours say which is meant."""
     square = record(photo(tmp_path / "square.jpg", 6, (40, 40)), (40, 40))
     shown, stored = (record(photo(tmp_path / f"{s[0]}.jpg", 6), s) for s in ((30, 40), (40, 30)))
     with caplog.at_level("INFO"):
-        assert [r.upright for r in settle([square, shown], *CROP, False, False)[0]] == [True, True]
+        assert [r.upright for r in usable_records([square, shown], *CROP, False, False)[0]] == [True, True]
     assert "2 of 2 images are read upright" in caplog.text
-    assert [r.upright for r in settle([square], *CROP, False, False)[0]] == [False]
-    assert [r.upright for r in settle([square, shown, stored], *CROP, False, False)[0]] == [False, True, False]
+    assert [r.upright for r in usable_records([square], *CROP, False, False)[0]] == [False]
+    assert [r.upright for r in usable_records([square, shown, stored], *CROP, False, False)[0]] == [False, True, False]
 
 
 def test_upright_pictures_are_cropped_where_their_points_are(tmp_path):
     """The dot at (3, 3) of 40 x 30 stored px is at (26, 3) of the upright 30 x 40."""
-    (face,), _ = settle([record(photo(tmp_path / "a.jpg", 6), (30, 40))], *CROP, False, False)
+    (face,), _ = usable_records([record(photo(tmp_path / "a.jpg", 6), (30, 40))], *CROP, False, False)
     crop = read_crop(face, crop_matrix(np.array([-0.5, -0.5, 29.5, 39.5]), 40), 40)  # 5 px of border left and right
     y, x = np.nonzero(crop[..., 0] > 200)
     assert (x.mean(), y.mean()) == pytest.approx((26 + 5, 3), abs=0.3)

@@ -69,6 +69,7 @@ def label_studio(root: Path) -> None:
         tasks.append(
             {"id": 5 + i, "annotations": annotations, "data": {"image": f"/data/upload/1/0a1b2c3d-{'ab'[i]}.png"}}
         )
+    tasks.append({"id": 7, "annotations": [], "data": {"image": "/data/upload/1/0a1b2c3d-a.png"}})  # not labelled yet
     (root / "project-1.json").write_text(json.dumps(tasks))
 
 
@@ -172,6 +173,13 @@ def test_import_names_what_it_cannot_read_and_goes_on(tmp_path, capsys, write, p
     assert [record.path.name for record in records] == ["a.png"]
     (line,) = said.err.splitlines()
     assert re.search(place, line)
+
+
+def test_import_names_the_way_out_of_a_video_of_cvat(tmp_path, capsys):
+    (tmp_path / "annotations.xml").write_text('<annotations><track id="0" label="face"></track></annotations>')
+    with pytest.raises(DataError, match="found no face"):
+        import_annotations(str(tmp_path), tmp_path / "out")
+    assert "annotations.xml: a video's tracks; export it as CVAT for images" in capsys.readouterr().err
 
 
 def test_import_keeps_the_splits_and_what_is_there(tmp_path, capsys):

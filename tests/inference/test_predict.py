@@ -206,8 +206,8 @@ def test_dark_sixteen_bits_are_named_and_readable(checkpoint, file, tmp_path):
         pixels = np.linspace(low, high, 64 * 64).reshape(64, 64).astype(np.uint16)
         cv2.imwrite(str(tmp_path / "in" / f"{name}.png"), pixels)
     camera, thermal = run(file, tmp_path / "in", tmp_path / "dark", errors=2, boxes=None)
-    assert "values are 0 to 15 of 255 only; if the file has 16 bits" in camera["error"]
-    assert "values are 113 to 121 of 255 only" in thermal["error"]
+    assert "the picture is nearly black (0 to 15 of 255); if the file has 16 bits" in camera["error"]
+    assert "nearly of one grey (113 to 121 of 255)" in thermal["error"]
     run(file, tmp_path / "in", tmp_path / "range", boxes=None, bits="range")
     trained = replace(checkpoint, config={**checkpoint.config, "dataset": {**checkpoint.config["dataset"], "bits": 12}})
     trained.write(tmp_path / "bits.safetensors")

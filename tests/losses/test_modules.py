@@ -8,7 +8,6 @@ from awing.losses import (
     AdaptiveWingLoss,
     L1Loss,
     MSELoss,
-    SmoothL1Loss,
     WingLoss,
     adaptive_wing,
     base_weight_map,
@@ -16,7 +15,7 @@ from awing.losses import (
     wing,
 )
 
-ALL = [AdaptiveWingLoss, WingLoss, MSELoss, L1Loss, SmoothL1Loss]
+ALL = [AdaptiveWingLoss, WingLoss, MSELoss, L1Loss]
 ONE_PASS = [
     (AdaptiveWingLoss, adaptive_wing, {}),
     (AdaptiveWingLoss, adaptive_wing, {"omega": 10.0, "theta": 0.3, "epsilon": 2.0, "alpha": 2.5}),
@@ -37,7 +36,6 @@ def maps():
     [
         (MSELoss(reduction="none"), lambda d: d**2),
         (L1Loss(reduction="none"), lambda d: d),
-        (SmoothL1Loss(reduction="none"), lambda d: np.where(d < 1, d**2 / 2, d - 0.5)),
     ],
 )
 def test_baselines_follow_their_formula(module, formula, maps):

@@ -235,7 +235,7 @@ class Intruder:
 def test_load_official_runs_no_code(tmp_path: Path) -> None:
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save(official_state_dict(1) | {"extra": Intruder(trace)}, path)
-    with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as a checkpoint \(UnpicklingError\)"):
+    with pytest.raises(CheckpointError, match=r"weights\.pth cannot be read as a checkpoint.*UnpicklingError"):
         load_official(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
@@ -249,7 +249,7 @@ def test_load_official_refuses_other_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(CheckpointError, match=f"{name} cannot be read as a checkpoint"):
             load_official(tmp_path / name)
-    with pytest.raises(CheckpointError, match=r"absent cannot be read as a checkpoint \(FileNotFoundError"):
+    with pytest.raises(CheckpointError, match=r"absent cannot be read: No such file"):
         load_official(tmp_path / "absent")
 
 

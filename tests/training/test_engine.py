@@ -195,8 +195,16 @@ def test_overfit_batches_trains_and_validates_one_batch(config, rendered, tmp_pa
     batches = []
     for hook in ("on_train_batch_start", "on_validation_batch_start"):
         monkeypatch.setattr(LandmarkRegressor, hook, lambda self, batch, i, *_: batches.append(batch))
-    run(config, rendered, tmp_path, "trainer.overfit_batches=1", "test=false")
-    assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 4
+    words = (
+        "trainer.overfit_batches=1",
+        "dataset.val_fraction=1e-9",
+        "optim=adamw",
+        "trainer.max_epochs=20",
+        "test=false",
+    )
+    run(config, rendered, tmp_path, *words)
+    assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 40
+    assert (tmp_path / "pictures" / "overlay_epoch020.png").is_file()  # of these, where no face is held out
     for batch in batches[1:]:
         assert torch.equal(batch["image"], batches[0]["image"])
         assert torch.equal(batch["points"], batches[0]["points"])
@@ -242,10 +250,12 @@ def test_joints_are_scored_by_pck(config, tmp_path, capsys):
     assert 0 < pck["mean"] < 1
 
     cfg = config("evaluate", f"checkpoint={checkpoint.path}", "dataset.split=val", *words[:-1])
+    capsys.readouterr()
     evaluated = engine.evaluate(cfg, tmp_path / "val")  # of people without a labelled torso too: not counted
     rows = table(tmp_path / "val" / "per_image.csv")
     scored = [row for row in rows if row["nme_torso"] != "nan"]
     assert evaluated["subsets"]["full"]["count"] == len(scored) < len(rows) == evaluated["found"]
+    assert f"not scored: {len(rows) - len(scored)} faces, whose box or torso is not labelled" in capsys.readouterr().out
 
 
 def test_evaluate_maps_another_scheme_or_refuses_it(finished, rendered, config, tmp_path):
@@ -255,7 +265,7 @@ def test_evaluate_maps_another_scheme_or_refuses_it(finished, rendered, config, 
         "data.num_workers=0", "dataset.crop=landmarks", "dataset.allow_partial=true",
         "dataset.normalisers=[inter_ocular]",
     )  # fmt: skip
-    with pytest.raises(CheckpointError, match=r"wflw98.*ibug68.*only wflw98 has .*dataset\.map=wflw98-ibug68"):
+    with pytest.raises(CheckpointError, match=r"wflw98.*ibug68.*wflw98 alone has .*dataset\.map=wflw98-ibug68"):
         engine.evaluate(config("evaluate", "dataset=300w", *words), tmp_path)
     mapped = engine.evaluate(config("evaluate", "dataset=300w", *words, "dataset.map=wflw98-ibug68"), tmp_path)
     assert (mapped["landmarks"], mapped["found"]) == (68, 8)

@@ -13,7 +13,13 @@ from awing.checkpoint import Checkpoint
 from awing.errors import AwingError, ConfigError
 from awing.regressor import LandmarkRegressor
 from awing.training import builders, engine
-from awing.training.resume import AtomicCheckpointIO, find_resume_checkpoint, truncate_metrics
+from awing.training.resume import (
+    AtomicCheckpointIO,
+    find_finished,
+    find_resume_checkpoint,
+    truncate_metrics,
+    weights_made_by,
+)
 
 # a moving average of the weights, and learning rates that change by the epoch
 AVERAGED = [
@@ -206,6 +212,15 @@ def test_resume_refuses_faces_that_were_held_out(config, rendered, tmp_path):
 def test_resume_names_init_for_weights_alone(tmp_path):
     with pytest.raises(ConfigError, match="its weights by init=300w-small"):
         find_resume_checkpoint("300w-small", tmp_path)
+
+
+def test_data_of_ones_own_are_told_apart_by_their_place(tmp_path):
+    one, other = ({"dataset": {"name": "custom", "root": root}} for root in "ab")
+    assert weights_made_by(one) != weights_made_by(other)
+    assert weights_made_by({"dataset": {"name": "wflw", "root": "a"}}) == {"dataset.name": "wflw"}
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "metrics.json").touch()  # an evaluation, of no run
+    assert find_finished(tmp_path / "new", str(tmp_path), one) is None
 
 
 def test_a_folder_with_a_run_is_refused(config, rendered, short):

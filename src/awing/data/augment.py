@@ -90,10 +90,6 @@ class LabelNoise:
     normaliser: str = "inter_ocular"  # the scheme's distance that S is a share of
     seed: int = 0  # of the draws
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.share <= 1 and self.distance >= 0):
-            raise ConfigError(f"label noise: expected share in [0, 1] and distance of at least 0, found {self}")
-
     def __call__(self, record: Record, scheme: Scheme) -> Points:
         """The points of a face, some of them moved; in source px."""
         rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()))

@@ -25,15 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
-    """Source px -> crop px for one annotated face; see :func:`box_matrix`.
-
-    >>> from pathlib import Path
-    >>> face = Record(Path("a.jpg"), np.zeros((1, 2)), np.array([True]), box=np.array([10.0, 20.0, 50.0, 100.0]))
-    >>> matrix = record_matrix(face, "provided", scale=1.6, size=256)  # a square of 128 around (30, 60)
-    >>> apply(matrix, np.array([[30.0, 60.0], [31.0, 60.0]]))
-    array([[127.5, 127.5],
-           [129.5, 127.5]])
-    """
+    """Source px -> crop px for one annotated face; see :func:`box_matrix`."""
     if crop == "landmarks":
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
@@ -89,10 +81,6 @@ class BoxJitter:
     shift: float = 0.0
     scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not (self.shift >= 0 and self.scale > 0):
-            raise ConfigError(f"a box moves by at least 0 and grows by more than 0, found {self.shift}, {self.scale}")
-
     def __call__(self, matrix: Matrix, box: float, size: int, index: int) -> Matrix:
         """Source px -> crop px of the other box, from the true box's; ``box`` is its side in crop px."""
         angle = np.random.default_rng([0, index]).uniform(0, 2 * np.pi)
@@ -101,7 +89,7 @@ class BoxJitter:
         return np.asarray(resized @ shift(-dx, -dy) @ matrix)
 
 
-def settle(
+def usable_records(
     records: Sequence[Record], crop: Crop, scale: float, size: int, upright: bool, rescale: bool, bits: Bits = None
 ) -> tuple[list[Record], list[str]]:
     """The records as their pictures are to be read, and why others cannot be read or cropped so.

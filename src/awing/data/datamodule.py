@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from awing.data.augment import LabelNoise
 from awing.data.cache import CropCache
-from awing.data.crops import BoxJitter, Crop, settle
+from awing.data.crops import BoxJitter, Crop, usable_records
 from awing.data.loading import LandmarkDataset, LoaderSettings, make_loader
 from awing.data.records import Annotations, Record, check_bits, check_usable
 from awing.errors import ConfigError, DataError, check_choice
@@ -37,25 +37,17 @@ class LandmarkDataModule(pl.LightningDataModule):
     what was cut, and is kept in checkpoints. A reader's ``val`` names validation faces, which then are not cut.
 
     Args:
-        scheme: See :func:`awing.schemes.get_scheme`.
         crop: Which box is cropped; see :mod:`awing.data.crops`.
         crop_scale: Side of the cropped square by the box's longer side; or one of each crop that the data set has.
         normalisers: Distances that divide errors, the first ranks checkpoints; None: the scheme's, or else the box.
-        subsets: Subsets to report besides the whole.
-        split: What :meth:`test_dataloader` gives.
         val_fraction, test_fraction: Shares of the training images that are held out; below 1 together.
         split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
         group: Regular expression whose match in an image's name is the image's group, unless a record has its own.
         allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
         skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
-        upright, rescale, bits: How pictures are read; see :func:`awing.data.crops.settle`.
-        label_noise: Arguments of :class:`awing.data.augment.LabelNoise`, for the training faces.
-        cache: Folder of :class:`awing.data.cache.CropCache`, for the training faces.
+        upright, rescale, bits: How pictures are read; see :func:`awing.data.crops.usable_records`.
+        label_noise, cache: Arguments of ``LabelNoise``, folder of ``CropCache``, for the training faces.
         map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.loading.LandmarkDataset`.
-
-    Raises:
-        ConfigError: a fraction, split, crop, scale or normaliser that cannot work; from a loader, a batch size.
-        DataError: from :meth:`setup`, files that are missing or broken; from a loader, a split without a face.
     """
 
     def __init__(
@@ -103,6 +95,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         scales = crop_scale if isinstance(crop_scale, Mapping) else dict.fromkeys(get_args(Crop), crop_scale)
         check_choice(f"dataset.crop of {name}", crop, scales)
         self.crop, self.crop_scale = crop, scales[crop]
+        if not self.crop_scale > 0:
+            raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
         own = "landmark_box" if crop == "landmarks" else "box"  # of each face: every one has that of the crop
         self.normalisers = list(normalisers or self.scheme.normalisers or [own])
         for normaliser in self.normalisers:
@@ -135,9 +129,8 @@ class LandmarkDataModule(pl.LightningDataModule):
     def read(self, split: str, allow_partial: bool = False) -> Annotations:
         """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
         found = self.reader(self.root, split, self.allow_partial or allow_partial)
-        records, misfits = settle(
-            found.records, self.crop, self.crop_scale, self.loader.input_size, self.upright, self.rescale, self.bits
-        )
+        crop = self.crop, self.crop_scale, self.loader.input_size
+        records, misfits = usable_records(found.records, *crop, self.upright, self.rescale, self.bits)
         return Annotations(records, found.expected - len(misfits), [*found.unusable, *misfits])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:

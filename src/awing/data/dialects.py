@@ -41,7 +41,10 @@ def _read_labelme(file: Path) -> Drawn:
 
 
 def _xml_images(file: Path) -> Iterator[tuple[str, Any]]:
-    for image in ElementTree.parse(file).getroot().iter("image"):
+    root = ElementTree.parse(file).getroot()
+    if root.find("track") is not None:
+        raise ValueError("a video's tracks; export it as CVAT for images")
+    for image in root.iter("image"):
         yield f"{file}: image {image.get('id', '')} {image.get('name') or image.get('file')}", image
 
 
@@ -81,7 +84,8 @@ def _tasks(file: Path) -> Iterator[tuple[str, Any]]:
 
 def _read_label_studio(task: dict[str, Any]) -> Drawn:
     """Points belong to the rectangle that they are a region of, or have a relation with."""
-    done = [given for given in task.get("annotations") or task["completions"] if not given.get("was_cancelled")]
+    results = task["annotations"] if "annotations" in task else task["completions"]
+    done = [given for given in results if not given.get("was_cancelled")]
     if len(done) > 1:
         raise ValueError(f"{len(done)} annotations of one picture; delete all but one")
     regions, shapes = done[0]["result"] if done else [], list[Shape]()

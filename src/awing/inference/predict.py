@@ -110,8 +110,9 @@ def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, oth
             if face.detected and not len(frame.landmarks.boxes) and frame.image is not None and frame.number is None:
                 low, high = frame.image.min(), frame.image.max()
                 if high - low < FEW_LEVELS:
+                    shade = "nearly black" if high < FEW_LEVELS else "nearly of one grey"
                     advice = "if the file has 16 bits, give bits=12, or bits=range"
-                    frame.error = f"no face: the picture's values are {low} to {high} of 255 only; {advice}"
+                    frame.error = f"no face: the picture is {shade} ({low} to {high} of 255); {advice}"
         yield from batch
         del batch, ready, frame  # their images, before the next are read
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from awing.losses.functional import Maps, adaptive_wing, check_constants, promote, wing
 
@@ -78,7 +77,7 @@ class OnePassLoss(HeatmapLoss):
         return (weight,)
 
     def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
-        """As every loss's. For a second derivative, or torch.func, take the functions."""
+        """As :meth:`HeatmapLoss.prepare`; second derivatives and torch.func need the functions instead."""
         loss = super().prepare(target, weight)
         if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
             return loss  # more derivatives are asked for; or a compiler makes one pass of the plain formula itself
@@ -189,10 +188,3 @@ class L1Loss(HeatmapLoss):
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return (pred - target).abs()
-
-
-class SmoothL1Loss(HeatmapLoss):
-    """Huber loss: :math:`d^2 / 2` where d < 1, else :math:`d - 1/2`."""
-
-    def elementwise(self, pred: Maps, target: Maps) -> Maps:
-        return F.smooth_l1_loss(pred, target, reduction="none")

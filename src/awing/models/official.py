@@ -30,10 +30,10 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     Raises:
         CheckpointError: the file cannot be read, or its tensors are not those of the authors' network.
 
-    >>> load_official("no_such_file.pth")  # doctest: +ELLIPSIS
+    >>> load_official("no_such_file.pth")
     Traceback (most recent call last):
     ...
-    awing.errors.CheckpointError: no_such_file.pth cannot be read as a checkpoint (FileNotFoundError): ...
+    awing.errors.CheckpointError: no_such_file.pth cannot be read: No such file or directory
     """
     if isinstance(state_dict_or_path, Mapping):
         source, content = "state dict", state_dict_or_path
@@ -79,9 +79,11 @@ def to_official(network: StackedHourglass) -> dict[str, Tensor]:
 def _read(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
     except Exception as error:  # the unpickler raises anything where a file is no checkpoint
-        why = "it is missing, damaged, not of torch.save, or holds more than tensors"
-        raise CheckpointError(f"{file} cannot be read as a checkpoint ({type(error).__name__}): {why}") from error
+        why = f"damaged, not of torch.save, or more than tensors ({type(error).__name__})"
+        raise CheckpointError(f"{file} cannot be read as a checkpoint: it is {why}") from error
 
 
 def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:

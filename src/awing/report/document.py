@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import bootstrap
 
 from awing.errors import ConfigError, DataError
-from awing.report.protocol import text
+from awing.report.protocol import of_another_version, text
 from awing.report.runs import Run, load_runs, mean_and_spread
 from awing.report.tables import Cell, Groups, Placed, Table, one_of_each_seed, own_sweeps, print_plan, read_tables
 from awing.training.resume import write_rows
@@ -47,18 +47,22 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
     (output / "figures").mkdir(parents=True, exist_ok=True)
     tables = read_tables()
+    usual = tables["table1"].protocols[0]
+    other_versions = {run: why for run in runs if run.results and (why := of_another_version(run, usual))}
+    problems += [(run.folder, why) for run, why in other_versions.items()]
+    runs = [run for run in runs if run not in other_versions]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
     of_none = [run for run in runs if run.get("report.table") is None]
-    placed = [(table, table.groups([*runs, *evaluations])) for table in tables.values()]
-    parts = [_part(output / "figures", *of, runs, problems) for of in [*placed, *own_sweeps(of_none)]]
+    filled = [(table, table.groups([*runs, *evaluations])) for table in tables.values()]
+    filled += own_sweeps(of_none)
+    parts = [_part(output / "figures", table, groups, runs, problems) for table, groups in filled]
     parts = [part for part in parts if part["runs"]]
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
         lines = [{"table": group["name"], **line} for part in parts for group in part["groups"] for line in group[kind]]
         write_rows(output / file, list(lines[0]) if lines else ["table"], lines)
     counts = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in runs).items())
     listed = {run for part in parts for run in part["runs"]}
-    usual = tables["table1"].protocols[0]
     content = {
         "summary": f"{len(runs)} trainings{f' ({counts})' if runs else ''} and {len(evaluations)} other evaluations.",
         "parts": parts,
@@ -163,7 +167,10 @@ def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
 
 
 def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of a mean, by the percentile bootstrap (Efron 1979); None of one face, or of an infinite error.
+    """95 % interval of a mean over faces, by the percentile bootstrap (Efron 1979).
+
+    It says how the mean would move with other faces, not with another training. None of one face, or of an infinite
+    error.
 
     >>> mean_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)

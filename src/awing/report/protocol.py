@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -13,12 +14,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from awing.report.runs import Run
-from awing.training.engine import settle
+from awing.training.engine import complete_config
 from awing.training.launch import CONF
 from awing.training.resume import weights_made_by
 
 PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
 NAMED = {"ablation": "report.row", "dataset": "dataset.name"}  # groups, and the key that says which was chosen
+# Where keys do not depend on what is chosen: a run without one of them is of another version.
+ALWAYS = ("codec.", "model.", "training.", "data.", "trainer.", "dataset.c", "dataset.val_fraction")
 Override = tuple[str, Any]
 
 
@@ -71,20 +74,13 @@ class Protocol:
 
 @cache
 def paper_protocol(table: str, job: tuple[Override, ...], settings: tuple[Override, ...] = ()) -> Protocol:
-    """The protocol of a table's experiment with some overrides; ``job`` are those that the table varies.
-
-    >>> protocol = paper_protocol("table6", (("loss.theta", 0.3),))
-    >>> protocol.label, protocol.training["optim.optimizer.lr"], protocol.origin("optim.optimizer.lr")
-    ('theta 0.3', 0.0001, 'paper, 7.3')
-    >>> protocol.training["dataset.crop_scale"], protocol.origin("dataset.crop_scale")
-    (1.25, 'chosen here')
-    """
+    """The protocol of a table's experiment with some overrides; ``job`` are those that the table varies."""
     words = (f"experiment={table}", *(f"{key}={value}" for key, value in (*job, *settings)))
     cfg = OmegaConf.create(_composed(*(word for word in words if "." not in word.partition("=")[0])))
     for key, value in (*job, *settings):
         if "." in key:
             OmegaConf.update(cfg, key, value)
-    settle(cfg)
+    complete_config(cfg)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     place = {NAMED.get(key, key): OmegaConf.select(cfg, NAMED.get(key, key)) for key, _ in job}
     return Protocol(words, place, weights_made_by(config), cfg.dataset.name)
@@ -95,6 +91,12 @@ def _composed(*words: str) -> DictConfig:
     of_command = GlobalHydra.instance().is_initialized()  # src/report.py reads the same folder
     with nullcontext() if of_command else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [*words])
+
+
+def of_another_version(run: Run, protocol: Protocol) -> str:
+    """Why a tested run cannot be compared with runs of this version: the keys that it lacks; "" where it can."""
+    lacking = [key for key in protocol.training if key.startswith(ALWAYS) and key not in run.values]
+    return shorten(f"config.yaml of another version, without {', '.join(lacking)}", 150) if lacking else ""
 
 
 def text(value: Any) -> str:

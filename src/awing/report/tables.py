@@ -41,7 +41,7 @@ class Cell:
         return None if value is None else self.scale * value
 
     def line(self, placed: Placed, differs: Sequence[str] = ()) -> dict[str, Any]:
-        """Its line of ``report.csv``: mean, sample standard deviation and difference to the paper, from what runs."""
+        """Its line of ``report.csv``: mean, sample standard deviation, difference to the paper, and the runs."""
         of_cell = [run for run, protocol in placed.items() if protocol is self.protocol and run.results]
         runs = one_of_each_seed(run for run in of_cell if self.value(run) is not None)
         values = [value for run in runs if (value := self.value(run)) is not None]

@@ -61,12 +61,12 @@ def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> Landma
     taken = take_weights(network, codec.scheme, source) if source else set()
     freeze(network, cfg.training.frozen or [], taken)
     return LandmarkRegressor(
-        network,
-        codec,
-        build(cfg.loss),
-        build(cfg.weight_map),
-        list(cfg.dataset.normalisers),
-        list(cfg.dataset.subsets),
+        network=network,
+        codec=codec,
+        loss=build(cfg.loss),
+        weight_map=build(cfg.weight_map),
+        normalisers=list(cfg.dataset.normalisers),
+        subsets=list(cfg.dataset.subsets),
         optimizer=build(cfg.optim.optimizer),
         scheduler=build(cfg.optim.scheduler),
         interval=cfg.optim.interval,
@@ -93,13 +93,15 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
     if network.boundary and other.boundary:
         shared.append((scheme.num_landmarks, len(names)))
         by_name += " and the boundary"
-    to, of = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
+    own, others = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
     taken = set()
     for name, value in tensors.items():
         found = weights.get(name)
-        axis = 1 if name.startswith("merge_maps") and value.ndim > 1 else 0 if ".maps." in name else None  # of the maps
+        axis = 0 if ".maps." in name else None  # that counts the maps
+        if name.startswith("merge_maps") and value.ndim > 1:
+            axis = 1
         if found is not None and axis is not None:
-            value.index_copy_(axis, to, found.index_select(axis, of))
+            value.index_copy_(axis, own, found.index_select(axis, others))
             fits = len(shared) == value.shape[axis]
         elif fits := found is not None and found.shape == value.shape:
             value.copy_(found)

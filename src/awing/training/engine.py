@@ -5,6 +5,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pytorch_lightning as pl
@@ -41,7 +42,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     resumed = Checkpoint.read(path) if path else None
     pl.seed_everything(cfg.seed, workers=True)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
-    datamodule = settle(cfg)
+    datamodule = complete_config(cfg)
     with open_dict(cfg):
         name_run(cfg, output)
         cfg.output = str(output)  # a sweep's job has a folder of its own
@@ -129,7 +130,7 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
     check_choice("action", cfg.action, ("verify", "cache", "show", "import"))
     if cfg.action == "import":
         return import_annotations(cfg.source, output)
-    data = settle(cfg)
+    data = complete_config(cfg)
     if cfg.action == "verify":
         return not verify.verify(data, output, cfg.workers)["problems"]
     if cfg.action == "cache":
@@ -162,7 +163,7 @@ def name_run(cfg: DictConfig, output: Path) -> None:
         wandb.group = wandb.group or cfg.report.table or (cfg.name if sweep == output.resolve() else sweep.name)
 
 
-def settle(cfg: DictConfig) -> LandmarkDataModule:
+def complete_config(cfg: DictConfig) -> LandmarkDataModule:
     """Put what is left open, and a scheme file's content, into the configuration; return its data module."""
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         raise ConfigError(f"expected a landmark scheme: dataset.scheme=FILE.yaml or one of {', '.join(SCHEMES)}")
@@ -187,12 +188,13 @@ def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint
         log.info("%d landmarks are scored: %s", sum(i >= 0 for i in landmarks), cfg.dataset.map)
         cfg.dataset.map = {"scheme": asdict(predicted), "landmarks": landmarks}
     else:
-        alone = [f"only {s.name} has {', '.join(sorted({*s.names} - {*o.names})) or 'this order'}"
-                 for s, o in ((predicted, annotated), (annotated, predicted))]  # fmt: skip
+        names = {s.name: [name for name in s.names if name not in o.names]
+                 for s, o in ((predicted, annotated), (annotated, predicted))}  # fmt: skip
+        alone = [f"{s} alone has {shorten(', '.join(n), 200, placeholder=' ...')}" for s, n in names.items() if n]
         known = " or ".join(maps_between(annotated, predicted)) or "FILE.yaml, whose lists name what is the same"
         raise CheckpointError(
             f"{checkpoint.path} predicts the scheme {predicted.name}, but dataset {cfg.dataset.name} is annotated with "
-            f"{annotated.name} ({'; '.join(f'{text:.200}' for text in alone)}); choose a data set of {predicted.name}, "
+            f"{annotated.name} ({'; '.join(alone) or 'in another order'}); choose a data set of {predicted.name}, "
             f"another checkpoint, or dataset.map={known}"
         )
 
@@ -214,5 +216,5 @@ def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
     if cfg.dataset.name == name and held_out != checkpoint.held_out:
         raise ConfigError(
             f"{checkpoint.path} was trained on {name} with {checkpoint.held_out} held out; with {held_out}, faces that "
-            "it was trained on would count as held out"
+            "it was trained on would count as held out (another data set needs another dataset.name)"
         )

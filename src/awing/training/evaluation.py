@@ -89,7 +89,8 @@ def run_jittered(
 ) -> None:
     """Test again with boxes that are moved or resized; write ``box_jitter.csv`` and ``box_jitter.png``."""
     rows = []
-    for (kind, amount), datamodule.jitter in jitters.items():
+    for (kind, amount), jitter in jitters.items():
+        datamodule.jitter = jitter
         trainer.test(regressor, datamodule=datamodule, verbose=False)
         rows.append({"kind": kind, "amount": amount, **regressor.results["full"]["nme"]})
     if trainer.is_global_zero:
@@ -143,7 +144,7 @@ def draw_faces(
     batch = default_collate(samples)
     training = regressor.training
     regressor.eval()
-    maps = regressor.predict_maps(batch["image"].to(regressor.device)).float()
+    maps = regressor.predict(batch["image"].to(regressor.device))[-1].float()
     regressor.train(training)
     predicted = regressor.codec.decode(maps)[0].cpu().numpy()
     annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
@@ -163,7 +164,7 @@ def draw_landmark_maps(regressor: LandmarkRegressor, dataset: LandmarkDataset, i
     The captions are the landmark's number, error in percent of the first normaliser, and height of the peak.
     """
     batch = default_collate([dataset[0, index]])
-    stacks = [maps.float() for maps in regressor.eval()(batch["image"].to(regressor.device))]
+    stacks = [maps.float() for maps in regressor.eval().predict(batch["image"].to(regressor.device))]
     points, peaks = (values[0].cpu() for values in regressor.codec.decode(stacks[-1]))
     distance = batch["matrix"][0, :2, 0].norm() * batch["normalisers"][0, 0]  # in crop px
     errors = (points - batch["points"][0]).norm(dim=1) / distance
@@ -203,7 +204,7 @@ def frames_per_second(regressor: LandmarkRegressor, trainer: pl.Trainer) -> dict
 
     def points() -> None:
         with trainer.precision_plugin.forward_context():  # in here, since autocast keeps converted weights till its end
-            maps = regressor.predict_maps(image)
+            maps = regressor.predict(image)[-1]
         regressor.codec.decode(maps)
 
     timer = Timer("points()", globals={"points": points}, num_threads=threads)
@@ -228,10 +229,13 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
     Console().print(table)
     if pck := results["full"].get("pck"):
         print("PCK %, within 0.2 of the torso: " + ", ".join(f"{name} {100 * x:.1f}" for name, x in pck.items()))
-    if about["found"] != about["expected"]:
-        print(f"partial data: {about['found']} of {about['expected']} faces are on disk")
-    if "left_out" in about:
-        print(f"left out: {about['left_out']} annotated faces of the data set that cannot be used")
+    found, expected, unscored = about["found"], about["expected"], about["found"] - results["full"]["count"]
+    notes = {
+        f"partial data: {found} of {expected} faces are on disk": found != expected,
+        f"not scored: {unscored} faces, whose {' or '.join(results['full']['nme'])} is not labelled": unscored,
+        f"left out: {about.get('left_out')} annotated faces of the data set that cannot be used": "left_out" in about,
+    }
+    print(*(f"{note}\n" for note, holds in notes.items() if holds), sep="", end="")
     if validated := [name for name in ("best", "last") if f"val_nme_{name}" in about]:
         print("validation NME: " + ", ".join(f"{name} {100 * about[f'val_nme_{name}']:.3f} %" for name in validated))
     if "fps" in about:

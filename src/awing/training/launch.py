@@ -105,7 +105,8 @@ def lock_run_dir(output: Path) -> Iterator[None]:
 def reserve_gpu(workers: int) -> None:
     """Reserve one free GPU for this worker of a sweep, for its life, before CUDA starts; a ConfigError if none is free.
 
-    A GPU's lock is a file, which the system releases if the worker dies.
+    A GPU's lock is a file, which the system releases if the worker dies. The number of a job cannot choose its GPU:
+    jobs of different length would share one.
     """
     import torch
 

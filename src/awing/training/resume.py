@@ -25,6 +25,7 @@ FREE = (
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_", "callbacks.early_stopping")
+OWN = ("dataset.root", "dataset.reader.images")  # where data of one's own are: not free where trainings are compared
 # what may differ, too, between trainings of one protocol: metrics.json says it itself
 REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.limit_test_batches")
 
@@ -65,18 +66,10 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Path, finished: bool = False) -> None:
     """Refuse to go on with a run under another configuration.
 
-    A finished run's length is settled, too; as from the start under a schedule that is laid over the length.
-
-    >>> config = {"seed": 0, "output": "a", "optim": {"interval": "epoch"}}
-    >>> check_same_run(config, {**config, "output": "b"}, Path("a"))
-    >>> check_same_run(config, {**config, "seed": 1}, Path("a"))
-    Traceback (most recent call last):
-    awing.errors.ConfigError: a is of another run; use the same values, or another output:
-      seed: 0 before, 1 now
-    A new run starts from its weights by init=a output=NEW
+    Its length may grow until it is finished, unless the schedule is laid over the length.
     """
     by_epoch = now["optim"]["interval"] != "step"
-    old, new = settled(before), settled(now)
+    old, new = fixed_values(before), fixed_values(now)
     changed = [key for key in sorted(old | new) if (old.get(key) or None) != (new.get(key) or None)]
     if by_epoch and not finished:
         changed = [key for key in changed if not key.startswith(LENGTH)]
@@ -100,15 +93,16 @@ def find_finished(output: Path, reuse: str | None, config: Mapping[str, Any]) ->
         check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
         return results
     made, wanted, same = weights_made_by(config), flat(config), (*REPEATED, "dataset.name", "dataset.split")
-    for results in sorted(Path(reuse).rglob("test/metrics.json")) if reuse else []:
-        before = yaml.safe_load((results.parents[1] / "config.yaml").read_text())
-        found = flat(before)
-        if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in same):
-            return results
+    for file in sorted(Path(reuse).rglob("config.yaml")) if reuse else []:
+        if (results := file.parent / "test" / "metrics.json").is_file():
+            before = yaml.safe_load(file.read_text())
+            found = flat(before)
+            if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in same):
+                return results
     return None
 
 
-def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+def fixed_values(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration stays as it is while a run goes on, by dotted keys."""
     return {key: value for key, value in flat(config).items() if key in CHOICE or not key.startswith(FREE)}
 
@@ -119,7 +113,9 @@ def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> weights_made_by({"dataset": {"label_noise": {"share": 0.0}, "root": "data"}, "loss": {"omega": 14}, "seed": 1})
     {'loss.omega': 14}
     """
-    values = {key: value for key, value in settled(config).items() if key not in REPEATED}
+    values = {key: value for key, value in fixed_values(config).items() if key not in REPEATED}
+    if values.get("dataset.name") == "custom":  # sets of one's own differ in where they are
+        values |= {key: value for key, value in flat(config).items() if key.startswith(OWN)}
     if not values.get("dataset.label_noise.share"):
         values = {key: value for key, value in values.items() if not key.startswith("dataset.label_noise")}
     if values.get("dataset.name") == "300w_private":  # has no training faces of its own

@@ -19,7 +19,7 @@ STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](ra
 
 
 def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequence[float], title: str) -> None:
-    """Cumulative error distribution (paper 7.2), a curve a subset's NMEs, fractions; a panel a limit, where it ends."""
+    """Cumulative error distribution (paper 7.2): a curve for each subset's NMEs (fractions), a panel for each limit."""
     lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
     with _panels(path, len(limits)) as panels:
         for axes, limit in zip(panels, limits, strict=True):
