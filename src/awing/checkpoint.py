@@ -42,6 +42,7 @@ class Checkpoint:
     step: int
     state_dict: dict[str, Tensor]
     confidence: dict[str, Any] | None = None
+    faces: str = ""
 
     @classmethod
     def read(cls, name: str | Path) -> "Checkpoint":
@@ -57,7 +58,7 @@ class Checkpoint:
             path = SHIPPED / f"{name}.safetensors"
         if not path.is_file():
             shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.safetensors")))
-            raise CheckpointError(f"{name}: expected a checkpoint (a run's best.ckpt) or a shipped name ({shipped})")
+            raise CheckpointError(f"{name}: no such file; expected a run's best.ckpt or a shipped name ({shipped})")
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
         except Exception as error:  # damaged, or anything else that torch can or cannot load
@@ -67,8 +68,9 @@ class Checkpoint:
     @classmethod
     def _read_run(cls, path: Path) -> "Checkpoint":
         state = torch.load(path, map_location="cpu", weights_only=True)
-        config, held_out = state["hyper_parameters"], _held_out(state["LandmarkDataModule"])
-        return cls(path, config, held_out, state["global_step"], state["state_dict"])
+        config, data = state["hyper_parameters"], state["LandmarkDataModule"]
+        faces = data.get("faces", "")
+        return cls(path, config, _held_out(data), state["global_step"], state["state_dict"], faces=faces)
 
     @classmethod
     def _read_safetensors(cls, path: Path) -> "Checkpoint":

@@ -219,7 +219,7 @@ def test_dark_sixteen_bits_are_named_and_readable(checkpoint, file, tmp_path):
 def test_inputs_without_files_are_refused(file, picture, tmp_path):
     (tmp_path / "empty").mkdir()
     for source in ("empty", "*.jpg", "x.jpg"):
-        with pytest.raises(ConfigError, match=r"expected files ending in \.jpg .*, found none"):
+        with pytest.raises(ConfigError, match=r"expected files ending in \.jpg .*, found no file"):
             run(file, tmp_path / source, tmp_path / "out")
     save(tmp_path / "a.png", picture)
     with pytest.raises(ConfigError, match="boxes: expected x0,y0,x1,y1"):

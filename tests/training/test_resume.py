@@ -198,7 +198,7 @@ def test_resume_refuses_another_length_of_one_cycle(config, rendered, tmp_path):
         run(config, rendered, tmp_path, "optim=adamw", "test=false", "resume=auto", "trainer.max_epochs=3")
 
 
-def test_resume_refuses_faces_that_were_held_out(config, rendered, tmp_path):
+def test_resume_refuses_faces_that_were_held_out_or_changed(config, rendered, tmp_path):
     """Official test faces that are gone would be cut from the training faces instead."""
     shutil.copytree(rendered / "synthetic", tmp_path / "synthetic")
     official = next(tmp_path.rglob("list_98pt_rect_attr_test.txt"))
@@ -206,6 +206,11 @@ def test_resume_refuses_faces_that_were_held_out(config, rendered, tmp_path):
     run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=1")
     official.rename(tmp_path / "hidden.txt")
     with pytest.raises(ConfigError, match=r"test_fraction': 0\.0.*test_fraction': 0\.1"):
+        run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=2", "resume=auto")
+    (tmp_path / "hidden.txt").rename(official)
+    trained = next(tmp_path.rglob("list_98pt_rect_attr_train.txt"))
+    trained.write_text("1" + trained.read_text())  # a landmark lies elsewhere
+    with pytest.raises(ConfigError, match=r"trained on other faces, .*'faces': '\w{8}'"):
         run(config, rendered, tmp_path / "run", *words, "trainer.max_epochs=2", "resume=auto")
 
 

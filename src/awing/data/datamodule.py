@@ -110,6 +110,8 @@ class LandmarkDataModule(pl.LightningDataModule):
         options = getattr(reader, "keywords", {})
         self.visible_only = options.get("visible_only")  # None: the reader has no such choice
         self.official: tuple[Split, ...] = ("train", "val", "test") if options.get("val") else ("train", "test")
+        self.test_faces = "test faces of their own" if "test" in options else "official test faces"
+        self.faces = ""  # digest of the training faces' points
         self.jitter: BoxJitter | None = None  # of the boxes in evaluation
         self.annotations: dict[Split, Annotations] = {}
 
@@ -123,6 +125,8 @@ class LandmarkDataModule(pl.LightningDataModule):
             check_usable(unusable, self.skip_unusable)
             self.left_out = len(unusable)
             self.annotations = self.divide(**official)
+            points = b"".join(record.points.tobytes() for record in self.annotations["train"].records)
+            self.faces = hashlib.sha256(points).hexdigest()[:8]
             counts = [f"{len(a.records)} of {a.expected} {s}" for s, a in self.annotations.items() if a.expected]
             log.info("%s: %s faces", self.name, ", ".join(counts))
 
@@ -156,16 +160,17 @@ class LandmarkDataModule(pl.LightningDataModule):
             return "training faces"
         if self.held_out[f"{split}_fraction"] or (split == "val" and "val" not in self.official):
             return f"cut from the training faces, split_seed {self.held_out['split_seed']}"
-        return "official test faces" if split == "test" else "validation faces of their own"
+        return "validation faces of their own" if split == "val" else self.test_faces
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the cut."""
-        return dict(self.held_out)
+        """What a checkpoint keeps: the cut, and which faces were trained on."""
+        return {**self.held_out, "faces": self.faces}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to go on with another cut: faces that were held out would be trained on, or the other way round."""
-        if (found := {"group": None, **state_dict}) != self.held_out:
-            raise ConfigError(f"the checkpoint was trained with the cut {found}, the data give {self.held_out}")
+        """Refuse to go on with another cut, where faces that were held out would be trained on, or other faces."""
+        found, now = {"group": None, **state_dict}, self.state_dict()
+        if found | {"faces": found.get("faces") or self.faces} != now:
+            raise ConfigError(f"the checkpoint was trained on other faces, or another cut: {found}; now they are {now}")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples; the first ones as they are where they are learnt by heart."""
@@ -212,7 +217,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         for place, _, record in placed:
             side: Split = "val" if place < fractions["val"] else "test" if place >= 1 - fractions["test"] else "train"
             parts[side].append(record)
-        expected = {split: round(fraction * train.expected) for split, fraction in fractions.items()}
+        expected = {s: max(len(parts[s]), round(share * train.expected)) for s, share in fractions.items()}
         if len(train.records) == train.expected:  # then it is known, several faces in an image included
             expected = {split: len(parts[split]) for split in fractions}
         expected["train"] = train.expected - sum(expected.values())

@@ -90,7 +90,7 @@ def check_complete(
     raise IncompleteError(
         f"{source.title} in {root} is not complete:{listed(problems, 12)}\n"
         f"{get}, so that {root} holds {source.layout}.\n"
-        "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
+        "To run on what is there, set dataset.allow_partial=true (the numbers are then of a part of the set).",
         problems,
     )
 

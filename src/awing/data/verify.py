@@ -252,7 +252,7 @@ def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[st
         picture = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
         points = torch.where(sample["labelled"][:, None], sample["points"], torch.nan).numpy()
         panels.append(overlay(picture, points, None, scheme.lines, side))
-        draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, (), ANNOTATED, 0.8 * side)
+        draw_landmarks(panels[-1], (points[firsts] + 0.5) * side / len(picture) - 0.5, (), ANNOTATED, 2 * side)
         if len(panels) == 1:
             maps = codec.encode(sample["points"][None], sample["labelled"][None])[0].numpy()
             panels.append(pooled_maps(picture, maps, codec.boundary, side))

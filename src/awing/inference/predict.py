@@ -140,7 +140,7 @@ def find_files(pattern: str, output: Path) -> dict[str, Path]:
     left_out = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     if not files:
         known = " ".join(IMAGES + VIDEOS)
-        raise ConfigError(f"input {pattern!r}: expected files ending in {known}, found {left_out or 'none'}")
+        raise ConfigError(f"input {pattern!r}: expected files ending in {known}, found {left_out or 'no file'}")
     if left_out:
         print(f"left out: {left_out} (cannot be read here; convert what is a picture or a video)", file=sys.stderr)
     root = os.path.abspath(given) if given.is_dir() else os.path.commonpath([path.parent for path in files])

@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,13 +40,15 @@ def write_report(cfg: DictConfig, output: Path) -> None:
         print_plan(cfg.step_seconds)
         return
     if (output / "report.md").exists():
-        raise ConfigError(f"{output} holds a report already: choose another output")
+        if not cfg.overwrite:
+            raise ConfigError(f"{output} holds a report already: choose another output, or overwrite=true")
+        shutil.rmtree(output / "figures")
     if OmegaConf.is_missing(cfg, "runs"):
         raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
-    (output / "figures").mkdir(parents=True, exist_ok=True)
+    (output / "figures").mkdir(parents=True)
     tables = read_tables()
     usual = tables["table1"].protocols[0]
     other_versions = {run: why for run in runs if run.results and (why := of_another_version(run, usual))}

@@ -49,13 +49,6 @@ def fit(
 
     Raises:
         DataError: all points are right, or none.
-
-    >>> rng = np.random.default_rng(0)
-    >>> peaks = rng.uniform(0, 1, 100_000)
-    >>> right = rng.uniform(0, 1, 100_000) < expit(-2 + 5 * peaks)
-    >>> found = fit(peaks, np.where(right, 0.01, 0.1), radius=0.05, normaliser="inter_ocular")
-    >>> round(found["slope"], 1), round(found["offset"], 1)
-    (5.0, -2.0)
     """
     right = errors < radius
     if right.all() or not right.any():
@@ -77,9 +70,6 @@ def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n
 
     Returns mean "confidence" and share of "right" points in bins of equally many points, ordered by confidence, and as
     "error" the mean difference of the two.
-
-    >>> reliability(np.array([0.2, 0.2, 0.9, 0.9]), np.array([False, False, True, True]), bins=2)
-    {'confidence': [0.2, 0.9], 'right': [0.0, 1.0], 'error': 0.15}
     """
     groups = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
     means = [float(confidence[group].mean()) for group in groups]

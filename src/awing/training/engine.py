@@ -63,7 +63,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     datamodule.setup()
     if path and resumed:
         check_same_run(resumed.config, config, path)
-        datamodule.load_state_dict(resumed.held_out)  # now, so that a refused run leaves the folder as it is
+        datamodule.load_state_dict(resumed.held_out | {"faces": resumed.faces})  # now: a refused run changes no file
         log.info("%s continues after step %d", path, resumed.step)
     if source:
         warn_of_seen_faces(source, datamodule)

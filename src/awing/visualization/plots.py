@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import numpy as np
@@ -92,5 +93,7 @@ def _panels(path: Path, columns: int = 1, grid: Literal["both", "y"] = "both") -
     yield panels
     for axes in panels:
         axes.grid(alpha=0.3, which="both", axis=grid)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    labels, ncols = [fill(label, 80) for label in labels], 2 if max(map(len, labels), default=0) < 40 else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, fontsize="small")
     figure.savefig(path, dpi=120)

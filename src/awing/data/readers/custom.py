@@ -108,6 +108,8 @@ def _landmark_columns(header: list[str], scheme: Scheme, where: str) -> list[str
     more = [column for column in header if re.fullmatch(r"[xy]\d+", column) and column not in points]
     if more and points is forms[0]:
         raise DataError(f"{where}: the scheme has {scheme.num_landmarks} landmarks, but there is a column {more[0]!r}")
+    if unread := [column for column in header if column not in ("image", "group", *points, *BOX)]:
+        log.info("%s: columns that are not read: %s", where, ", ".join(unread))
     return points
 
 
