@@ -47,7 +47,7 @@ def test_check_complete_lists_twelve_problems_and_the_way_out(tmp_path):
     assert str(caught.value).splitlines() == [
         f"Faces in {tmp_path} is not complete:", *shown, "  ... and 2 more",
         f"Get it from https://faces.example and unpack it, so that {tmp_path} holds images/.",
-        "To run on what is there, set dataset.allow_partial=true (the numbers are then not the official set's).",
+        "To run on what is there, set dataset.allow_partial=true (the numbers are then of a part of the set).",
     ]  # fmt: skip
     partial = check_complete(SOURCE, tmp_path, records, 29, allow_partial=True)
     assert ([record.path.name for record in partial.records], partial.expected) == (["10.jpg"] * 2, 29)
