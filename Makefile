@@ -26,7 +26,7 @@ train: $(STAMP) ## train on rendered faces, 2 to 5 minutes on 2 CPU cores
 	$(BIN)/python src/train.py experiment=quickstart
 
 test: $(STAMP) ## run the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal
 
 test-all: $(STAMP) ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
