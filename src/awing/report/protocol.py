@@ -95,7 +95,8 @@ def _composed(*words: str) -> DictConfig:
 
 def of_another_version(run: Run, protocol: Protocol) -> str:
     """Why a tested run cannot be compared with runs of this version: the keys that it lacks; "" where it can."""
-    lacking = [key for key in protocol.training if key.startswith(ALWAYS) and key not in run.values]
+    keys = [key for key in protocol.training if key.startswith(ALWAYS)]
+    lacking = [key for key in keys if not any(known.startswith(key) for known in run.values)]  # a scheme may be a node
     return shorten(f"config.yaml of another version, without {', '.join(lacking)}", 150) if lacking else ""
 
 
