@@ -234,7 +234,7 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
         f"partial data: {found} of {expected} faces are on disk": found != expected,
         f"not scored: {unscored} faces, whose {' or '.join(results['full']['nme'])} is not labelled": unscored,
         f"left out: {about.get('left_out')} annotated faces of the data set that cannot be used": "left_out" in about,
-        "no validation has chosen a best.ckpt: last.ckpt is tested": about["checkpoint"].endswith("last.ckpt"),
+        "no best.ckpt by validation: last.ckpt is tested": "trained" in about and "last.ckpt" in about["checkpoint"],
     }
     print(*(f"{note}\n" for note, holds in notes.items() if holds), sep="", end="")
     if validated := [name for name in ("best", "last") if f"val_nme_{name}" in about]:
