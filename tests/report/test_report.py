@@ -54,8 +54,8 @@ def leave(settings, tmp_path):
         cfg, folder = OmegaConf.to_container(node), tmp_path / "runs" / name
         (folder / "test").mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.dump(cfg, Dumper=yaml.CSafeDumper))
-        rows = [f"{e},{e},{2 / (e + 1)},{0.01 + e},{0.1 + e},{1 / (e + 1)}" for e in range(epochs)]
-        header = "epoch,step,train/loss,train/mse_all,train/mse_fg,val/nme"
+        rows = [f"{e},{e},{2 / (e + 1)},{3 / (e + 1)},{0.01 + e},{0.1 + e},{1 / (e + 1)}" for e in range(epochs)]
+        header = "epoch,step,train/loss,train/gradient_norm,train/mse_all,train/mse_fg,val/nme"
         (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
         about = {
             "dataset": cfg["dataset"]["name"], "split": "test", "faces": "official test faces",
@@ -488,7 +488,8 @@ def test_page_stands_alone_and_shows_texts_as_text(leave, report, tmp_path):
     row = next(line for line in text.splitlines() if "{{ 7" in line)
     assert "<script" not in text
     assert len(re.findall(r"(?<!\\)\|", row)) == 6, "five cells, whatever stands in them"
-    pictures = {f"table7-1-{kind}.png" for kind in ("ced", "subsets", "train_loss", "val_nme", "train_mse_fg")}
+    kinds = "ced", "subsets", "train_loss", "train_gradient_norm", "val_nme", "train_mse_fg"
+    pictures = {f"table7-1-{kind}.png" for kind in kinds}
     pictures |= {file.name for file in (tmp_path / "report" / "figures").iterdir()}
     assert set(re.findall(r"\(figures/(.*?)\)", text)) == pictures
     assert html.count("data:image/png") == len(pictures)

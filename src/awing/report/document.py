@@ -25,7 +25,7 @@ from awing.training.resume import write_rows
 from awing.visualization.plots import CED_LIMITS, save_bars, save_ced, save_curves
 
 KINDS = ("paper", "measured", "difference")
-USUAL_CURVES = ("train/loss", "val/nme", "train/mse_fg")  # columns of metrics.csv
+USUAL_CURVES = ("train/loss", "train/gradient_norm", "val/nme", "train/mse_fg")  # columns of metrics.csv
 Problems = list[tuple[str, str]]  # where, why
 Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions in report.jinja
 

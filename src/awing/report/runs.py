@@ -18,7 +18,7 @@ import yaml
 from awing.errors import DataError
 from awing.training.resume import flat, weights_made_by
 
-CURVES = ("train/loss", "train/mse_all", "train/mse_fg", "val/nme")
+CURVES = ("train/loss", "train/gradient_norm", "train/mse_all", "train/mse_fg", "val/nme")
 ABOUT = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
 
 
