@@ -26,7 +26,7 @@ def turned(points: np.ndarray) -> float:
     eyes = points[list(right)].mean(0) - points[list(left)].mean(0)
     nose, *jaw = (points[[30, 0, 16]] @ eyes).tolist()
     near, far = sorted(abs(end - nose) for end in jaw)
-    return (far - near) / (far + near)
+    return float((far - near) / (far + near))
 
 
 def main() -> None:
@@ -42,7 +42,9 @@ def main() -> None:
         for name, (low, high) in GROUPS.items():
             places = np.argsort(np.argsort(poses)) / len(poses)
             chosen = (places >= low) & (places < high)
-            print(f"  {name}, {chosen.sum()} faces, {poses[chosen].min():.2f} to {poses[chosen].max():.2f}: {errors[chosen].mean():.2f} %")
+            print(
+                f"  {name}, {chosen.sum()} faces, {poses[chosen].min():.2f} to {poses[chosen].max():.2f}: {errors[chosen].mean():.2f} %"
+            )
 
 
 if __name__ == "__main__":
