@@ -42,9 +42,8 @@ def main() -> None:
         for name, (low, high) in GROUPS.items():
             places = np.argsort(np.argsort(poses)) / len(poses)
             chosen = (places >= low) & (places < high)
-            print(
-                f"  {name}, {chosen.sum()} faces, {poses[chosen].min():.2f} to {poses[chosen].max():.2f}: {errors[chosen].mean():.2f} %"
-            )
+            span = f"{poses[chosen].min():.2f} to {poses[chosen].max():.2f}"
+            print(f"  {name}, {chosen.sum()} faces, {span}: {errors[chosen].mean():.2f} %")
 
 
 if __name__ == "__main__":
