@@ -5,7 +5,7 @@
 4 stacks (98 points, 256 px, random weights) stand beside the authors' structure, whose latency at most 0.65 of is the
 aim; 300w-small beside 120 faces a second. Every ratio is the median of the rounds' ratios to the first way. "error" is
 the largest difference of the maps from the first way's, by the largest of these. DIR holds 300w/: NME of 300w-small on
-the validation tenth, and int8 calibrated on 100 training faces; without it, and for 4 stacks, on noise. --compile adds
+the validation faces, and int8 calibrated on 100 training faces; without it, and for 4 stacks, on noise. --compile adds
 torch.compile, which takes minutes.
 """
 
@@ -203,7 +203,7 @@ def nme(run: Way, checkpoint: Checkpoint, crops: np.ndarray, points: np.ndarray)
 
 
 def faces_of_300w(folder: Path, checkpoint: Checkpoint) -> dict[str, Faces]:
-    """Landmark crops of the validation tenth, and of 100 training faces."""
+    """Landmark crops of the validation faces, and of 100 training faces."""
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
