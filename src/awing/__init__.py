@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from awing.inference.aligner import Aligner, Landmarks
 
-# px that OpenCV decodes at most, over any camera's photograph: a file of 3 MB can claim 3 GB. It reads this once, when
-# it is loaded; whoever has larger pictures sets another limit in the environment.
+# Most px that OpenCV decodes, more than any camera's photograph has: a file of 3 MB can claim 3 GB. OpenCV reads this
+# once, when it is loaded. For larger pictures, set another limit in the environment.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ __all__ = ["Aligner", "Landmarks"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package shows when it is asked for: a command line that only answers does not load torch."""
+    """Import public names on first use, so that a command line that only prints help does not load torch."""
     if name in __all__:
         from awing.inference import aligner
 

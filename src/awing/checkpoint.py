@@ -1,4 +1,4 @@
-"""A trained network in a file: a run's checkpoint, safetensors to pass on, or the authors' weights."""
+"""Checkpoints of trained networks: a run's checkpoint, a safetensors file to share, or the authors' weights."""
 
 import json
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from awing.models import StackedHourglass, load_official
 from awing.schemes import SCHEMES
 
 SHIPPED = Path(__file__).parent / "weights"
-OFFICIAL = {  # data set, crop and its scale that a network of the authors is tested with
+OFFICIAL = {  # landmark scheme -> data set, crop and crop scale with which the authors' network is tested
     "wflw98": ("wflw", "official", 1.0), "ibug68": ("300w", "landmarks", 1.25),
     "cofw29": ("cofw", "landmarks", 1.25), "aflw19": ("aflw", "landmarks", 1.25),
 }  # fmt: skip
@@ -24,14 +24,14 @@ OFFICIAL = {  # data set, crop and its scale that a network of the authors is te
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights, and the values that say how to use them.
+    """Weights of a network, and the values needed to use them.
 
-    Reading one runs no code of the file's: codec and network are built by the classes named here, from plain values.
+    Reading a checkpoint runs no code from the file: codec and network are built by the classes imported here.
 
     Args:
-        config: The composed configuration of the training; of passed-on weights, the part that using them needs.
-        held_out: :attr:`awing.data.datamodule.LandmarkDataModule.held_out`: which faces were not trained on.
-        step: Optimizer steps that were made.
+        config: The composed configuration of the training; from a ``.safetensors`` file, only the part needed for use.
+        held_out: How faces were held out of training: :attr:`awing.data.datamodule.LandmarkDataModule.held_out`.
+        step: Number of optimizer steps of the training.
         state_dict: Weights; their moving average where the training kept one.
         confidence: Calibration by :mod:`awing.training.calibration`: slope, offset, radius, normaliser.
     """
@@ -61,7 +61,7 @@ class Checkpoint:
             raise CheckpointError(f"{name}: no such file; expected a run's best.ckpt or a shipped name ({shipped})")
         try:
             return cls._read_safetensors(path) if path.suffix == ".safetensors" else cls._read_run(path)
-        except Exception as error:  # damaged, or anything else that torch can or cannot load
+        except Exception as error:  # a damaged file, or any other, whether torch can load it or not
             why = "the authors' weights are checkpoint=official:PATH" if path.suffix == ".pth" else type(error).__name__
             raise CheckpointError(f"{path} is damaged, or no checkpoint that this project wrote ({why})") from error
 
@@ -82,7 +82,7 @@ class Checkpoint:
 
     @classmethod
     def _read_official(cls, path: Path) -> "Checkpoint":
-        """The authors' file, with what their evaluation did: ``official`` crop, floored centres, quarter shift."""
+        """Read the authors' file, to use as in their evaluation: ``official`` crop, floored centres, quarter shift."""
         network = load_official(path)
         maps, channels = network.state_dict()["stacks.0.maps.weight"].shape[:2]
         scheme = {SCHEMES[name].num_landmarks: name for name in OFFICIAL}.get(maps - 1)
@@ -101,10 +101,10 @@ class Checkpoint:
         return cls(path, config, held_out, 0, network.state_dict())
 
     def with_confidence(self, file: Path) -> "Checkpoint":
-        """The same with the calibration in an evaluation's ``confidence.json``.
+        """Return a copy with the calibration from an evaluation's ``confidence.json``.
 
         Raises:
-            CheckpointError: the file holds none.
+            CheckpointError: the file holds no calibration.
         """
         try:
             found = json.loads(file.read_bytes())
@@ -114,7 +114,7 @@ class Checkpoint:
         return replace(self, confidence=confidence)
 
     def write(self, path: Path, half: bool = False) -> None:
-        """Write the weights, and what using them needs, as ``.safetensors``; with ``half`` in float16."""
+        """Write the weights, and the values needed to use them, as ``.safetensors``; with ``half`` in float16."""
         used = ("codec", "model", "loss", "matmul_precision", "seed")
         config: dict[str, Any] = {key: value for key, value in self.config.items() if key in used}
         config["dataset"] = {key: self.config["dataset"][key] for key in ("name", "crop", "crop_scale")}
@@ -131,13 +131,13 @@ class Checkpoint:
 
     @property
     def crop(self) -> tuple[str, float]:
-        """The crop of the training, and its scale; see :mod:`awing.data.crops`."""
+        """Crop and crop scale of the training; see :mod:`awing.data.crops`."""
         dataset = self.config["dataset"]
         return str(dataset["crop"]), float(dataset["crop_scale"])
 
     @property
     def bits(self) -> Any:
-        """How the training reduced images of 16 bits; see :func:`awing.data.images.to_8_bits`."""
+        """How the training reduced 16-bit images to 8 bits; see :func:`awing.data.images.to_8_bits`."""
         return self.config["dataset"].get("bits")
 
     def codec(self, decoder: str | None = None) -> HeatmapCodec:
@@ -149,7 +149,7 @@ class Checkpoint:
         """The network with its weights, on the CPU, in evaluation mode.
 
         Raises:
-            CheckpointError: the file holds another network's weights.
+            CheckpointError: the weights in the file are those of another network.
         """
         values = {key: value for key, value in self.config["model"].items() if key != "_target_"}
         with torch.device("meta"):  # the weights come from the file
@@ -162,7 +162,7 @@ class Checkpoint:
         return network.float().eval()
 
     def confidence_of(self, peaks: Tensor) -> Tensor:
-        """Confidence in [0, 1] of points whose maps have these peak heights; the clipped height if not calibrated."""
+        """Confidence in [0, 1] of points from the peak heights of their maps; if not calibrated, the clipped height."""
         if self.confidence is None:
             return peaks.clamp(0, 1)
         return torch.sigmoid(self.confidence["offset"] + self.confidence["slope"] * peaks)

@@ -26,7 +26,7 @@ class CheckpointError(AwingError):
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Print an :class:`AwingError` as one sentence and exit with 1; ``HYDRA_FULL_ERROR=1`` shows its traceback."""
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"  # asked for by the user: the block may set it for Hydra
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"  # as the user set it: the block may set it for Hydra
     try:
         yield
     except AwingError as error:

@@ -12,7 +12,7 @@ from awing.arrays import Box, Image, Matrix, Points
 
 
 def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
-    """Source px -> crop px for the square around a box (paper 7.3: "the longer side as the length").
+    """Matrix source px -> crop px for the square around a box (paper 7.3: "the longer side as the length").
 
     The box's centre becomes the crop's. The square's side is ``scale`` times the box's longer side; its outer edges
     become -0.5 and ``size`` - 0.5, those of the first and the last pixel.
@@ -51,7 +51,7 @@ def overlap(box: Box, boxes: Float[np.ndarray, "f 4"]) -> Float[np.ndarray, " f"
 
 
 def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: float, flip: bool) -> Matrix:
-    """Crop px -> crop px: mirror, then rotate and zoom about the centre, then shift (paper 7.3).
+    """Matrix crop px -> crop px: mirror, then rotate and zoom about the centre, then shift (paper 7.3).
 
     ``angle`` is degrees, clockwise as the image is seen; a ``zoom`` above 1 enlarges; ``dx`` and ``dy`` are crop px to
     the right and down; ``flip`` mirrors x to size - 1 - x, and leaves it to the caller to permute the landmarks.
@@ -69,7 +69,7 @@ def augmentation_matrix(size: int, *, angle: float, zoom: float, dx: float, dy: 
 
 
 def similarity(points: Points, target: Points) -> Matrix:
-    """The rotation, scaling and shift that bring points nearest to a target, by least squares; no reflection.
+    """Least-squares similarity transform (rotation, scaling and shift, no reflection) from points to a target.
 
     >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
     >>> apply(similarity(square, 3 * square[[1, 2, 3, 0]] + 1), square).round(6).tolist()
@@ -93,7 +93,7 @@ def zoom_by(factor: float) -> Matrix:
 
 
 def apply(matrix: Matrix, points: Points) -> Points:
-    """Transform points (K, 2) by an affine matrix (3, 3), to px of the frame that it maps to.
+    """Transform points (K, 2) by an affine matrix (3, 3), to px of its target frame.
 
     >>> apply(shift(0.5, 0.5) @ zoom_by(2), np.array([[1.0, 2.0]]))
     array([[2.5, 4.5]])
@@ -105,7 +105,7 @@ def apply(matrix: Matrix, points: Points) -> Points:
 def warp(image: Image, matrix: Matrix, size: int) -> Image:
     """Resample an image (H, W, 3) uint8 once, bilinearly, to (size, size, 3); black outside the image.
 
-    ``matrix`` maps source px to crop px: :func:`apply` moves the points alike.
+    ``matrix`` maps source px to crop px; :func:`apply` with the same matrix moves the points.
 
     >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     >>> warp(image, shift(1, 0), 2)[:, :, 0].tolist()

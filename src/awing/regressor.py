@@ -16,24 +16,24 @@ from awing.errors import ConfigError
 from awing.losses import HeatmapLoss
 from awing.metrics import LandmarkNME, PercentCorrectKeypoints
 
-Maps = Float[Tensor, "b c h w"]  # of the landmarks, and the boundary's where the codec draws one
+Maps = Float[Tensor, "b c h w"]  # one per landmark, and the boundary's if the codec draws one
 
 
 class LandmarkRegressor(pl.LightningModule):
     """Train a network to regress heatmaps and score the landmarks that they decode to.
 
     The loss is the sum over stacks of ``stack_weight * mean(loss(pred, target) * channel_mask * weight_map(target))``,
-    the mask's boundary times ``boundary_weight``; the mean divides by the number of map elements, a constant. Where the
-    scheme has groups of joints and "torso" is a normaliser, a test also gives their PCK.
+    with the mask of the boundary times ``boundary_weight``. The mean divides by the number of map elements, a constant.
+    If the scheme has groups of joints and "torso" is a normaliser, a test also computes their PCK.
 
     Args:
-        loss: Of predicted maps, target maps and a weight per element.
+        loss: Function of predicted maps, target maps and a weight per element.
         weight_map: Target maps -> weight of each element (paper 4.3).
-        normalisers: Names of the columns of a batch's ``normalisers``; the first is the one of ``val/nme``.
+        normalisers: Names of the columns of a batch's ``normalisers``; ``val/nme`` uses the first.
         subsets: Names of the columns of a batch's ``subsets``.
         scheduler: Makes the schedule from the optimizer (interval "epoch"), or from it and ``total_steps`` ("step").
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
-        taken: Names of the network's parameters from another training, with ``taken_lr`` of the learning rate.
+        taken: Names of parameters taken from another training; their learning rate is multiplied by ``taken_lr``.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class LandmarkRegressor(pl.LightningModule):
         self.nme = LandmarkNME(normalisers, subsets)
         groups = codec.scheme.groups
         self.pck = PercentCorrectKeypoints(groups) if groups and "torso" in normalisers else None
-        self.sums = torch.zeros(3)  # squared_errors of the epoch's batches so far, of this process
-        # of the last trainer.test: metrics; peak heights and errors of the landmarks; LandmarkNME.per_image
+        self.sums = torch.zeros(3)  # squared_errors, summed over this process's batches of the epoch so far
+        # results of the last trainer.test: metrics; peak heights and errors of the landmarks; LandmarkNME.per_image
         self.results: dict[str, Any] = {}
         self.points: list[tuple[Tensor, Tensor]] = []
         self.per_image: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]
@@ -82,7 +82,7 @@ class LandmarkRegressor(pl.LightningModule):
         return stacks
 
     def on_train_start(self) -> None:
-        """Freeze the statistics of frozen normalisations too; earlier, Lightning would warn."""
+        """Freeze the statistics of frozen batch normalisations too; if done earlier, Lightning would warn."""
         for module in self.network.modules():
             if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
                 module.eval()
@@ -90,7 +90,7 @@ class LandmarkRegressor(pl.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         outputs, labelled = self(batch["image"]), batch["labelled"]
         target = self.codec.encode(batch["points"], labelled)
-        if index == 0 and not (target.amin() >= 0 and target.amax() <= 1):  # not at every step: a GPU would wait
+        if index == 0 and not (target.amin() >= 0 and target.amax() <= 1):  # not at every step: it synchronises a GPU
             raise ConfigError(f"expected target maps in [0, 1], found {target.amin():.3g} to {target.amax():.3g}")
         loss = self.heatmap_loss(outputs, target, labelled)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labelled))
@@ -98,7 +98,7 @@ class LandmarkRegressor(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's squared errors: by Lightning's own means the row would come after the checkpoint."""
+        """Log the epoch's squared errors; Lightning's own logging would write the row after the checkpoint."""
         sums = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum")
         every, foreground, batches = sums.tolist()
         self.sums = torch.zeros_like(self.sums)
@@ -115,7 +115,7 @@ class LandmarkRegressor(pl.LightningModule):
         factors = self.stack_weights or [1.0] * len(outputs)
         if isinstance(self.loss, HeatmapLoss):
             loss = self.loss.prepare(target, weight)
-        else:  # of another package
+        else:  # a loss of another package
             loss = partial(self.loss, target=target, weight=weight)
         losses = [factor * loss(output) for factor, output in zip(factors, outputs, strict=True)]
         return torch.stack(losses).sum()
@@ -161,24 +161,24 @@ class LandmarkRegressor(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         if self.optimizer is None or self.scheduler is None:
-            return None  # it is evaluated only
+            return None  # for evaluation only
         apart = self.taken if self.taken_lr != 1 else ()
         trained = [(name in apart, p) for name, p in self.network.named_parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for at, p in trained if at == there]} for there in (False, True)]
         groups[1]["name"] = "taken"
         optimizer = self.optimizer([group for group in groups if group["params"]])
         length = {}
-        if self.interval == "step":  # at 20, OneCycleLR divides by its warm-up of 5 % less one step
+        if self.interval == "step":  # at 20, OneCycleLR would divide by 0: its warm-up of 5 % minus one step
             length["total_steps"] = max(21, int(self.trainer.estimated_stepping_batches))
         scheduler = self.scheduler(optimizer, **length)
-        for group in optimizer.param_groups:  # now, since OneCycleLR gives all of them one maximum
+        for group in optimizer.param_groups:  # only now, since OneCycleLR sets one maximum for all groups
             if group.get("name") == "taken":
                 group |= {key: value * self.taken_lr for key, value in group.items() if key.endswith("lr")}
         scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.interval}}
 
     def _score(self, maps: Maps, batch: Batch) -> tuple[Tensor, Tensor, Float[Tensor, "b k"]]:
-        """Update the NME; return predicted and true points in source px, and heights of the peaks."""
+        """Update the NME; return predicted and true points in source px, and the peak heights."""
         inverse = torch.linalg.inv(batch["matrix"])
         decoded, peaks = self.codec.decode(maps)
         points, target = (to_source(inverse, p) for p in (decoded, batch["points"]))
@@ -187,10 +187,10 @@ class LandmarkRegressor(pl.LightningModule):
 
 
 def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> Float[Tensor, "3"]:
-    """Mean squared error of the labelled landmarks' maps, whatever loss is trained (10.4.1, Table 10).
+    """Mean squared error of the labelled landmarks' maps, whatever the training loss is (10.4.1, Table 10).
 
     Returns:
-        Over all pixels; over foreground pixels, those of a positive target; and 1, to count batches.
+        Mean over all pixels; mean over foreground pixels, whose target is positive; and 1, to count batches.
 
     >>> target, labelled = torch.zeros(1, 2, 2, 2), torch.tensor([[True, False]])
     >>> target[0, 0, 0, 0] = 1.0
@@ -205,5 +205,5 @@ def squared_errors(maps: Maps, target: Maps, labelled: Bool[Tensor, "b k"]) -> F
 
 
 def to_source(inverse: Float[Tensor, "b 3 3"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
-    """Crop px -> source px, in the matrix's precision."""
+    """Transform points from crop px to source px, in the matrix's precision."""
     return points.to(inverse.dtype) @ inverse[:, :2, :2].mT + inverse[:, None, :2, 2]

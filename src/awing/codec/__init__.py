@@ -1,4 +1,4 @@
-"""Points to heatmaps and back: one object, both ways."""
+"""Encoding of landmarks as heatmaps, and decoding of heatmaps to landmarks."""
 
 from awing.codec.heatmap import HeatmapCodec
 

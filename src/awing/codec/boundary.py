@@ -18,18 +18,18 @@ def boundary_map(
 ) -> Float[Tensor, "b h w"]:
     """Boundary heatmap, one channel "that combines all boundary lines" of a face (paper section 5).
 
-    ``exp(-d^2 / (2 sigma^2))`` with d the distance to the nearest line, 0 where d >= 3 sigma. Lines are splines, drawn
-    as ``size`` or more straight pieces, each compared with the pixels around it. Pieces of at most 1 px miss no pixel:
-    where a line's landmarks are within a quarter of the map of the next. Longer ones begin to lose the line's rim.
+    ``exp(-d^2 / (2 sigma^2))`` with d the distance to the nearest line; 0 where d >= 3 sigma. Lines are splines, drawn
+    as ``size`` or more segments, each of which sets the pixels around it. Segments of at most 1 px miss no pixel, as
+    when neighbouring landmarks are at most a quarter of the map apart. With longer ones, a line begins to lose its rim.
 
-    The landmarks are map px, finite, and may lie outside the map; a line with an unlabelled one is not drawn.
+    Landmarks are in map px, finite, and may lie outside the map. A line with an unlabelled landmark is not drawn.
 
     >>> points = torch.tensor([[[2.0, 4.0], [6.0, 4.0]]])
     >>> boundary_map(points, torch.tensor([[True, True]]), [(0, 1)], 9)[0, :, 4]  # across the line
     tensor([0.0000, 0.0000, 0.1353, 0.6065, 1.0000, 0.6065, 0.1353, 0.0000, 0.0000])
     """
     squared = points.new_full((len(points), size * size), float("inf"))
-    for n, group in groupby(sorted(lines, key=len), key=len):  # lines of one length make one batch
+    for n, group in groupby(sorted(lines, key=len), key=len):  # lines with equally many landmarks form a batch
         index = torch.tensor(list(group), device=points.device)
         path = spline(points[:, index], math.ceil(size / min(n - 1, 4)))  # (b, lines, samples, 2)
         pixel, distance = _around(path[:, :, :-1].flatten(1, 2), path[:, :, 1:].flatten(1, 2), size, sigma)
@@ -41,11 +41,11 @@ def boundary_map(
 
 
 def spline(points: Float[Tensor, "b l n 2"], segments: int) -> Float[Tensor, "b l m 2"]:
-    """Interpolating spline of degree min(4, n) - 1 over the chord length: ``segments`` samples from point to point.
+    """Interpolating spline of degree min(4, n) - 1 over the chord length: ``segments`` samples between two points.
 
-    The lines that the authors drew; the paper does not say. Cubic with not-a-knot ends from four points on, a parabola
-    through three, a straight line through two. Where two points in a row coincide, as in the hidden half of an eye,
-    straight pieces take the spline's place.
+    These are the authors' lines; the paper does not specify them. The spline is cubic with not-a-knot ends from four
+    points on, a parabola through three points and a straight line through two. Where two consecutive points coincide,
+    as in the hidden half of an eye, straight segments replace it.
 
     >>> parabola = torch.tensor([[-2.0, 4.0], [0.0, 0.0], [2.0, 4.0]])
     >>> spline(parabola[None, None], 2)[0, 0].round(decimals=3).T.tolist()
@@ -66,7 +66,7 @@ def _second_derivatives(points: Float[Tensor, "b l n 2"]) -> tuple[Float[Tensor,
     n = points.shape[-2]
     step = points.diff(dim=-2)
     length = step.norm(dim=-1)
-    chord = length.clamp_min(1e-3)  # coincident points keep the system regular
+    chord = length.clamp_min(1e-3)  # keeps the system regular where points coincide
     slope = step / chord[..., None]
     system = points.new_zeros(*points.shape[:2], n, n)
     i = torch.arange(1, n - 1, device=points.device)
@@ -86,11 +86,11 @@ def _second_derivatives(points: Float[Tensor, "b l n 2"]) -> tuple[Float[Tensor,
 def _around(
     start: Float[Tensor, "b t 2"], end: Float[Tensor, "b t 2"], size: int, sigma: float
 ) -> tuple[Int[Tensor, "b w w t"], Float[Tensor, "b w w t"]]:
-    """Flat indices of the pixels around straight pieces, and their squared distances to them."""
-    start, end = start.mT.contiguous(), end.mT.contiguous()  # pieces last: a CPU is fast along long axes
+    """Flat indices of the pixels around straight segments, and the squared distances of the pixels to the segments."""
+    start, end = start.mT.contiguous(), end.mT.contiguous()  # segments last: a CPU is fast along long axes
     middle, edge = (start + end) / 2, (end - start)[..., None, None, :]
-    # A pixel within 3 sigma of a piece of 1 px is less than 3 sigma + 1 from the pixel nearest to its middle.
-    # A window that the map's border would cut is moved inwards: its distances are as true there.
+    # A pixel within 3 sigma of a segment of 1 px is less than 3 sigma + 1 from the pixel nearest to its middle.
+    # A window that would cross the map's border is moved inwards: its distances are correct there too.
     width = min(2 * math.ceil(3 * sigma) + 1, size)
     first = (middle - width // 2).round().clamp(0, size - width)
     pixel = first[:, :, None] + torch.arange(width, device=start.device, dtype=start.dtype)[:, None]  # (b, 2, w, t)

@@ -23,19 +23,19 @@ class HeatmapCodec:
     4.3: "the size of Gaussian of 7 x 7"); the boundary map is drawn along the scheme's lines (paper 5, 7.3).
     A landmark that is unlabelled or outside the crop has an empty map.
 
-    Decoding what was encoded finds a landmark whose peak is not on the map's border within, in each axis,
-    half a stride (``"argmax"``), a quarter of it (``"quarter"``), or 1e-4 of it (``"refined"``).
+    Decoding an encoded landmark recovers it, in each axis, to within half a stride (``"argmax"``), a quarter of one
+    (``"quarter"``) or 1e-4 of one (``"refined"``), unless its peak is on the map's border.
 
     Args:
-        scheme: A landmark scheme, or what :func:`awing.schemes.get_scheme` takes.
+        scheme: A landmark scheme, or an argument of :func:`awing.schemes.get_scheme`.
         input_size: Side of the crop, px.
         heatmap_size: Side of the maps, px; divides ``input_size``.
         boundary: Add the boundary map as the last channel.
         sigma: Standard deviation of the Gaussians, map px. The paper does not give it; the authors' is 1.75.
         support: Side of the window that a Gaussian fills, map px.
-        center: ``"subpixel"`` draws a Gaussian where its landmark is. ``"floor"`` does as the authors: centre
+        center: ``"subpixel"`` centres a Gaussian on its landmark. ``"floor"`` follows the authors: centre
             at floor(crop / stride), decoded as (map + 0.5) * stride.
-        boundary_sigma: Standard deviation across a boundary line, map px; the line is cut at three of it.
+        boundary_sigma: Standard deviation across a boundary line, map px; the line is cut at three times that.
         decoder: ``"argmax"``; ``"quarter"``: moved a quarter pixel towards the higher neighbour in x and in y
             (paper 7.3); ``"refined"``: moved to the maximum of a parabola through the logarithm around the peak.
 
@@ -101,15 +101,15 @@ class HeatmapCodec:
         centers = self._to_map(torch.where(labelled[..., None], points.float(), 0.0))
         if not self.boundary:
             return self._gaussians(centers, labelled)
-        # one map more, as of a point that is not labelled, to draw the boundary in
+        # one more map, empty as that of an unlabelled point, in which the boundary is drawn
         maps = self._gaussians(F.pad(centers, (0, 0, 0, 1)), F.pad(labelled, (0, 1)))
         maps[:, -1] = boundary_map(centers, labelled, self.scheme.lines, self.heatmap_size, self.boundary_sigma)
         return maps
 
     def channel_mask(self, labelled: Bool[Tensor, "b k"]) -> Bool[Tensor, "b c"]:
-        """Mask (B, K + boundary) of the channels whose target is known, which enter the loss.
+        """Mask (B, K + boundary) of the channels that enter the loss: those whose target is known.
 
-        Known are the labelled landmarks, in the crop or not, and the boundary where every line is drawn.
+        These are the labelled landmarks, inside the crop or not, and the boundary if all its lines are drawn.
 
         >>> codec = HeatmapCodec("aflw19")
         >>> labelled = torch.ones(1, 19, dtype=torch.bool)
@@ -124,7 +124,7 @@ class HeatmapCodec:
 
     @torch.no_grad()
     def decode(self, maps: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """Landmarks of heatmaps (paper 7.3).
+        """Decode heatmaps to landmarks (paper 7.3).
 
         Args:
             maps: (B, K or K + 1, h, w), predicted or encoded; a boundary channel is ignored.
@@ -148,7 +148,7 @@ class HeatmapCodec:
     def flip_heatmaps(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Undo a horizontal flip of the crop: mirror the maps and exchange the channels of flip pairs.
 
-        A boundary stays the last channel.
+        A boundary map stays the last channel.
 
         Raises:
             ConfigError: the codec floors centres.
@@ -184,7 +184,7 @@ class HeatmapCodec:
 
 
 def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-    """Highest pixel (x, y) of each map, map px, one of several that are equally high; and its value.
+    """Position (x, y) in map px and value of the highest pixel of each map; of equally high pixels, one is taken.
 
     >>> maps = torch.zeros(1, 1, 3, 4)
     >>> maps[0, 0, 2, 1] = 0.8
@@ -192,7 +192,7 @@ def heatmap_argmax(maps: Float[Tensor, "b k h w"]) -> tuple[Int[Tensor, "b k 2"]
     (tensor([[[1, 2]]]), tensor([[0.8000]]))
     """
     pixels, width = maps.flatten(2), maps.shape[-1]
-    index = pixels.argmax(-1)  # and not max: ONNX of opset 17 can then hold it
+    index = pixels.argmax(-1)  # not max, so that it can be exported to ONNX opset 17
     score = pixels.gather(-1, index[..., None])[..., 0]
     return torch.stack([index % width, index // width], -1), score
 
@@ -214,8 +214,8 @@ def quarter_shift(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -
 def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
     """Sub-pixel shift of DARK (Zhang et al., CVPR 2020), without its blur.
 
-    Newton's step from each peak on the logarithm of the map (at least 1e-6), ``-H^-1 g`` by finite differences: exact
-    for a Gaussian. Within half a map px; 0 where there is no maximum, and across a map border that the peak is on.
+    Newton's step from each peak on the logarithm of the map (at least 1e-6), ``-H^-1 g`` by finite differences; exact
+    for a Gaussian. At most half a map px; 0 without a maximum, and, for a peak on the map's border, across that border.
 
     >>> x = torch.arange(5.0)
     >>> maps = torch.exp(-((x - 1.7) ** 2) - (x[:, None] - 2.1) ** 2)[None, None]
@@ -236,7 +236,7 @@ def refine_dark(maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]) -> 
 def _neighbourhood(
     maps: Float[Tensor, "b k h w"], pixel: Int[Tensor, "b k 2"]
 ) -> tuple[Float[Tensor, "b k 3 3"], Tensor]:
-    """The 3 x 3 pixels around each peak, edges repeated, and whether each axis has both neighbours."""
+    """The 3 x 3 pixels around each peak, edges repeated, and whether the peak has both neighbours on each axis."""
     height, width = maps.shape[-2:]
     last = torch.tensor([width - 1, height - 1], device=maps.device)
     offset = torch.arange(-1, 2, device=maps.device)

@@ -25,7 +25,7 @@ GOLDEN = {  # target y: the loss at each of ERRORS with the paper's constants
     0.8: (0.0, 0.035122, 0.684645, 4.771740, 10.028378),
     1.0: (0.0, 0.088057, 1.070100, 5.360458, 10.259383),
 }
-# the checked pixels: predictions below and above, a row a target, a column an error (prediction minus target)
+# Checked pixels. Axes: prediction below or above the target; target; error (prediction minus target)
 SIGN, Y, E = np.meshgrid([-1.0, 1.0], [*GOLDEN], ERRORS, indexing="ij")
 E = SIGN * E
 
@@ -39,7 +39,7 @@ def equation3(y: np.ndarray, error: np.ndarray, c: dict[str, float], divisor: fl
     return np.asarray(np.where(d < theta, omega * np.log(1 + (d / (divisor or epsilon)) ** p), slope * d - offset))
 
 
-SLIPS: dict[str, Callable[[dict[str, float]], np.ndarray]] = {  # what each computes
+SLIPS: dict[str, Callable[[dict[str, float]], np.ndarray]] = {  # known mistake -> the loss that it computes
     "below theta the error is divided by omega instead of epsilon": lambda c: equation3(Y, E, c, divisor=c["omega"]),
     "omega and epsilon are exchanged": lambda c: equation3(Y, E, c | {"omega": c["epsilon"], "epsilon": c["omega"]}),
     "the exponent is alpha instead of alpha - y": lambda c: equation3(0 * Y, E, c),
@@ -53,11 +53,11 @@ def check(implementation: Loss) -> list[str]:
     """Compare a class or function with equation 3, at the paper's constants and then at others.
 
     Args:
-        implementation: gives a loss for (pred, target), tensors of one shape; a class is built first. Keywords omega,
-            theta, epsilon and alpha are given where the signature has them.
+        implementation: computes a loss of (pred, target), tensors of one shape; a class is instantiated first. Keywords
+            omega, theta, epsilon and alpha are passed if the signature has them.
 
     Returns:
-        What is wrong, a line each; empty where nothing is.
+        Problems, one line each; empty if there are none.
 
     >>> from awing.losses import AdaptiveWingLoss, MSELoss
     >>> check(AdaptiveWingLoss)
@@ -77,7 +77,7 @@ def check(implementation: Loss) -> list[str]:
 def _problems(loss: Loss, constants: dict[str, float]) -> Iterator[str]:
     values, slopes = _values_and_slopes(loss, E)
     right = np.broadcast_to([*GOLDEN.values()], Y.shape) if constants == PAPER else equation3(Y, E, constants)
-    h = 1e-5  # a difference of float64 values is the right slope
+    h = 1e-5  # the expected slope is a difference of float64 values
     right_slopes = (equation3(Y, E + h, constants) - equation3(Y, E - h, constants)) / (2 * h)
     for what, found, expected in (("value", values, right), ("slope", slopes, right_slopes)):
         if (wrong := ~_close(found, expected)).any():
@@ -100,7 +100,7 @@ def _close(found: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _values_and_slopes(loss: Loss, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each pixel alone, which no reduction changes, and its derivative in the prediction."""
+    """Loss of each pixel alone, so that no reduction changes it, and its derivative with respect to the prediction."""
     values, slopes = np.empty_like(errors), np.empty_like(errors)
     for at in np.ndindex(errors.shape):
         pred = torch.full((1, 1, 1, 1), Y[at] + errors[at], requires_grad=True)
@@ -110,7 +110,7 @@ def _values_and_slopes(loss: Loss, errors: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command: 1 where something is wrong, else 0."""
+    """Run the command; return 1 if there are problems, else 0."""
     parser = argparse.ArgumentParser(prog="python -m awing.losses.check", description="Check an Adaptive Wing loss.")
     parser.add_argument("loss", metavar="module:Class", help="a class or function; it is called with (pred, target)")
     name = parser.parse_args(arguments).loss

@@ -48,8 +48,8 @@ def adaptive_wing(
     error = (target - pred).abs()
     power = alpha - target
     # Beyond theta, A d - C = omega ln(1 + (theta/epsilon)^power) + A (d - theta): the curve held at theta,
-    # plus A times the rest of the error. Written as this sum a large error puts no infinity into the
-    # gradient, as the branch that a `where` does not take would (0 times infinity is NaN).
+    # plus A times the rest of the error. With this sum a large error puts no infinity into the gradient,
+    # unlike a `where`, whose unused branch would (0 times infinity is NaN).
     curve = omega * torch.log1p((error.clamp(max=theta) / epsilon) ** power)
     at_theta = (theta / epsilon) ** power
     slope = omega * power * at_theta / (1 + at_theta) / theta
@@ -144,7 +144,7 @@ def grey_dilation(target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     tensor([[[[0.0000, 0.5000, 1.0000, 1.0000]]]])
     """
     padded = F.pad(target, (1, 1, 1, 1), value=-math.inf)
-    # along one axis, then the other: on a CPU several times as fast as max_pool2d, which looks for indices too
+    # along one axis, then the other: on a CPU several times as fast as max_pool2d, which also computes indices
     columns = torch.maximum(torch.maximum(padded[..., :-2, :], padded[..., 1:-1, :]), padded[..., 2:, :])
     return torch.maximum(torch.maximum(columns[..., :-2], columns[..., 1:-1]), columns[..., 2:])
 
@@ -159,7 +159,7 @@ def check_constants(*, alpha: float = 2.0, **positive: float) -> None:
 
 
 def promote(pred: Maps, target: Maps) -> tuple[Maps, Maps]:
-    """Both tensors in one dtype of at least 32 bits; ValueError where their shapes differ.
+    """Convert both tensors to one dtype of at least 32 bits; ValueError if their shapes differ.
 
     Half precision overflows in a sum over a face's maps, and a silent broadcast would compare the wrong pixels.
     """

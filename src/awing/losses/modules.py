@@ -1,4 +1,4 @@
-"""The losses as modules: constants, an optional weight per pixel, and one shared reduction."""
+"""The losses as modules with constants, an optional weight per pixel, and a common reduction."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +16,11 @@ Loss = Float[Tensor, "..."]  # a scalar, or with reduction "none" of the heatmap
 
 
 class HeatmapLoss(nn.Module):
-    """Base of the losses: an elementwise loss, times a weight, reduced.
+    """Base class of the losses: an elementwise loss, multiplied by a weight and reduced.
 
     Args:
-        reduction: "mean" divides the weighted sum by the number of elements, a constant: the mean over the ranks of
-            distributed training is the loss of the whole batch. "sum" adds up; "none" keeps every element.
+        reduction: "mean" divides the weighted sum by the number of elements, a constant, so that the mean over the
+            ranks of distributed training is the loss of the whole batch. "sum" adds up; "none" keeps every element.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -49,7 +49,7 @@ class HeatmapLoss(nn.Module):
         return self.prepare(target, weight)(pred)
 
     def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
-        """The loss as a function of the prediction: what depends on the target alone, once for all stacks."""
+        """Return the loss as a function of the prediction; terms of the target are computed once for all stacks."""
         if weight is not None and (
             weight.ndim != target.ndim or any(w not in (1, n) for w, n in zip(weight.shape, target.shape, strict=True))
         ):
@@ -63,24 +63,24 @@ class HeatmapLoss(nn.Module):
             loss = loss * weight
         if self.reduction == "none":
             return loss
-        # not torch's mean: its gradient is laid out otherwise than the maps of a channels_last network
+        # not torch's mean: its gradient has another memory layout than the maps of a channels_last network
         return loss.sum() / (target.numel() if self.reduction == "mean" else 1)
 
 
 class OnePassLoss(HeatmapLoss):
-    """Base of losses that compute value and gradient together, and keep only the gradient for the backward pass."""
+    """Base class of losses that compute value and gradient together and keep only the gradient for backward."""
 
-    value_and_gradient: Callable[..., tuple[Maps, Maps]]  # weighted; of (pred - target, may be overwritten; terms)
+    value_and_gradient: Callable[..., tuple[Maps, Maps]]  # weighted; takes pred - target (may be overwritten) and terms
 
     def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
-        """What depends on target and weight alone."""
+        """Terms that depend on target and weight alone."""
         return (weight,)
 
     def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
-        """As :meth:`HeatmapLoss.prepare`; second derivatives and torch.func need the functions instead."""
+        """As :meth:`HeatmapLoss.prepare`; for second derivatives and torch.func, use the functions instead."""
         loss = super().prepare(target, weight)
         if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
-            return loss  # more derivatives are asked for; or a compiler makes one pass of the plain formula itself
+            return loss  # more gradients are needed, or a compiler fuses the plain formula into one pass itself
         target, _ = promote(target, target)
         terms = self.terms(target, target.new_ones(()) if weight is None else weight.to(target.dtype))
         return partial(self._in_one_pass, target, terms)
@@ -95,7 +95,7 @@ class OnePassLoss(HeatmapLoss):
 
 
 class _KnownGradient(torch.autograd.Function):
-    """A value whose gradient in the prediction was computed with it; None is an error once it is needed."""
+    """A loss whose gradient with respect to the prediction is known; None raises an error when it is needed."""
 
     @staticmethod
     def forward(ctx: Any, pred: Tensor, value: Tensor, gradient: Tensor | None) -> Tensor:
@@ -134,15 +134,15 @@ class AdaptiveWingLoss(OnePassLoss):
         return adaptive_wing(pred, target, omega=self.omega, theta=self.theta, epsilon=self.epsilon, alpha=self.alpha)
 
     def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
-        """Exponent less 2, and factors of the logarithm and of the slope."""
+        """Exponent minus 2, and factors of the logarithm and of the slope."""
         power, factor = self.alpha - target, self.omega * weight
         return power - 2, factor, power.mul(factor).div_(self.epsilon)
 
     def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
-        """As :func:`awing.losses.adaptive_wing`: on the line beyond theta, the slope is the curve's at theta.
+        """As :func:`awing.losses.adaptive_wing`: beyond theta, the slope is that of the curve at theta.
 
-        With c the error in units of epsilon, held at theta, |c|^p is c^2 |c|^(p-2) by exp2 and log2, at a fifth of a
-        power's cost; p - 2 is small, and so is the rounding of its product. At c = 0 all is exactly 0.
+        Let c be the error in units of epsilon, clamped at theta. |c|^p is c^2 |c|^(p-2) by exp2 and log2, at a fifth of
+        a power's cost; p - 2 is small, and so is the rounding of its product. At c = 0 everything is exactly 0.
         """
         exponent, log_factor, slope_factor = terms
         error.div_(self.epsilon)

@@ -16,12 +16,12 @@ from awing.metrics.functional import Labelled, Norm, Points, auc, correct_keypoi
 class PerImageMetric(Metric):
     """Base of a metric that keeps a row of values per image, under the image's index in the data set.
 
-    Each index counts once: distributed samplers repeat images to fill the last batch. The values are added up in the
+    Each index counts once: distributed samplers repeat images to fill the last batch. The values are summed in the
     order of the index: the result is the same, bit for bit, for every batch size, order and number of processes.
 
     Args:
-        columns: the states beside "index": empty tensors, of the dtype and width of a row. A state starts with its
-            one, so that a process that gets no image can take part in the exchange between processes.
+        columns: the states beside "index", as empty tensors with the dtype and width of a row. A state is initialised
+            with this tensor, so that a process without images can take part in the exchange between processes.
     """
 
     full_state_update = False
@@ -50,14 +50,14 @@ class PerImageMetric(Metric):
 class LandmarkNME(PerImageMetric):
     """NME, failure rate and AUC of a data set and its subsets.
 
-    An image without a labelled landmark, or without a normaliser (NaN: the landmarks that it is measured between are
-    not labelled), has no error: it is in no result and no count.
+    An image without a labelled landmark, or without a normaliser (NaN: the landmarks between which it is measured are
+    not labelled), has no error and enters no result and no count.
 
     Args:
         normalisers: names of the normalisers, in the order of `norms`' columns.
         subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
             first subset of that name holds all images.
-        thresholds: errors at which failure rate and area are taken: positive fractions of at most two decimals.
+        thresholds: errors at which failure rate and AUC are computed: positive fractions of at most two decimals.
 
     >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
     >>> target = torch.zeros(2, 5, 2)
@@ -99,7 +99,7 @@ class LandmarkNME(PerImageMetric):
     ) -> None:
         """Add a batch of images: arguments of :func:`awing.metrics.nme`, indices in the data set, subsets.
 
-        ``norms`` has a column a normaliser, NaN where an image has none; ``subsets`` says which it belongs to.
+        ``norms`` has a column per normaliser, NaN where an image has none; ``subsets`` has a column per subset.
         """
         self.index.append(index)
         scored = [labelled & ~norm.isnan()[:, None] for norm in norms.unbind(1)]
@@ -127,7 +127,7 @@ class LandmarkNME(PerImageMetric):
         return results
 
     def per_image(self) -> tuple[Int[Tensor, " i"], Float[Tensor, "i n"], Bool[Tensor, "i s"]]:
-        """Index, errors (a column a normaliser, NaN where there is none) and subset membership of all images, by index.
+        """Index, errors (a column per normaliser, NaN where there is none) and subsets of all images, by index.
 
         In distributed runs all processes must call it.
         """
@@ -176,7 +176,7 @@ class PercentCorrectKeypoints(PerImageMetric):
         self.counted.append(self._count(labelled))
 
     def compute(self) -> dict[str, float]:
-        """PCK of each group, and the mean over the groups; without the groups of which no joint was labelled.
+        """PCK of each group, and the mean over the groups; groups without a labelled joint are left out.
 
         Raises:
             ValueError: no labelled joint of any group was added.

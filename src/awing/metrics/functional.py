@@ -39,7 +39,7 @@ def nme(pred: Points, target: Points, norm: Norm, labelled: Labelled | None = No
     if labelled is None:
         labelled = torch.ones_like(pred[..., 0], dtype=torch.bool)
     distance = _distances(pred, target, norm, labelled)
-    # One landmark after the other: a batched sum may add in another order for another batch size.
+    # One landmark after the other: the order of additions in a batched sum may depend on the batch size.
     total = reduce(torch.add, distance.where(labelled, 0.0).unbind(1))
     return total / labelled.sum(1) / norm.double()
 

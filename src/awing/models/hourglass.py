@@ -23,11 +23,11 @@ class StackedHourglass(nn.Module):
         num_landmarks: number of landmark maps, K.
         stacks: number of hourglasses.
         channels: width of the features, a multiple of 8; the stem's widths are a quarter and a half of it.
-        depth: times that an hourglass halves the resolution.
+        depth: number of times that an hourglass halves the resolution.
         coord_conv: append coordinates x, y, r; without it the 1x1 convolution of each hourglass goes too.
         boundary: predict the boundary as one more map.
         boundary_coords: append B_x, B_y; needs ``coord_conv`` and ``boundary``.
-        boundary_threshold: of a boundary map, from which on B_x and B_y are coordinates.
+        boundary_threshold: smallest value of a boundary map at which B_x and B_y hold the coordinates.
 
     Raises:
         ValueError: an argument is out of range, or ``boundary_coords`` without what it needs.
@@ -78,7 +78,7 @@ class StackedHourglass(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 height width"]) -> list[Float[Tensor, "b maps height//4 width//4"]]:
         """Maps of every hourglass, K landmark maps then the boundary map, unbounded; the last one's are the prediction.
 
-        ``image`` is RGB in [0, 1], neither mean nor deviation removed; its sides are multiples of 4 * 2**depth.
+        ``image`` is RGB in [0, 1], not standardised; its sides are multiples of 4 * 2**depth.
         """
         multiple = 4 * 2**self.depth
         if image.shape[1] != 3 or image.shape[2] % multiple or image.shape[3] % multiple:
@@ -99,7 +99,7 @@ class Hourglass(nn.Module):
     """One hourglass: at each level a branch that keeps the resolution plus one at half of it (paper section 3).
 
     ``skip(x) + upsample(after(inner(before(average_pool(x)))))``, where ``inner`` is the next level's hourglass, at the
-    last level a block. ``channels`` is a multiple of 4, height and width of 2**depth; all stay as they are.
+    last level a block. ``channels`` is a multiple of 4, height and width of 2**depth; none of them changes.
     """
 
     def __init__(self, channels: int, depth: int) -> None:
@@ -139,7 +139,7 @@ class Block(nn.Module):
 
 
 class _Stack(nn.Module):
-    """A coordinate convolution (where there are coordinates), an hourglass, a head and its maps."""
+    """One stack: a coordinate convolution (if there are coordinates), an hourglass, a head and its maps."""
 
     def __init__(self, channels: int, depth: int, maps: int, coordinates: int, threshold: float) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _Stack(nn.Module):
     def forward(
         self, features: Float[Tensor, "b channels h w"], boundary: Float[Tensor, "b 1 h w"] | None
     ) -> tuple[Float[Tensor, "b channels h w"], Float[Tensor, "b maps h w"]]:
-        """The head's features and the maps made of them."""
+        """The head's features, and the maps computed from them."""
         if self.coordinates is not None:
             features = self.coordinates(append_coordinates(features, boundary, self.threshold))
         head = self.head(self.hourglass(features))

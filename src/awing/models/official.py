@@ -18,10 +18,10 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
 
     Stacks, landmarks, channels and depth are read off the checkpoint. The authors' channel called x varies along the
     rows and ours along the columns, so the weights of x and y, and of B_x and B_y, are exchanged in the stem and in
-    each coordinate convolution. But for the boundary gate, ``> 0.05`` there and ``>=`` here, it is the same function.
+    each coordinate convolution. The function is the same, except for the boundary gate: ``> 0.05`` there, ``>=`` here.
 
     Args:
-        state_dict_or_path: a state dict, or a file that ``torch.save`` wrote of one; either may hold it under
+        state_dict_or_path: a state dict, or a file of one, written by ``torch.save``; either may hold it under
             ``state_dict``, and its keys may start with ``module.``.
 
     Returns:
@@ -42,7 +42,7 @@ def load_official(state_dict_or_path: Mapping[str, Any] | str | PathLike[str]) -
     try:
         official = {key.removeprefix("module."): value for key, value in content.get("state_dict", content).items()}
         network = _network_on_meta(official)
-    except (AttributeError, KeyError, ValueError) as error:  # not names to tensors, or of no network
+    except (AttributeError, KeyError, ValueError) as error:  # no mapping of names to tensors, or of another network
         raise CheckpointError(f"{source}: expected a state dict of the authors' network (m0.*, l0.*, ...)") from error
     names = _official_names(network)
     expected = {names[ours]: tensor.shape for ours, tensor in network.state_dict().items()}
@@ -81,13 +81,13 @@ def _read(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
-    except Exception as error:  # the unpickler raises anything where a file is no checkpoint
+    except Exception as error:  # the unpickler may raise any exception if a file is no checkpoint
         why = f"damaged, not of torch.save, or more than tensors ({type(error).__name__})"
         raise CheckpointError(f"{file} cannot be read as a checkpoint: it is {why}") from error
 
 
 def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:
-    """Network of the checkpoint's size, without memory for its tensors yet."""
+    """Network of the checkpoint's size, without memory for its tensors (on the meta device)."""
     stacks = {match[1] for key in official if (match := re.match(r"m(\d+)\.", key))}
     levels = {match[1] for key in official if (match := re.match(r"m0\.b1_(\d+)\.", key))}
     maps, channels, _, _ = official["l0.weight"].shape
@@ -96,7 +96,7 @@ def _network_on_meta(official: Mapping[str, Tensor]) -> StackedHourglass:
 
 
 def _official_names(network: StackedHourglass) -> dict[str, str]:
-    """Our name of each tensor to the authors'."""
+    """Map our name of each tensor to the authors' name."""
     modules = {"stem.0": "conv1.conv", "stem.1": "bn1", "stem.3": "conv2", "stem.5": "conv3", "stem.6": "conv4"}
     for i in range(len(network.stacks)):
         modules[f"stacks.{i}.coordinates"] = f"m{i}.coordconv.conv"
@@ -124,9 +124,9 @@ def _official_names(network: StackedHourglass) -> dict[str, str]:
 
 
 def _exchange_x_and_y(state: Mapping[str, Tensor], network: StackedHourglass) -> dict[str, Tensor]:
-    """Weights with the inputs x and y, B_x and B_y exchanged: from the authors' order to ours, and back."""
+    """Exchange the input channels x and y, B_x and B_y: from the authors' order to ours, and back."""
     channels = state["stacks.0.maps.weight"].shape[1]
-    inputs = {"stem.0.weight": [3]}  # where x is; y comes next
+    inputs = {"stem.0.weight": [3]}  # index of the channel x; y follows
     for i in range(len(network.stacks)):  # features, x, y, r and, but for the first stack, B_x, B_y
         inputs[f"stacks.{i}.coordinates.weight"] = [channels, channels + 3] if i else [channels]
     exchanged = dict(state)
