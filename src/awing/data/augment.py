@@ -1,4 +1,4 @@
-"""What is drawn for a training sample: augmentation (paper 7.3), and labels that are wrong on purpose (10.4.2)."""
+"""Random augmentation of training samples (paper 7.3), and label noise (10.4.2)."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from awing.errors import ConfigError, DataError
 from awing.geometry import augmentation_matrix
 from awing.schemes import Scheme
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library asks the network for a newer release otherwise
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the library looks online for a newer release
 import albumentations
 from albumentations.augmentations.dropout.transforms import BaseDropout
 
@@ -22,11 +22,11 @@ Transform = albumentations.BasicTransform | albumentations.BaseCompose
 
 
 class Augmentation:
-    """Random geometry and photometry; every draw comes from the generator that is passed in.
+    """Random geometric and photometric augmentation; all random numbers come from the generator that is passed in.
 
     Args:
-        rotation: Largest angle, degrees; drawn uniformly in +-rotation, as all of them.
-        translation: Largest shift along each axis, px of a 256 px crop; grows with the crop.
+        rotation: Largest angle, degrees. Angle, shift and change of size are drawn uniformly within +- the largest one.
+        translation: Largest shift along each axis, px of a 256 px crop; proportional to the size of the crop.
         scale: Largest relative change of size, in [0, 1).
         flip: Probability of mirroring.
         photometric: albumentations transforms of the crop; they must not move pixels.
@@ -56,7 +56,7 @@ class Augmentation:
 
     @property
     def max_extent(self) -> float:
-        """How far from the crop's centre, along an axis, a pixel may come from; in sides of the crop.
+        """Largest distance along an axis from the crop's centre at which a pixel is read; in sides of the crop.
 
         >>> round(Augmentation(rotation=50, translation=25, scale=0.15).max_extent, 3)  # 0.5 of a plain crop
         0.994
@@ -65,7 +65,7 @@ class Augmentation:
         return float((0.5 + self.translation / 256) * (np.cos(turn) + np.sin(turn)) / (1 - self.scale))
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Matrix, bool]:
-        """Draw one sample's geometry for a crop of ``size`` px: crop px -> crop px, and whether it mirrors."""
+        """Draw one sample's geometry for a crop of ``size`` px: a matrix crop px -> crop px, and whether it mirrors."""
         (angle, zoom, dx, dy), flip = rng.uniform(-1, 1, 4), bool(rng.random() < self.flip)
         turn, factor, pixels = angle * self.rotation, 1 + zoom * self.scale, self.translation * size / 256
         return augmentation_matrix(size, angle=turn, zoom=factor, dx=dx * pixels, dy=dy * pixels, flip=flip), flip
@@ -73,7 +73,7 @@ class Augmentation:
     def apply_photometric(self, crop: Image, rng: np.random.Generator) -> Image:
         """Apply the photometric transforms to a crop; the array that is passed in may be returned.
 
-        All draw from ``rng`` in turn: albumentations' own seeding gives each the same stream, so all fire or none.
+        They draw from ``rng`` in turn: albumentations' own seeding gives each the same stream, so all apply or none.
         """
         if not self.photometric.transforms:
             return crop
@@ -85,13 +85,13 @@ class Augmentation:
 class LabelNoise:
     """Move some points of every face by a fixed distance at a random angle, the same in every epoch (paper 10.4.2)."""
 
-    share: float  # P, of a face's labelled points that move, in [0, 1]
-    distance: float  # S, how far they move, as a share of the normaliser; at least 0
-    normaliser: str = "inter_ocular"  # the scheme's distance that S is a share of
-    seed: int = 0  # of the draws
+    share: float  # P: share of a face's labelled points that are moved, in [0, 1]
+    distance: float  # S: distance by which they are moved, as a share of the normaliser; at least 0
+    normaliser: str = "inter_ocular"  # distance of the scheme of which S is a share
+    seed: int = 0  # of the random numbers
 
     def __call__(self, record: Record, scheme: Scheme) -> Points:
-        """The points of a face, some of them moved; in source px."""
+        """Return the points of a face with some of them moved, in source px."""
         rng = np.random.default_rng(list(hashlib.sha256(f"{self.seed}/".encode() + record.points.tobytes()).digest()))
         labelled = np.flatnonzero(record.labelled)
         chosen = rng.permutation(labelled)[: round(self.share * len(labelled))]
@@ -105,6 +105,6 @@ class LabelNoise:
 
 
 def _leaves(transforms: Iterable[Transform]) -> Iterator[albumentations.BasicTransform]:
-    """Those inside OneOf, Sequential and so on."""
+    """The single transforms, also those inside OneOf, Sequential and so on."""
     for transform in transforms:
         yield from _leaves(transform.transforms) if isinstance(transform, albumentations.BaseCompose) else [transform]

@@ -1,4 +1,4 @@
-"""Squares around faces, kept at the resolution that training needs: no photograph is decoded for a small part of it."""
+"""Cache of squares around faces at the resolution of training, so that large photographs need not be decoded."""
 
 import hashlib
 import os
@@ -18,10 +18,10 @@ QUALITY = 92  # of the JPEGs
 
 
 class CropCache:
-    """Files that hold what the augmented crops of a training set can show, for pictures that are larger.
+    """Cache files with the part of each larger picture that its augmented training crops can show.
 
-    A file's name is a hash of its picture's name from ``root``, size and time of change, of the crop and of the
-    settings; a picture without a file is read itself. Evaluation reads none. ``max_extent`` is the augmentation's.
+    A file's name is a hash of its picture's path from ``root``, file size and modification time, of the crop and of the
+    settings. A picture without a file is read itself. Evaluation uses no cache. ``max_extent`` is the augmentation's.
 
     A sample's points are exactly those of an uncached one; its pixels differ by at most 3 grey levels of 255 on average
     over a set and 8 over a crop (64 px of real faces; less in larger crops).
@@ -31,13 +31,13 @@ class CropCache:
         self.folder, self.root, self.size, self.max_extent = folder, root, size, max_extent
 
     def picture(self, record: Record, matrix: Matrix) -> tuple[Record, Matrix]:
-        """The record to read pixels from, and its px -> source px; ``matrix`` is source px -> crop px."""
+        """Record to read pixels from, and matrix from its px to source px; ``matrix`` is source px -> crop px."""
         if self.folder.is_dir() and (file := self._file(record, matrix)).exists():
             return Record(file, record.points, record.labelled), self._view(matrix)[0]
         return record, np.eye(3)
 
     def write(self, record: Record, matrix: Matrix) -> Path | None:
-        """Write the file of a face unless it is there or would save nothing; returns the file that the face has."""
+        """Write the file of a face unless it exists or would save nothing; return the file, None if there is none."""
         image, (view, side) = read_record(record), self._view(matrix)
         check_overlap(record, image, matrix, self.size)
         if side * side > 0.7 * image.shape[0] * image.shape[1]:
@@ -62,9 +62,9 @@ class CropCache:
         return self.folder / f"{hashlib.sha256(repr(picture + settings).encode()).hexdigest()[:32]}.jpg"
 
     def _view(self, matrix: Matrix) -> tuple[Matrix, int]:
-        """Cached px -> source px, and the side of the cached square."""
+        """Matrix from cached px to source px, and the side of the cached square."""
         zoom, factor = float(np.hypot(matrix[0, 0], matrix[1, 0])), reduction_for(matrix)
-        half = (self.max_extent * self.size + 1) / zoom  # source px; one px more for the interpolation
+        half = (self.max_extent * self.size + 1) / zoom  # source px; one extra crop px for the interpolation
         center = apply(np.linalg.inv(matrix), np.full((1, 2), (self.size - 1) / 2))[0]
         x, y = np.floor((center - half) / factor) * factor
         return shift(x, y) @ reduced_to_source(factor), int(np.ceil(2 * half / factor)) + 1

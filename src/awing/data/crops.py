@@ -1,8 +1,8 @@
-"""Which square of an image becomes the network's input: the protocol that moves a result the most.
+"""The square of an image that becomes the network's input; no part of the protocol changes results as much.
 
-* ``provided``: the data set's own box; ground truth has no say.
+* ``provided``: the data set's own box, which does not depend on the ground truth.
 * ``landmarks``: the tight box of the labelled landmarks (paper 7.6.2; all its ablations).
-* ``official``: what the authors' WFLW evaluation did, steered by ground truth; only for checking their weights.
+* ``official``: the crop of the authors' WFLW evaluation, which uses the ground truth; only for checking their weights.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix:
-    """Source px -> crop px for one annotated face; see :func:`box_matrix`."""
+    """Matrix source px -> crop px for one annotated face; see :func:`box_matrix`."""
     if crop == "landmarks":
         return box_matrix(landmark_box(record), crop, scale, size)
     if record.box is None:
@@ -37,14 +37,14 @@ def record_matrix(record: Record, crop: Crop, scale: float, size: int) -> Matrix
 
 
 def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | None = None) -> Matrix:
-    """Source px -> crop px for the square around a box: a translation and an isotropic scaling.
+    """Matrix source px -> crop px for the square around a box: a translation and an isotropic scaling.
 
     Args:
-        box: (4,) x0, y0, x1, y1 in source px, of the kind that the crop means.
-        crop: Which square; see above.
-        scale: The square's side is ``scale`` times the box's longer side; ``official`` has its own, and takes 1.
+        box: (4,) x0, y0, x1, y1 in source px, of the kind that the crop requires.
+        crop: Kind of crop; see the top of this module.
+        scale: The square's side is ``scale`` times the box's longer side; ``official`` fixes the side and takes only 1.
         size: Side of the crop, px.
-        points: Ground truth, which enlarges the ``official`` square; None where there is none.
+        points: Ground truth, by which the ``official`` square may be enlarged; None where there is none.
     """
     if crop != "official":
         return crop_matrix(box, size, scale)
@@ -59,14 +59,14 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
     def holds(matrix: Matrix, low: float, high: float) -> bool:
         return points is None or bool((low <= (inside := apply(matrix, points))).all() and (inside <= high).all())
 
-    # the authors' frame of 450 px: its centre 360 px, or all of it with a border of 100 px
+    # in the authors' frame of 450 px: the central 360 px, or the whole frame with a border of 100 px
     while not holds(square(side, 450), 10, 440):
         side *= 1.05
     return square(side * (360 if holds(square(side * 360 / 450, 256), 5, 250) else 650) / 450, size)
 
 
 def landmark_box(record: Record) -> Box:
-    """The tight box of the labelled landmarks, source px; of a level or upright line, the square around it."""
+    """Tight box of the labelled landmarks, source px; if they lie on a horizontal or vertical line, a square."""
     points = record.points[record.labelled]
     if len(points) < 2 or not (sides := np.ptp(points, axis=0)).any() or not np.isfinite(points).all():
         raise DataError(f"{record.where}: the labelled landmarks span no box")
@@ -76,13 +76,13 @@ def landmark_box(record: Record) -> Box:
 
 @dataclass(frozen=True)
 class BoxJitter:
-    """How a detector may err: a box moves by ``shift`` of its side, each in a direction, and grows by ``scale``."""
+    """Simulated detector error: each box moves by ``shift`` sides in a random direction, and is scaled by ``scale``."""
 
     shift: float = 0.0
     scale: float = 1.0
 
     def __call__(self, matrix: Matrix, box: float, size: int, index: int) -> Matrix:
-        """Source px -> crop px of the other box, from the true box's; ``box`` is its side in crop px."""
+        """Matrix source px -> crop px of the changed box, from that of the true box, whose side is ``box`` crop px."""
         angle = np.random.default_rng([0, index]).uniform(0, 2 * np.pi)
         dx, dy = self.shift * box * np.cos(angle), self.shift * box * np.sin(angle)
         resized = augmentation_matrix(size, angle=0, zoom=1 / self.scale, dx=0, dy=0, flip=False)
@@ -92,18 +92,18 @@ class BoxJitter:
 def usable_records(
     records: Sequence[Record], crop: Crop, scale: float, size: int, upright: bool, rescale: bool, bits: Bits = None
 ) -> tuple[list[Record], list[str]]:
-    """The records as their pictures are to be read, and why others cannot be read or cropped so.
+    """Return the records, with how their pictures are to be read, and the reasons why others cannot be read or cropped.
 
-    A picture whose size is the stated one only when it is turned by its EXIF orientation is read upright, and with
-    ``upright`` every one. Where both sizes are the stated one, the other pictures decide: all of them were annotated
-    with one program. ``rescale`` brings points of a picture that was resized, to the same ratio, to the size that it
-    has. What states no size, or has no file, is not compared. For ``bits`` see :func:`awing.data.images.to_8_bits`.
+    With ``upright``, every picture is turned by its EXIF orientation; otherwise those that only then have the size that
+    their annotations state. If both sizes fit, the other pictures decide, since one program annotated all. ``rescale``
+    scales points of a picture that was resized at a fixed aspect ratio to its present size. Without a stated size or a
+    file, nothing is compared. For ``bits`` see :func:`awing.data.images.to_8_bits`.
     """
     records = [replace(record, upright=upright, bits=bits) for record in records]
     sizes = {record.path: record.size for record in records if record.size}
     heads = dict[Path, Head]()
     for path in sizes:
-        with suppress(DataError):  # missing or broken: what reads its pixels says so
+        with suppress(DataError):  # missing or broken: reported when its pixels are read
             heads[path] = image_head(path)
     alike = {p: (_same_ratio(head.stored, sizes[p]), _same_ratio(head.shown, sizes[p])) for p, head in heads.items()}
     one_program = (False, True) in alike.values() and (True, False) not in alike.values()
@@ -123,12 +123,12 @@ def usable_records(
 
 
 def _same_ratio(size: tuple[int, int], stated: tuple[int, int]) -> bool:
-    """Whether one size is the other resized, each side rounded to whole px."""
+    """Whether two sizes have the same aspect ratio, given that sides are rounded to whole px."""
     return abs(stated[1] * size[0] / stated[0] - size[1]) <= 1
 
 
 def _rescaled(record: Record, size: tuple[int, int], rescale: bool) -> Record:
-    """The record in px of its file, whose size is ``size``; a DataError says why it cannot be."""
+    """Convert a record to px of its file, whose size is ``size``; a DataError says why this is impossible."""
     if not record.size or record.size == size:
         return record
     stated = "{}: annotated at {} x {} px, but the file has {} x {} px".format(record.where, *record.size, *size)

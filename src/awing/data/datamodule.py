@@ -30,23 +30,23 @@ log = logging.getLogger(__name__)
 class LandmarkDataModule(pl.LightningDataModule):
     """Splits, crops, augments and batches one data set.
 
-    Validation faces are cut from the official training split, and test faces too where no official one is on disk.
-    Both cuts go by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) puts it in
-    [0, 1), of which the lower end is validation and the upper end test, whatever else is on disk. A group of images (of
-    a person, a clip, a picture's copies) takes the name's place, so that it stays on one side. :attr:`held_out` says
-    what was cut, and is kept in checkpoints. A reader's ``val`` names validation faces, which then are not cut.
+    Validation faces are held out of the official training split, and test faces too if no official one is on disk.
+    Both are chosen by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) gives a
+    number in [0, 1), at whose lower end is validation and at whose upper end test, whatever else is on disk. Images of
+    one group (a person, a clip, copies of a picture) are hashed by the group's name and stay in one split.
+    :attr:`held_out` keeps these settings, for checkpoints. If a reader has ``val`` faces, none are held out for it.
 
     Args:
-        crop: Which box is cropped; see :mod:`awing.data.crops`.
-        crop_scale: Side of the cropped square by the box's longer side; or one of each crop that the data set has.
-        normalisers: Distances that divide errors, the first ranks checkpoints; None: the scheme's, or else the box.
-        val_fraction, test_fraction: Shares of the training images that are held out; below 1 together.
-        split_seed: Of the cuts, so that runs of several seeds are scored on the same faces.
+        crop: Kind of crop; see :mod:`awing.data.crops`.
+        crop_scale: Side of the crop divided by the box's longer side; or one for each crop that the data set has.
+        normalisers: Distances that divide errors; the first ranks checkpoints. None: the scheme's, or else the box.
+        val_fraction, test_fraction: Shares of the training images that are held out; their sum is below 1.
+        split_seed: Seed of the held-out faces, not the run's: runs of several seeds are scored on the same faces.
         group: Regular expression whose match in an image's name is the image's group, unless a record has its own.
-        allow_partial: Run on what is on disk; :attr:`annotations` then says how many faces are found and expected.
-        skip_unusable: Leave out entries that cannot be used, counted in :attr:`left_out`, instead of refusing them.
+        allow_partial: Run on the faces on disk; :attr:`annotations` then has the numbers of faces found and expected.
+        skip_unusable: Leave out unusable entries, counted in :attr:`left_out`, instead of raising an error.
         upright, rescale, bits: How pictures are read; see :func:`awing.data.crops.usable_records`.
-        label_noise, cache: Arguments of ``LabelNoise``, folder of ``CropCache``, for the training faces.
+        label_noise, cache: Arguments of ``LabelNoise`` and folder of ``CropCache``, both for the training faces.
         map: ``scheme`` and ``landmarks`` of the mapping of :class:`awing.data.loading.LandmarkDataset`.
     """
 
@@ -97,7 +97,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.crop, self.crop_scale = crop, scales[crop]
         if not self.crop_scale > 0:
             raise ConfigError(f"dataset.crop_scale must be positive, found {self.crop_scale}")
-        own = "landmark_box" if crop == "landmarks" else "box"  # of each face: every one has that of the crop
+        own = "landmark_box" if crop == "landmarks" else "box"  # the box of the crop, which every face has
         self.normalisers = list(normalisers or self.scheme.normalisers or [own])
         for normaliser in self.normalisers:
             check_choice("dataset.normalisers", normaliser, [*self.scheme.normalisers, *BOX_NORMALISERS])
@@ -108,7 +108,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         if cache and loader.augmentation:
             self.cache = CropCache(Path(cache), self.root, loader.input_size, loader.augmentation.max_extent)
         options = getattr(reader, "keywords", {})
-        self.visible_only = options.get("visible_only")  # None: the reader has no such choice
+        self.visible_only = options.get("visible_only")  # None: the reader has no such option
         self.official: tuple[Split, ...] = ("train", "val", "test") if options.get("val") else ("train", "test")
         self.test_faces = "test faces of their own" if "test" in options else "official test faces"
         self.faces = ""  # digest of the training faces' points
@@ -116,7 +116,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         self.annotations: dict[Split, Annotations] = {}
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the annotations once; for a test of official test faces, those alone."""
+        """Read the annotations, once; for a test on official test faces, only those."""
         if not self.annotations:
             official = {"test": self.read("test"), "train": Annotations([], 0)} if stage == self.split == "test" else {}
             if not (official and official["test"].records):
@@ -131,14 +131,14 @@ class LandmarkDataModule(pl.LightningDataModule):
             log.info("%s: %s faces", self.name, ", ".join(counts))
 
     def read(self, split: str, allow_partial: bool = False) -> Annotations:
-        """One official split, its pictures as they are to be read, and what of it cannot be used with this crop."""
+        """Read one official split: records, with how to read their pictures, and entries unusable with this crop."""
         found = self.reader(self.root, split, self.allow_partial or allow_partial)
         crop = self.crop, self.crop_scale, self.loader.input_size
         records, misfits = usable_records(found.records, *crop, self.upright, self.rescale, self.bits)
         return Annotations(records, found.expected - len(misfits), [*found.unusable, *misfits])
 
     def dataset(self, split: Split, augmented: bool = False) -> LandmarkDataset:
-        """The samples of one split, as they are or as training sees them."""
+        """The samples of one split, plain or augmented as in training."""
         self.setup()
         records = self.annotations[split].records
         if not records:
@@ -155,7 +155,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return dataset
 
     def origin(self, split: Split) -> str:
-        """Where the faces of a split come from, in words for results."""
+        """Origin of the faces of a split, in words for results."""
         if split == "train":
             return "training faces"
         if self.held_out[f"{split}_fraction"] or (split == "val" and "val" not in self.official):
@@ -163,48 +163,48 @@ class LandmarkDataModule(pl.LightningDataModule):
         return "validation faces of their own" if split == "val" else self.test_faces
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the cut, and which faces were trained on."""
+        """State that a checkpoint keeps: how faces are held out, and a digest of the training faces."""
         return {**self.held_out, "faces": self.faces}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to go on with another cut, where faces that were held out would be trained on, or other faces."""
+        """Raise a ConfigError if the held-out faces differ, so that some would be trained on, or faces changed."""
         found, now = {"group": None, **state_dict}, self.state_dict()
         if found | {"faces": found.get("faces") or self.faces} != now:
             raise ConfigError(f"the checkpoint was trained on other faces, or another cut: {found}; now they are {now}")
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Augmented, shuffled training samples; the first ones as they are where they are learnt by heart."""
+        """Augmented, shuffled training samples; with ``overfit_batches``, the plain ones in order."""
         dataset, size = self.dataset("train", augmented=not self._by_heart), self.loader.batch_size
         if len(dataset) < size:
             raise ConfigError(f"data.batch_size {size} exceeds the {len(dataset)} training faces: give a smaller one")
         return self._loader(dataset, shuffle=not self._by_heart)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
-        """Validation samples, or none; what is learnt by heart with ``overfit_batches``."""
+        """Validation samples, or none; with ``overfit_batches``, the training samples."""
         if self._by_heart:
             return self._loader(self.dataset("train"))
         return self._loader(self.dataset("val")) if self.held_out["val_fraction"] or "val" in self.official else []
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """The samples of the split that was asked for."""
+        """Samples of the split that is evaluated, ``split``."""
         return self._loader(self.dataset(self.split))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """As Lightning does; on Apple's GPUs, which have no float64, in float32."""
+        """Transfer as Lightning does; on Apple's GPUs, which have no float64, in float32."""
         if device.type == "mps":
             batch["matrix"], batch["normalisers"] = batch["matrix"].float(), batch["normalisers"].float()
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     @property
     def _by_heart(self) -> bool:
-        """Whether the trainer was asked to learn a few batches, to see whether it can."""
+        """Whether the trainer overfits a few batches on purpose (``overfit_batches``)."""
         return bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
 
     def _loader(self, dataset: LandmarkDataset, shuffle: bool = False) -> DataLoader[Any]:
         return make_loader(dataset, self.loader, self.trainer.world_size if self.trainer else 1, shuffle)
 
     def divide(self, train: Annotations, test: Annotations, val: Annotations | None = None) -> dict[Split, Annotations]:
-        """The three splits of the official ones: held-out faces are cut."""
+        """Make the three splits from the official ones: hold out faces of the training split."""
         if test.records:
             self.held_out["test_fraction"] = 0.0
         if val:
@@ -218,7 +218,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             side: Split = "val" if place < fractions["val"] else "test" if place >= 1 - fractions["test"] else "train"
             parts[side].append(record)
         expected = {s: max(len(parts[s]), round(share * train.expected)) for s, share in fractions.items()}
-        if len(train.records) == train.expected:  # then it is known, several faces in an image included
+        if len(train.records) == train.expected:  # then counts are exact, also with several faces in an image
             expected = {split: len(parts[split]) for split in fractions}
         expected["train"] = train.expected - sum(expected.values())
         splits = {split: Annotations(records, expected[split]) for split, records in parts.items()}
@@ -232,7 +232,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return splits
 
     def _place(self, record: Record) -> tuple[float, str]:
-        """Where in [0, 1) the cuts find an image or its group, and the image's name."""
+        """Number in [0, 1) by which an image or its group is held out, and the image's name."""
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry
         found = re.search(self.held_out["group"], name) if self.held_out["group"] else None

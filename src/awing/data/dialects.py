@@ -1,7 +1,7 @@
-"""The formats of labelling tools: a file -> its entries, and an entry -> an image's name and the shapes drawn on it.
+"""Formats of labelling tools: functions from a file to its entries, and from an entry to an image's name and shapes.
 
-Both raise what Python raises where something is not as it should be. sleap-io reads three of these formats, but no box
-of YOLO's and no pictures of Label Studio's, and an entry that it cannot read is left out with a warning alone.
+Both raise Python's built-in exceptions on malformed input. sleap-io reads three of these formats, but not YOLO's boxes
+and not Label Studio's pictures, and it leaves out an entry that it cannot read with only a warning.
 """
 
 import csv
@@ -18,19 +18,19 @@ import yaml
 from awing.data.images import image_head
 from awing.data.readers.w300 import read_pts
 
-# point, rectangle or another kind; what the shapes of one face have in common, or None; label; (n, 2) x and y, px
+# kind: point, rectangle or another; key that the shapes of one face share, or None; label; (n, 2) x and y, px
 Shape = tuple[str, Any, str, Any]
-Drawn = tuple[str, list[Shape]]  # and before it the image's name
+Drawn = tuple[str, list[Shape]]  # name of an image, and the shapes drawn on it
 
 
 class Dialect(NamedTuple):
-    """How a tool's files are known and read."""
+    """How to recognise and read the files of one labelling tool."""
 
     pattern: str  # of their names
-    marker: str  # a regular expression that is found in their text
-    entries: Callable[[Path], Iterable[tuple[str, Any]]]  # where an entry stands, for messages, and what read takes
+    marker: str  # a regular expression that matches in their text
+    entries: Callable[[Path], Iterable[tuple[str, Any]]]  # location of an entry, for messages, and argument of read
     read: Callable[[Any], Drawn]
-    edge: float = 0.5  # x of the middle of the first pixel: 0 where pixels are counted, 0.5 where edges are
+    edge: float = 0.5  # x of the first pixel's centre: 0.5 if coordinates start at the image's edge, else 0
 
 
 def _read_labelme(file: Path) -> Drawn:
@@ -55,7 +55,7 @@ def _read_cvat(image: ElementTree.Element) -> Drawn:
         if drawn.tag == "box":
             shapes.append(("rectangle", face, "", [drawn.attrib[key] for key in ("xtl", "ytl", "xbr", "ybr")]))
         elif drawn.tag in ("points", "skeleton"):
-            for element in drawn.iter("points"):  # itself, or a skeleton's
+            for element in drawn.iter("points"):  # the element itself, or those of a skeleton
                 pairs = [pair.split(",") for pair in element.attrib["points"].split(";")]
                 group = face or (f"shape {i}" if drawn.tag == "skeleton" or len(pairs) > 1 else None)
                 if element.get("outside") != "1":
@@ -83,7 +83,7 @@ def _tasks(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _read_label_studio(task: dict[str, Any]) -> Drawn:
-    """Points belong to the rectangle that they are a region of, or have a relation with."""
+    """Read a task. Points belong to the rectangle of which they are a region, or with which they have a relation."""
     results = task["annotations"] if "annotations" in task else task["completions"]
     done = [given for given in results if not given.get("was_cancelled")]
     if len(done) > 1:
@@ -123,7 +123,7 @@ def _read_deeplabcut(entry: tuple[dict[str, list[str]], list[str]]) -> Drawn:
     first, faces = head["coords"].index("x"), head.get("individuals") or [""] * len(row)
     labelled = [i for i in range(first, len(head["coords"]), 2) if row[i].strip().lower() not in ("", "nan")]
     shapes = [("point", faces[i], head["bodyparts"][i], row[i : i + 2]) for i in labelled]
-    return "/".join(row[:first]), shapes  # the path in one cell or three
+    return "/".join(row[:first]), shapes  # the path is in one cell or three
 
 
 def _yolo_lines(file: Path) -> Iterator[tuple[str, Any]]:
@@ -150,13 +150,13 @@ def _read_yolo(entry: tuple[dict[str, Any], Path, str]) -> Drawn:
 
 
 def yolo_names(about: dict[str, Any]) -> list[str]:
-    """The names of the points of a YOLO data set; most give none."""
+    """Names of the points of a YOLO data set: p0, p1 and so on if it gives none, as most."""
     names: list[str] = next(iter((about.get("kpt_names") or {}).values()), [])
     return names or [f"p{i}" for i in range(about["kpt_shape"][0])]
 
 
 def _read_points_file(file: Path) -> Drawn:
-    count = len(read_pts(min(file.parent.glob("[!.]*.pts"))))  # the others have as many
+    count = len(read_pts(min(file.parent.glob("[!.]*.pts"))))  # all files must have as many
     return str(_image_of(file)), [("point", None, "p", read_pts(file, count))]
 
 

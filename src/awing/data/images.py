@@ -13,7 +13,7 @@ from awing.data.records import Bits, Record
 from awing.errors import DataError
 from awing.geometry import apply, shift, warp, zoom_by
 
-REDUCED = {  # how OpenCV decodes a JPEG 8, 4, 2 times smaller
+REDUCED = {  # flags with which OpenCV decodes a JPEG 8, 4, 2 times smaller
     8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR,
 }  # fmt: skip
 FEW_LEVELS = 32  # an eighth of the 256 levels
@@ -22,16 +22,16 @@ FEW_LEVELS = 32  # an eighth of the 256 levels
 def read_image(path: str | os.PathLike[str], reduction: int = 1, upright: bool = False, bits: Bits = None) -> Image:
     """Decode an image to RGB. Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
 
-    ``reduction`` by 1, 2, 4 or 8 is that of :func:`shrink`, or of the decoder, which is faster, for a JPEG. ``upright``
-    turns the image as its EXIF orientation says, as viewers show it; annotations know nothing of that. For ``bits`` see
-    :func:`to_8_bits`. A file that is missing, truncated or no image is a DataError.
+    ``reduction`` by 1, 2, 4 or 8 is done by :func:`shrink`, for a JPEG by the decoder, which is faster. ``upright``
+    turns the image by its EXIF orientation, as viewers show it; annotations usually ignore that. For ``bits`` see
+    :func:`to_8_bits`. A file that is missing, truncated or no image raises a DataError.
     """
     image, is_reduced = _decode(path, reduction, upright)
     return shrink(to_8_bits(image, bits), 1 if is_reduced else reduction)
 
 
 def read_record(record: Record, reduction: int = 1) -> Image:
-    """Read the image of a record by the record's rules, with its resolution divided by ``reduction``."""
+    """Read the image of a record as the record requires, with its resolution divided by ``reduction``."""
     if not record.entry:
         return read_image(record.path, reduction, record.upright, record.bits)
     try:  # MATLAB stored (channels, width, height), or (width, height) if it is grey
@@ -42,9 +42,9 @@ def read_record(record: Record, reduction: int = 1) -> Image:
 
 
 def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
-    """Reduce an image of 16 bits: divide by what ``bits`` can hold, or spread the values that it has ("range").
+    """Reduce a 16-bit image to 8 bits: by the range of ``bits``, or by the image's own minimum and maximum ("range").
 
-    Floating point is always spread.
+    Floating-point images are always reduced by their minimum and maximum.
 
     >>> pixels = np.array([[[0, 2048, 4095]]], np.uint16)  # of a camera with 12 bits
     >>> [to_8_bits(pixels, bits).ravel().tolist() for bits in (None, 12, "range")]
@@ -59,13 +59,13 @@ def to_8_bits(image: np.ndarray, bits: Bits) -> Image:
 
 
 def uses_few_bits(record: Record, image: Image) -> bool:
-    """Whether an image of 16 bits is left with under an eighth of the 256 levels, as ``image``."""
+    """Whether a record's 16-bit image, reduced to ``image``, spans less than an eighth of the 256 levels."""
     return bool(not record.entry and np.ptp(image) < FEW_LEVELS and _decode(record.path)[0].dtype == np.uint16)
 
 
 def _decode(path: str | os.PathLike[str], reduction: int = 1, upright: bool = False) -> tuple[np.ndarray, bool]:
-    """RGB pixels of 8 or 16 bits, and whether they are reduced already."""
-    try:  # from memory: from a file OpenCV fills what is missing of a truncated JPEG with grey and says nothing
+    """Decode to RGB pixels of 8 or 16 bits; also return whether they are already reduced."""
+    try:  # from memory: when it reads a file, OpenCV silently fills the missing part of a truncated JPEG with grey
         data = np.fromfile(path, dtype=np.uint8)
         is_jpeg = data[:2].tobytes() == b"\xff\xd8"  # whatever its name says
         flags = REDUCED[reduction if is_jpeg else 1] | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
@@ -79,7 +79,7 @@ def _decode(path: str | os.PathLike[str], reduction: int = 1, upright: bool = Fa
 
 
 class Head(NamedTuple):
-    """Width and height of an image, as its pixels are stored and as viewers show them, and whether these differ."""
+    """Width and height of an image, as stored and as viewers show it, and whether its EXIF orientation turns it."""
 
     stored: tuple[int, int]
     shown: tuple[int, int]
@@ -87,12 +87,12 @@ class Head(NamedTuple):
 
 
 def image_head(path: str | os.PathLike[str]) -> Head:
-    """Size and EXIF orientation, from the head of the file alone."""
+    """Read the size and EXIF orientation of an image from the file's header alone."""
     from PIL import Image as ImageFile  # in the train extra
 
     try:
         with ImageFile.open(path) as file:
-            turned = "exif" in file.info and file.format in ("JPEG", "MPO", "PNG", "WEBP")  # those that OpenCV turns
+            turned = "exif" in file.info and file.format in ("JPEG", "MPO", "PNG", "WEBP")  # formats that OpenCV turns
             orientation = file.getexif().get(0x0112, 1) if turned else 1
             return Head(file.size, file.size[::-1] if orientation > 4 else file.size, orientation > 1)
     except OSError as error:
@@ -100,7 +100,7 @@ def image_head(path: str | os.PathLike[str]) -> Head:
 
 
 def save_picture(path: Path, picture: Image) -> None:
-    """Write a PNG (or whatever the suffix says); the folder is made."""
+    """Write a PNG, or another format by the file's suffix; the folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not (cv2.haveImageWriter(path.name) and cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))):
         raise DataError(f"{path}: the picture cannot be written; is the disk full, and is the suffix one of an image?")
@@ -113,7 +113,7 @@ def crop(image: Image, matrix: Matrix, size: int) -> Image:
 
 
 def read_crop(record: Record, matrix: Matrix, size: int, moved: Matrix | None = None) -> Image:
-    """Decode an image and crop it as :func:`crop` does, by ``matrix`` and the augmentation ``moved`` at once."""
+    """Decode an image and crop it as :func:`crop` does, with ``matrix`` and the augmentation ``moved`` in one warp."""
     whole = matrix if moved is None else moved @ matrix
     factor = reduction_for(whole)
     image, to_source = read_record(record, factor), reduced_to_source(factor)
@@ -130,7 +130,7 @@ def check_overlap(record: Record, image: Image, matrix: Matrix, size: int) -> No
 
 
 def reduction_for(matrix: Matrix) -> int:
-    """How much an image may shrink before it is warped: 1, 2, 4 or 8 times; ``matrix`` is source px -> crop px.
+    """Factor by which an image may be reduced before it is warped: 1, 2, 4 or 8; ``matrix`` is source px -> crop px.
 
     >>> reduction_for(zoom_by(0.3)), reduction_for(zoom_by(2))
     (2, 1)
@@ -140,7 +140,7 @@ def reduction_for(matrix: Matrix) -> int:
 
 
 def shrink(image: Image, factor: int) -> Image:
-    """Average over ``factor`` x ``factor`` px, so that what is resampled next does not alias."""
+    """Average over ``factor`` x ``factor`` px, so that the next resampling does not alias."""
     if factor == 1:
         return image
     height, width = image.shape[:2]
@@ -149,13 +149,13 @@ def shrink(image: Image, factor: int) -> Image:
 
 
 def reduced_to_source(factor: int) -> Matrix:
-    """Px of an image that was averaged over ``factor`` x ``factor`` px -> its source px."""
+    """Matrix to source px from px of an image that was averaged over ``factor`` x ``factor`` px."""
     return np.asarray(shift((factor - 1) / 2, (factor - 1) / 2) @ zoom_by(factor))
 
 
 @lru_cache(maxsize=4)
 def _open(path: str, process: int) -> Any:
-    """One open file a process: a handle must not be shared with a forked one."""
+    """Open a file once per process: a handle must not be shared with a forked process."""
     import h5py  # in the train extra
 
     return h5py.File(path)

@@ -1,4 +1,4 @@
-"""Import what other tools labelled: their files -> our tables and a landmark scheme to finish."""
+"""Import of annotations from labelling tools: their files become our tables and a landmark scheme to finish."""
 
 import csv
 import json
@@ -22,8 +22,8 @@ from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
 from awing.schemes.scheme import side_pairs
 
-Row = dict[str, float]  # a face by the table's columns, but for its image
-SPLITS = {"val": "val", "valid": "val", "validation": "val", "test": "test"}  # by folders; others are trained on
+Row = dict[str, float]  # a face: column of the table -> number, without the image
+SPLITS = {"val": "val", "valid": "val", "validation": "val", "test": "test"}  # folder -> split; others: training
 TO_FINISH = """\
 # To finish: landmarks that exchange when an image is mirrored; boundary lines; and what divides errors, such as
 # {inter_ocular: [left_eye, right_eye]}. See docs/own_landmarks.md.
@@ -31,9 +31,9 @@ TO_FINISH = """\
 
 
 def import_annotations(source: str | None, output: Path) -> bool:
-    """Write ``train.csv`` (and ``val.csv`` and ``test.csv`` where folders are called so) and ``scheme.yaml``.
+    """Write ``train.csv`` (and ``val.csv`` and ``test.csv`` if there are folders of that name) and ``scheme.yaml``.
 
-    An entry that cannot be read is named, with its file and line or id, and the others go on; returns whether all were.
+    An entry that cannot be read is reported, with its file and line or id, and skipped; returns whether all were read.
     """
     if not source or not Path(source).exists():
         raise ConfigError(f"source: expected the file or folder that a labelling tool wrote, found {source!r}")
@@ -63,7 +63,7 @@ def import_annotations(source: str | None, output: Path) -> bool:
 
 
 def recognise(source: Path) -> tuple[str, list[Path], Counter[str]]:
-    """The tool that wrote a file or folder, its files, and how many others are called like them."""
+    """The tool that wrote a file or folder, its files, and how many other files match the pattern of their names."""
     for tool, (pattern, marker, *_) in DIALECTS.items():
         named = sorted(source.rglob(pattern)) if source.is_dir() else [source] * source.match(pattern)
         files = [file for file in named if re.search(marker, file.read_text(encoding="utf-8-sig", errors="replace"))]
@@ -74,7 +74,7 @@ def recognise(source: Path) -> tuple[str, list[Path], Counter[str]]:
 
 
 def make_rows(shapes: list[Shape], edge: float, others: Counter[str]) -> list[Row]:
-    """The faces of one image; ``others`` counts what is no landmark."""
+    """Table rows of the faces of one image; ``others`` counts the shapes that are no landmarks."""
     rows = defaultdict[Any, Row](dict)
     for kind, face, label, drawn in shapes:
         if kind not in ("point", "rectangle"):
@@ -89,17 +89,17 @@ def make_rows(shapes: list[Shape], edge: float, others: Counter[str]) -> list[Ro
         rows[face].update(zip(columns, numbers, strict=True))
     faces = [row for row in rows.values() if row.keys() - set(BOX)]
     boxes = [row for row in rows.values() if not row.keys() - set(BOX)]
-    if len(faces) == len(boxes) == 1:  # they need no group
+    if len(faces) == len(boxes) == 1:  # one face and one box need no group
         return [faces[0] | boxes[0]]
     others["boxes without landmarks"] += len(boxes)
     return faces
 
 
 def find_image(name: str, file: Path, source: Path) -> Path:
-    """The image of an entry: by the longest end of its path that lies near the file or the source."""
+    """Find the image of an entry: by the longest end of its path that exists near the file or the source."""
     name = unquote(name.split("?d=")[-1]).replace("\\", "/").replace("../", "").strip("/")
     ends = [name.split("/", i)[-1] for i in range(name.count("/") + 1)]
-    ends.append(re.sub(r"^[0-9a-f]{8}-", "", ends[-1]))  # Label Studio's mark of an upload
+    ends.append(re.sub(r"^[0-9a-f]{8}-", "", ends[-1]))  # Label Studio's prefix of an uploaded file
     folders = [place / inner for place in (file.parent, source, source.parent) for inner in ("", "images")]
     for path in (folder / end for end in ends for folder in folders):
         if path.is_file():
@@ -108,7 +108,7 @@ def find_image(name: str, file: Path, source: Path) -> Path:
 
 
 def _write_tables(faces: list[tuple[Path, Row]], folder: Path, output: Path) -> list[str]:
-    """Write a table of each split that folders in ``folder`` name; returns the overrides that find them and images."""
+    """Write a table per split, by the names of folders in ``folder``; return the overrides for tables and images."""
     images = Path(os.path.commonpath([image.parent for image, _ in faces]))
     tables = defaultdict[str, list[dict[str, Any]]](list)
     for image, row in faces:
@@ -127,7 +127,7 @@ def _write_tables(faces: list[tuple[Path, Row]], folder: Path, output: Path) -> 
 
 
 def _write_scheme(file: Path, rows: list[Row], yolo: Path | None) -> None:
-    """Names, and flip pairs as YOLO's file has them or as names with left and right in them suggest."""
+    """Write names, and flip pairs from YOLO's file or from left and right in the names."""
     names = [column[:-2] for column in dict.fromkeys(c for row in rows for c in row) if column.endswith("_x")]
     pairs = side_pairs(names)
     about = yaml.safe_load(yolo.read_text(encoding="utf-8-sig")) if yolo else {}
@@ -142,7 +142,7 @@ def _write_scheme(file: Path, rows: list[Row], yolo: Path | None) -> None:
 
 @contextmanager
 def _naming(where: str, problems: list[str]) -> Iterator[None]:
-    """Keep what cannot be read as a sentence."""
+    """Turn an exception into a message in ``problems`` that begins with ``where``."""
     try:
         yield
     except KeyError as error:

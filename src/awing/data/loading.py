@@ -1,4 +1,4 @@
-"""Samples that depend on (seed, epoch, index) alone, their order, and their batches."""
+"""Data set, sampler and data loader; a sample depends on (seed, epoch, index) alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Key = tuple[int, int]  # (epoch, index)
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How samples are made and batched: from the groups ``codec``, ``augment`` and ``data`` of the configuration."""
+    """Settings of samples and batches, from the groups ``codec``, ``augment`` and ``data`` of the configuration."""
 
     input_size: int  # side of the crop, px
     augmentation: Augmentation | None = None  # of training samples
@@ -36,14 +36,14 @@ class LoaderSettings:
 
 
 class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
-    """Samples of one split; what is drawn for a sample depends on (seed, epoch, index) and nothing else.
+    """Samples of one split; a sample's random augmentation depends on (seed, epoch, index) and nothing else.
 
     ``dataset[epoch, index]`` is a dictionary with the fields of :class:`awing.arrays.Batch`, without the batch axis.
     On a flip the landmarks exchange their identities: row k of ``points`` is still the scheme's landmark k.
 
-    ``augmentation``, ``cache`` and ``noise`` are for training; noise moves points, but no crop. For evaluation are
-    ``jitter``, which moves boxes, and ``mapping``: the scheme that is predicted where it is another one, and for each
-    of its landmarks the index of the same one of ``scheme``, or -1. Crops and normalisers stay those of ``scheme``.
+    ``augmentation``, ``cache`` and ``noise`` are for training; noise moves points, but no crop. ``jitter``, which moves
+    boxes, and ``mapping`` are for evaluation. A mapping is another scheme, which is predicted, and for each of its
+    landmarks the index of the same landmark of ``scheme``, or -1. Crops and normalisers stay those of ``scheme``.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class LandmarkDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 def normaliser(record: Record, scheme: Scheme, name: str) -> float:
-    """The distance in source px that divides a face's error; NaN where it is not annotated.
+    """Distance in source px by which a face's error is divided; NaN where it is not annotated.
 
-    "box" is the root of the provided box's area, "box_diagonal" its diagonal, "landmark_box" the root of the area of
-    the labelled landmarks' tight box; the others are the scheme's.
+    "box" is the square root of the provided box's area, "box_diagonal" its diagonal, "landmark_box" the square root of
+    the area of the labelled landmarks' tight box; the others are distances of the scheme.
     """
     if name == "landmark_box":
         area = np.ptp(record.points[record.labelled], axis=0).prod()
@@ -122,11 +122,11 @@ def normaliser(record: Record, scheme: Scheme, name: str) -> float:
     return float(np.sqrt(width * height) if name == "box" else np.hypot(width, height))
 
 
-class EpochSampler(SequentialSampler):  # overfit_batches would replace one of another class
-    """Yield (epoch, index), this process's share; persistent workers learn the epoch from nowhere else.
+class EpochSampler(SequentialSampler):  # Lightning's overfit_batches replaces samplers of other classes
+    """Sampler of this process's (epoch, index) pairs; persistent workers learn the epoch from nowhere else.
 
-    Training shuffles by (seed, epoch) and drops what does not fill a round over the processes; evaluation keeps the
-    order and pads with repeats, which the metrics count once.
+    Training is shuffled by (seed, epoch) and drops samples that the processes cannot share evenly; evaluation keeps the
+    order and pads with repeated samples, which the metrics count once.
     """
 
     def __init__(self, length: int, shuffle: bool, seed: int = 0) -> None:
@@ -149,7 +149,7 @@ class EpochSampler(SequentialSampler):  # overfit_batches would replace one of a
 
 
 class EpochLoader(DataLoader[Any]):
-    """Start the workers with the first batch: Lightning, resuming, makes the iterator before it sets the epoch."""
+    """DataLoader that starts its workers at the first batch: on resuming, Lightning sets the epoch after ``iter()``."""
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:  # type: ignore[override]  # a generator, so that it waits
         try:
@@ -159,7 +159,7 @@ class EpochLoader(DataLoader[Any]):
 
 
 def make_loader(dataset: LandmarkDataset, settings: LoaderSettings, devices: int, shuffle: bool) -> EpochLoader:
-    """Batches of a data set for one of ``devices``."""
+    """Data loader of a data set for one of ``devices`` devices."""
     return EpochLoader(
         dataset, per_device_batch_size(settings.batch_size, devices), drop_last=shuffle,
         sampler=EpochSampler(len(dataset), shuffle, settings.seed), pin_memory=torch.cuda.is_available(),
@@ -169,26 +169,26 @@ def make_loader(dataset: LandmarkDataset, settings: LoaderSettings, devices: int
 
 
 def per_device_batch_size(batch_size: int, devices: int) -> int:
-    """The share of a global batch that one device gets."""
+    """Batch size of one device, from the global batch size."""
     if batch_size < 1 or batch_size % devices:
         raise ConfigError(f"data.batch_size {batch_size} is global: expected a multiple of the {devices} devices")
     return batch_size // devices
 
 
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Stack samples; images stay channels last, as OpenCV made them: to turn them around takes a worker's time."""
+    """Stack samples; images stay channels last in memory, as OpenCV made them: a conversion would take worker time."""
     batch = {name: torch.stack([sample[name] for sample in samples]) for name in samples[0] if name != "image"}
     images = torch.stack([sample["image"].movedim(0, -1) for sample in samples])
     return {"image": images.movedim(-1, 1), **batch}
 
 
 def limit_threads(_: int) -> None:
-    """Make a worker one thread."""
+    """Keep OpenCV in a worker to one thread."""
     cv2.setNumThreads(0)
 
 
 def _check_normalisers(records: Sequence[Record], names: Sequence[str], values: Float[np.ndarray, "r n"]) -> None:
-    """Refuse to score faces by what is not positive; faces whose landmarks are not labelled are left out, not all."""
+    """Raise a DataError if a normaliser is not positive, or unlabelled in all faces; faces without one are left out."""
     for record, row in zip(records, values, strict=True):
         no_box = record.box is None and not {"box", "box_diagonal"}.isdisjoint(names)
         if no_box or (row <= 0).any():

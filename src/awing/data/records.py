@@ -1,4 +1,4 @@
-"""What a reader returns, one record per annotated face, and the parsing and checks that readers share."""
+"""Records of annotated faces, which readers return, and the parsing and checks that readers share."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ import numpy as np
 from awing.arrays import Box, Mask, Points
 from awing.errors import ConfigError, DataError
 
-Bits = int | Literal["range"] | None  # that images of 16 bits use; see awing.data.images.to_8_bits
+Bits = int | Literal["range"] | None  # number of bits that 16-bit images use; see awing.data.images.to_8_bits
 log = logging.getLogger(__name__)
 Counts = Mapping[str, int]  # number of faces of each complete split
 
@@ -23,34 +23,34 @@ class Record:
 
     path: Path  # of the image file
     points: Points  # (K, 2) landmarks, x and y
-    labelled: Mask  # (K,) whether a landmark is annotated; the others' coordinates mean nothing
+    labelled: Mask  # (K,) whether a landmark is annotated; coordinates of the others have no meaning
     box: Box | None = None  # x0, y0, x1, y1 of the box that the data set provides
-    subsets: frozenset[str] = frozenset()  # names of those that the face belongs to
-    entry: str = ""  # name of the image inside path where that is a file of many (HDF5)
+    subsets: frozenset[str] = frozenset()  # names of the subsets that the face belongs to
+    entry: str = ""  # name of the image inside path if that is a file of several images (HDF5)
     no_box: str = ""  # why there is no box and where to get it, for the message of a crop that needs one
-    group: str = ""  # of images that the cut of held-out faces keeps together: a person, a clip, copies
-    root: Path | None = None  # folder that the cut of held-out faces names the image from; None: the data set's
-    upright: bool = False  # whether points are of the image turned by its EXIF orientation
-    bits: Bits = None  # how an image of 16 bits is reduced to 8
+    group: str = ""  # images of one group (a person, a clip, copies) are held out together
+    root: Path | None = None  # folder to which the image's name is relative in holding out; None: the data set's
+    upright: bool = False  # whether points refer to the image turned by its EXIF orientation
+    bits: Bits = None  # how a 16-bit image is reduced to 8 bits
     size: tuple[int, int] | None = None  # width and height that the annotations state, px
     id: str = ""  # of the face in its annotations, for messages
 
     @property
     def name(self) -> str:
-        """What messages and results call the image."""
+        """Name of the image in messages and results."""
         return self.path.as_posix() + f":{self.entry}" * bool(self.entry)
 
     @property
     def where(self) -> str:
-        """What lists of faces call the face: its image, after its id where it has one."""
+        """Name of the face in lists of faces: its id, if it has one, and its image."""
         return f"{self.id}, {self.name}" if self.id else self.name
 
 
 class Annotations(NamedTuple):
-    """The faces of one split that are on disk, how many the complete split has, and which entries cannot be used."""
+    """Faces of one split that are on disk, number of faces of the complete split, and unusable entries."""
 
     records: list[Record]
-    expected: int  # without those that cannot be used
+    expected: int  # without unusable ones
     unusable: Sequence[str] = ()  # entry, image and reason of each
 
 
@@ -73,9 +73,9 @@ class IncompleteError(DataError):
 def check_complete(
     source: Source, root: Path, records: list[Record], expected: int, allow_partial: bool, problems: Sequence[str] = ()
 ) -> Annotations:
-    """Return the faces whose image is on disk, or raise an IncompleteError unless all or ``allow_partial``.
+    """Return the faces whose image is on disk; if any are missing, raise an IncompleteError unless ``allow_partial``.
 
-    ``expected``, the number of faces in the complete split, is compared where the reader found no ``problems`` itself.
+    ``expected``, the number of faces in the complete split, is compared if the reader has found no ``problems`` itself.
     """
     problems = list(problems)
     if not root.is_dir():
@@ -96,7 +96,7 @@ def check_complete(
 
 
 def check_usable(unusable: Sequence[str], skip: bool) -> None:
-    """Refuse entries that cannot be used, with a list of them; or, to ``skip`` them, log how many there are."""
+    """Raise a DataError that lists the unusable entries; or, to ``skip`` them, log their number as a warning."""
     if unusable and not skip:
         advice = "Correct them (src/prepare.py action=verify lists all), or leave them out: dataset.skip_unusable=true"
         raise DataError(f"{len(unusable)} of the annotated faces cannot be used:{listed(unusable, 12)}\n{advice}")
@@ -105,13 +105,13 @@ def check_usable(unusable: Sequence[str], skip: bool) -> None:
 
 
 def listed(texts: Sequence[str], most: int) -> str:
-    """Texts as indented lines, each on a new one; of those beyond ``most`` the number."""
+    """Format texts as indented lines; of those beyond ``most``, only the number."""
     more = [f"... and {len(texts) - most} more"] * (len(texts) > most)
     return "".join(f"\n  {text}" for text in [*texts[:most], *more])
 
 
 def check_bits(what: str, found: Any) -> Bits:
-    """Return the rule for images of 16 bits, or raise a ConfigError if it is none."""
+    """Return the rule for 16-bit images, or raise a ConfigError if ``found`` is no such rule."""
     bits = int(found) if str(found).isdecimal() else found
     if bits not in (None, "range", *range(8, 17)):
         raise ConfigError(f"{what}: expected the bits that images of 16 bits use, 8 to 16, or range, found {found!r}")
@@ -134,7 +134,7 @@ def image_path(root: Path, name: str, where: str) -> Path:
 
 
 def parse_numbers(values: Sequence[Any], where: str) -> np.ndarray:
-    """Finite numbers from words or plain values; ``where`` is their file and line."""
+    """Parse finite numbers from strings or plain values; ``where`` is their file and line."""
     try:
         numbers = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Look at a data set before it is trusted: verify it, cache its crops, show what training sees."""
+"""Inspection of a data set before training: verify it, cache its crops, draw training samples."""
 
 import hashlib
 import json
@@ -24,21 +24,21 @@ from awing.schemes import Scheme
 from awing.schemes.scheme import other_mirror_images, side_pairs
 from awing.visualization.overlays import ANNOTATED, draw_landmarks, overlay, pooled_maps
 
-Face = tuple[str, Record]  # and its split
-Finding = tuple[str, str, str]  # "problems", or "notes" that fail nothing; kind and text
+Face = tuple[str, Record]  # split and record
+Finding = tuple[str, str, str]  # level ("problems", or "notes", which are no failures), kind, text
 # what exports and file managers add to the name of a copy: a_jpg.rf.0a1b.jpg, a - Copy (2).jpg
 COPY = re.compile(r"(_(jpe?g|png|webp))?\.rf\.\w+$|[ _-]+copy[ _-]*(\d+|\(\d+\))?$", re.IGNORECASE)
 
 
 def verify(data: LandmarkDataModule, output: Path, workers: int) -> dict[str, Any]:
-    """Check every face and image of a data set, with the cut that training would use, and write ``verify.json``.
+    """Check every face and image of a data set, with the splits that training would use, and write ``verify.json``.
 
-    Checked: faces found against expected, and usable; every image decodes, in ``workers`` threads; the checks below;
-    held-out faces can be scored. What official sets have, too, is only noted.
+    Checked: the expected number of faces is there and usable; every image decodes, in ``workers`` threads; the checks
+    below; held-out faces can be scored. Findings that official sets have too are only notes.
 
     Returns:
         ``{"dataset", "root", "splits": {split: {"expected", "found", "faces"}}, "images", "missing": {split: [text]},
-        "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" says where they are from. With no problem the
+        "problems": {kind: [text]}, "notes": {kind: [text]}}``; "faces" is the origin of the faces. Without problems the
         data set is sound, whatever the notes say.
     """
     missing, findings = _read(data)
@@ -86,7 +86,7 @@ def cache(data: LandmarkDataModule, workers: int) -> None:
 def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path) -> None:
     """Draw ``<split>_<subset>.png`` for each: points, lines and target maps of six crops, and three augmented crops.
 
-    The first landmark of each flip pair is red, so that it stays on its side of the face also in a mirrored crop.
+    The first landmark of each flip pair is red, to check that it stays on its side of the face in mirrored crops.
     """
     data.setup()
     for split, annotations in data.annotations.items():
@@ -103,7 +103,7 @@ def show(data: LandmarkDataModule, codec: HeatmapCodec, output: Path) -> None:
 
 
 def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]]:
-    """Read what can be read of the data set: what is missing in each split, and what is wrong."""
+    """Read all readable annotations of the data set; return what is missing in each split, and the findings."""
     official = {split: Annotations([], 0) for split in data.official}
     missing, found = dict[str, list[str]](), list[Finding]()
     for split in official:
@@ -112,12 +112,12 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
         except DataError as error:
             found.append(("problems", "annotations", str(error)))
             missing[split] = error.problems if isinstance(error, IncompleteError) else []
-            with suppress(DataError):  # named above, unless something is missing alone
+            with suppress(DataError):  # if files are not merely missing, it fails again; reported above
                 official[split] = data.read(split, allow_partial=True)
     level, kind = ("notes", "left out") if data.skip_unusable else ("problems", "unusable entries")
     found += [(level, kind, text) for annotations in official.values() for text in annotations.unusable]
     if official["test"].expected and not data.allow_partial:
-        data.held_out["test_fraction"] = 0.0  # where official test faces are missing, none are cut in their place
+        data.held_out["test_fraction"] = 0.0  # if official test faces are missing, none are held out in their place
     data.annotations = data.divide(**official)
     return missing, list(dict.fromkeys(found))
 
@@ -132,9 +132,9 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
 
 
 def check_face(record: Record, width: int, height: int) -> Iterator[Finding]:
-    """Labelled points lie in the picture, not all in one place; the box holds them, and is not much larger.
+    """Check that labelled points lie in the picture, not all in one place, and in a box that is not much larger.
 
-    A box may be that of the whole picture.
+    The box may also be the whole picture.
     """
     points, size = record.points[record.labelled], f"{width} x {height} px"
     inside = ((points >= -0.5) & (points <= (width - 0.5, height - 0.5))).all(1)
@@ -161,7 +161,7 @@ def check_face(record: Record, width: int, height: int) -> Iterator[Finding]:
 
 
 def check_placeholders(records: Sequence[Record], scheme: Scheme) -> Iterator[Finding]:
-    """No landmark is exactly (0, 0) or (-1, -1) in several faces, as exporters write one that is not labelled."""
+    """Check that no landmark is exactly (0, 0) or (-1, -1) in several faces, as exporters write unlabelled ones."""
     advice = "leave both cells empty, in COCO visibility 0, where a point is not labelled"
     for value in (0, -1):
         found = [np.flatnonzero(r.labelled & (r.points == value).all(1)) for r in records]
@@ -172,7 +172,7 @@ def check_placeholders(records: Sequence[Record], scheme: Scheme) -> Iterator[Fi
 
 
 def check_symmetry(records: Sequence[Record], scheme: Scheme) -> Iterator[Finding]:
-    """Flip pairs are those that the names and the mean face say."""
+    """Check the flip pairs against the landmarks' names and the mean face."""
     for pair in side_pairs(scheme.names):
         if not {*pair} <= {i for known in scheme.flip_pairs for i in known}:
             a, b = (scheme.names[i] for i in pair)
@@ -184,7 +184,7 @@ def check_symmetry(records: Sequence[Record], scheme: Scheme) -> Iterator[Findin
 
 
 def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
-    """The hash of an image's pixels, and what is wrong with it or its faces."""
+    """Hash of an image's pixels, and the findings on the image and its faces."""
     record = faces[0][1]
     try:
         image = read_record(record)
@@ -207,7 +207,7 @@ def check_image(faces: Sequence[Face]) -> tuple[str, list[Finding]]:
 
 
 def check_copies(same_pixels: dict[str, list[Face]]) -> Iterator[Finding]:
-    """No picture is in two splits; ``same_pixels`` has the faces of equal pictures under their hash."""
+    """Check that no picture is in two splits; ``same_pixels`` maps the hash of a picture to all faces in its copies."""
     for faces in same_pixels.values():
         splits, names = sorted({split for split, _ in faces}), sorted({record.name for _, record in faces})
         if len(splits) > 1:
@@ -218,8 +218,8 @@ def check_copies(same_pixels: dict[str, list[Face]]) -> Iterator[Finding]:
 
 
 def check_near_copies(images: Iterable[list[Face]]) -> Iterator[Finding]:
-    """No picture of one split has the points of one of another, or its name but for what marks a copy."""
-    alike: dict[tuple[str, object], dict[str, str]] = defaultdict(dict)  # a picture of each split
+    """Check for likely copies in two splits: equal points, or names that differ only by the mark of a copy."""
+    alike: dict[tuple[str, object], dict[str, str]] = defaultdict(dict)  # equal points or name -> split -> a picture
     faces = [face for faces in images for face in faces]
     copied = {COPY.sub("", r.path.stem) for _, r in faces if COPY.search(r.path.stem)}
     for split, record in faces:
@@ -234,7 +234,7 @@ def check_near_copies(images: Iterable[list[Face]]) -> Iterator[Finding]:
 
 
 def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
-    """Training and evaluation accept every split that has a face."""
+    """Check that every split with a face can be trained on or scored."""
     for split, annotations in data.annotations.items():
         try:
             data.dataset(split, augmented=split == "train")
@@ -246,7 +246,7 @@ def check_splits(data: LandmarkDataModule) -> Iterator[Finding]:
 
 
 def _draw_samples(scheme: Scheme, codec: HeatmapCodec, samples: Sequence[dict[str, torch.Tensor]]) -> Image:
-    """Samples of a face side by side; maps after the first."""
+    """Draw the samples of a face side by side, with the target maps after the first."""
     side, firsts, panels = 224, [first for first, _ in scheme.flip_pairs], []
     for sample in samples:
         picture = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())

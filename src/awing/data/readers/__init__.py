@@ -1,12 +1,12 @@
-"""One file a data set: its official files -> records.
+"""Readers of the data sets, one file each: from official files to records.
 
 Every reader parses files into records and has :func:`awing.data.records.check_complete` compare them with the official
-split. Its first arguments, and ``expected`` where it has it, are always these:
+split. All have these first arguments, and some have ``expected``:
 
 Args:
     root: Folder of the data set in its official layout.
     split: ``"train"`` or ``"test"``.
-    allow_partial: Leave out faces whose image is missing, and accept another number of faces, instead of refusing.
+    allow_partial: Leave out faces whose image is missing, and accept another number of faces, instead of raising.
     expected: Number of faces in each complete split.
 
 Raises:

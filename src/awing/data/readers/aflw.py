@@ -18,10 +18,10 @@ def read_aflw(
 ) -> Annotations:
     """Read the faces of a split. A record has the annotated box, and the subset frontal if every point is visible.
 
-    The file fills in points that cannot be seen. The usual protocol trains and scores them too; ``visible_only`` labels
-    visible ones only, which gives an easier number, not to be compared with it. Coordinates are taken as they stand:
-    whether they are 0- or 1-based is nowhere said, and moves an error by less than 0.01 of the box. The first faces of
-    the file's permutation are those of training. See :mod:`awing.data.readers` for arguments and errors.
+    The file also has positions of invisible points. The usual protocol trains and scores them too; ``visible_only``
+    labels visible ones only, an easier task whose results are not comparable. Coordinates are used as they are: whether
+    they are 0- or 1-based is not documented, and changes an error by less than 0.01 of the box. The first faces of the
+    file's permutation are for training. See :mod:`awing.data.readers` for arguments and errors.
     """
     file, total = root / NAME, sum(expected.values())
     if not file.is_file():

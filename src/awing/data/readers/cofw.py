@@ -9,7 +9,7 @@ from awing.data.records import Annotations, Counts, Record, Source, check_box, c
 from awing.errors import DataError
 
 OFFICIAL = {"train": 1345, "test": 507}
-FILES = {"train": ("COFW_train_color.mat", "Tr"), "test": ("COFW_test_color.mat", "T")}  # and the ends of its names
+FILES = {"train": ("COFW_train_color.mat", "Tr"), "test": ("COFW_test_color.mat", "T")}  # file, suffix of variables
 SOURCE = Source("COFW", "https://data.caltech.edu/records/bc0bf-nc666", "COFW_train_color.mat and COFW_test_color.mat")
 
 

@@ -18,7 +18,7 @@ from awing.geometry import is_box
 from awing.schemes import Scheme, get_scheme
 
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
-FORMS = ("{axis}{index}", "{name}_{axis}", "{axis}_{name}", "{name}.{axis}", "{name} {axis}")  # of landmarks' columns
+FORMS = ("{axis}{index}", "{name}_{axis}", "{axis}_{name}", "{name}.{axis}", "{name} {axis}")  # of column names
 COCO = ("images", "annotations", "categories")
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ def read_custom(
 ) -> Annotations:
     """Read a ``.csv`` table or a ``.json`` file of COCO keypoints, as docs/own_landmarks.md describes them.
 
-    Coordinates are source px, 0-based, and taken as they stand: the centre of the first pixel is at (0, 0).
+    Coordinates are source px, 0-based, and used as they are: the centre of the first pixel is at (0, 0).
 
-    ``scheme`` is what :func:`awing.schemes.get_scheme` takes; ``train``, ``val`` and ``test`` are files in ``root``;
-    without one of the latter its faces are cut from the training faces. ``images`` is the folder in ``root`` that image
-    names start from, or one of each split; a name is also looked for beside the file that has it, and there first
-    where the file lies in a folder of ``root``. See :mod:`awing.data.readers` for the other arguments and errors.
+    ``scheme`` is an argument of :func:`awing.schemes.get_scheme`. ``train``, ``val`` and ``test`` are files in
+    ``root``; without ``val`` or ``test``, such faces are held out of the training faces. Image names are relative to
+    the folder ``images`` in ``root``, or one for each split; they are also searched for beside the file that has them,
+    and there first if it lies in a folder of ``root``. See :mod:`awing.data.readers` for other arguments and errors.
     """
     name = {"train": train, "val": val, "test": test}[split]
     if name is None:
@@ -61,7 +61,7 @@ def read_custom(
 
 
 def read_table(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], list[str]]:
-    """The faces of a table, and what cannot be used of it; image names start from the folder ``images``."""
+    """Read the faces of a table, and its unusable rows; image names are relative to the folder ``images``."""
     records, unusable = list[Record](), list[str]()
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -94,7 +94,7 @@ def _header(rows: "csv._reader") -> list[str]:
 
 
 def _landmark_columns(header: list[str], scheme: Scheme, where: str) -> list[str]:
-    """The columns of x and y of each landmark, in the form of :data:`FORMS` that the header has most of."""
+    """Names of the x and y columns of each landmark, in that form of :data:`FORMS` that most of the header matches."""
     forms = [
         [form.format(axis=axis, index=i, name=name) for i, name in enumerate(scheme.names) for axis in "xy"]
         for form in FORMS
@@ -122,13 +122,13 @@ def _face_of_row(cells: Mapping[str, str], columns: list[str], images: Path, whe
     points[labelled] = parse_numbers(words[labelled].ravel().tolist(), where).reshape(-1, 2)
     corners = [cells.get(column, "") for column in BOX]
     box = parse_numbers(corners, where) if any(corners) else None
-    box = box if box is not None and is_box(box) else None  # without area it is no box
+    box = box if box is not None and is_box(box) else None  # no area: no box
     path, group = image_path(images, cells["image"], where), cells.get("group", "")
     return Record(path, points, labelled, box, group=group, id=f"{Path(where).name}")
 
 
 def read_coco(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], list[str]]:
-    """The faces of a file of COCO keypoints, and what cannot be used of it, as :func:`read_table`."""
+    """Read the faces of a file of COCO keypoints, and its unusable entries; as :func:`read_table`."""
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
@@ -161,7 +161,7 @@ def read_coco(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], l
 
 
 def _categories(categories: list[dict[str, Any]], scheme: Scheme, file: Path) -> set[Any]:
-    """The ids of the categories that have the scheme's keypoints, or of the only one if it does not name any."""
+    """Ids of the categories that have the scheme's keypoints, or of a single category that names no keypoints."""
     found = {category.get("id") for category in categories if category.get("keypoints") == list(scheme.names)}
     if len(categories) == 1 and not categories[0].get("keypoints"):
         return {categories[0].get("id")}
@@ -172,7 +172,7 @@ def _categories(categories: list[dict[str, Any]], scheme: Scheme, file: Path) ->
 
 
 def _flags(entry: Mapping[str, Any]) -> np.ndarray:
-    """(K,) whether a keypoint's third number is anything but 0."""
+    """(K,) whether each keypoint is labelled: its third number is not 0."""
     return np.array([flag != 0 for flag in (entry.get("keypoints") or [])[2::3]], dtype=bool)
 
 
@@ -196,7 +196,7 @@ def _face_of_entry(entry: Mapping[str, Any], image: Mapping[str, Any], folder: P
 
 
 def _find(record: Record, file: Path, folder: Path, root: Path) -> Record:
-    """The record with its image where it is: in the images' folder or beside the annotation file."""
+    """Return the record with the path at which its image is: in the images' folder or beside the annotation file."""
     name = record.path.relative_to(folder)
     folders = (folder, root) if file.parent == root else (file.parent, folder)
     found = next((place for place in folders if (place / name).is_file()), folder)

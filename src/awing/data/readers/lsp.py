@@ -21,12 +21,12 @@ LAYOUTS = {
 def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
     """Read the people of a split: 14 joints, person-centric; the box is the whole image.
 
-    The third number of a joint means opposite things: 1 is *occluded* in LSP, where every joint is labelled, and
-    *labelled* in LSPET, where the coordinates of the others mean nothing. A record's subset is lsp or lspet.
+    The third number of a joint has different meanings: 1 is *occluded* in LSP, where every joint is labelled, and
+    *labelled* in LSPET, where the coordinates of other joints have no meaning. A record's subset is lsp or lspet.
 
-    Coordinates are taken as they stand, 0-based: neither set says, and labelled ones come down to 0.25 in LSP and to 0
-    in LSPET, left of or above every pixel if they were 1-based. Training takes the first half of LSP
-    and all of LSPET, the test the second half of LSP. ``expected`` counts the images of each folder. See
+    Coordinates are used as they are, as 0-based: neither set documents this, but the smallest labelled ones are 0.25 in
+    LSP and 0 in LSPET, which would be left of or above every pixel if 1-based. The training split is the first half of
+    LSP and all of LSPET, the test split the second half of LSP. ``expected`` counts the images of each folder. See
     :mod:`awing.data.readers` for arguments and errors.
     """
     half = expected["lsp_dataset"] // 2
@@ -44,7 +44,7 @@ def read_lsp(root: Path, split: str, allow_partial: bool = False, expected: Coun
         for i in numbers:
             path, flag = images / name.format(i + 1), joints[i, :, 2] == 1
             labelled = np.ones(14, dtype=bool) if subset == "lsp" else flag
-            found = os.path.isfile(path)  # or check_complete lists it
+            found = os.path.isfile(path)  # otherwise check_complete lists it
             box = np.array([0, 0, *image_head(path).stored]) - 0.5 if found else None
             records.append(Record(path, joints[i, :, :2], labelled, box, frozenset({subset})))
     return check_complete(SOURCE, root, records, sum(map(len, chosen.values())), allow_partial, problems)

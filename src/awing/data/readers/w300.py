@@ -23,9 +23,9 @@ PRIVATE_SOURCE = Source("the private test set of 300-W", PAGE, f"01_Indoor/ and 
 def read_300w(root: Path, split: str, allow_partial: bool = False) -> Annotations:
     """Read the faces of a split; each ``.pts`` has an image of the same name, ``.png`` or ``.jpg``, beside it.
 
-    A record has one subset: afw, helen or lfpw of a training face, common or challenge of a test face. Its box is the
-    official detector's where ``bounding_boxes_*.mat`` is there, in ``root`` or in its folder ``Bounding Boxes``: they
-    come apart from the images. See :mod:`awing.data.readers` for arguments and errors.
+    A record has one subset: afw, helen or lfpw for a training face, common or challenge for a test face. Its box is the
+    official detector's if ``bounding_boxes_*.mat`` is in ``root`` or in its folder ``Bounding Boxes``: these files are
+    distributed apart from the images. See :mod:`awing.data.readers` for arguments and errors.
     """
     return _read(SOURCE, root, SPLITS[split], allow_partial)
 
@@ -47,7 +47,7 @@ def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow
         files = sorted((root / folder).glob("[!.]*.pts"))  # macOS leaves ._NAME.pts
         if len(files) != expected:
             problems.append(f"{folder}: expected {expected} .pts files, found {len(files)}")
-        beside, subsets = sorted((root / folder).glob("*")), frozenset({subset})  # of two images the last: .png
+        beside, subsets = sorted((root / folder).glob("*")), frozenset({subset})  # of two images the last wins: .png
         images = {path.stem: path for path in beside if path.suffix.lower() in (".jpg", ".jpeg", ".png")}
         boxes, no_box = _read_boxes(root, folder) if source is SOURCE else ({}, "")
         for file in files:
@@ -63,7 +63,7 @@ def _read(source: Source, root: Path, folders: dict[str, tuple[int, str]], allow
 
 
 def _read_boxes(root: Path, folder: str) -> tuple[dict[str, Box], str]:
-    """The official boxes of a folder by the stems of its images, and why a face may have none."""
+    """Official boxes of a folder by image stem, and the reason why a face may have none."""
     name = f"bounding_boxes_{folder.replace('/', '_')}.mat"
     file = next((file for file in (root / name, root / "Bounding Boxes" / name) if file.is_file()), None)
     if file is None:
@@ -76,7 +76,7 @@ def _read_boxes(root: Path, folder: str) -> tuple[dict[str, Box], str]:
 
 
 def read_pts(file: Path, count: int | None = None) -> Points:
-    """Read the points of a ``.pts`` file, ``count`` if given, in source px; its 1-based coordinates become 0-based."""
+    """Read the points of a ``.pts`` file (``count``, if given) in source px; 1-based coordinates become 0-based."""
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     parts = re.fullmatch(r"\s*version:\s*1\s+n_points:\s*(\d+)\s*\{(.*)\}\s*", text, re.DOTALL)
     if parts is None:

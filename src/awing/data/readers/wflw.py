@@ -16,7 +16,7 @@ SOURCE = Source("WFLW", "https://wywu.github.io/projects/LAB/WFLW.html", f"WFLW_
 
 
 def read_wflw(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
-    """Read one official list: 98 points, box x_min y_min x_max y_max, six attribute flags, image name a line.
+    """Read one official list: per line 98 points, box x_min y_min x_max y_max, six attribute flags, image name.
 
     A record has the provided box, and the attributes whose flag is 1 as its subsets. See :mod:`awing.data.readers`
     for arguments and errors.

@@ -1,4 +1,4 @@
-"""A data set of rendered faces in WFLW's own files, for training with nothing on disk and nothing to download."""
+"""Data set of rendered faces in WFLW's file format, for training without data on disk and without a download."""
 
 import json
 import os
@@ -23,17 +23,17 @@ VERSION = 2  # of the pictures: raised when they change, so that an older set on
 def read_synthetic(
     root: Path, split: str, allow_partial: bool = False, *, expected: Counts, seed: int = 0
 ) -> Annotations:
-    """Read one split as :func:`awing.data.readers.read_wflw` does; :func:`write_dataset` renders the set before."""
+    """Read one split as :func:`awing.data.readers.read_wflw` does; :func:`write_dataset` renders the set first."""
     write_dataset(root, train=expected["train"], test=expected["test"], seed=seed)
     return read_wflw(root, split, allow_partial, expected=expected)
 
 
 def write_dataset(root: Path, *, train: int = 2000, test: int = 500, seed: int = 0, workers: int = 0) -> None:
-    """Write ``train`` and ``test`` rendered faces, one a picture, in WFLW's layout, unless they are already there.
+    """Write ``train`` and ``test`` rendered faces, one per picture, in WFLW's layout, unless they are already there.
 
-    Image i of a split is a function of (seed, split, i) alone, whatever the number of ``workers``; 0 is one a core.
-    An interrupted writing is done again, but nothing is overwritten: ``root`` must not hold faces of other settings, or
-    files of another origin. Processes that want the same set wait for the first one to write it.
+    Image i of a split is a function of (seed, split, i) alone, whatever the number of ``workers``; 0 is one per core.
+    An interrupted set is written anew, but nothing is overwritten: ``root`` must not hold faces of other settings, or
+    files of another origin. Processes that need the same set wait for the first one to write it.
     """
     settings = {"version": VERSION, "seed": seed, "train": train, "test": test}
     root.parent.mkdir(parents=True, exist_ok=True)

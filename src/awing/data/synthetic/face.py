@@ -1,4 +1,4 @@
-"""The face that is rendered: its parameters, a population to draw them from, and its landmarks seen from the front."""
+"""Parameters of a rendered face, a population to draw them from, and the landmarks seen from the front."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ Colour = tuple[float, float, float]  # RGB in [0, 1]
 SKINS = np.array([[1, 0.87, 0.79], [0.95, 0.77, 0.65], [0.87, 0.67, 0.52], [0.76, 0.54, 0.39], [0.42, 0.27, 0.19]])
 IRISES = ((0.22, 0.13, 0.07), (0.36, 0.24, 0.12), (0.38, 0.40, 0.24), (0.32, 0.46, 0.58))
 
-# A calm face: heights of the contour's points 0-16; the right brow and eye from the outer end inwards and below back;
-# nose; mouth, with how far each point goes down with the jaw
+# A neutral face: heights of the contour's points 0-16; right brow and eye, from the outer end inwards and back below;
+# nose; mouth, with the share by which each point follows the jaw down
 CONTOUR = (-8, 1.7, 11.3, 21, 30.6, 40.2, 49.7, 59, 68.1, 76.9, 85.5, 93.7, 101.7, 108.5, 114.1, 118.2, 122)
 BROW = np.array([[53.5, -17], [43, -24.7], [32.5, -26.4], [22, -23.9], [11.5, -20.6], [11.5, -15.4], [22, -17.7],
                  [32.5, -20.8], [43, -20.8]])  # fmt: skip
@@ -26,12 +26,12 @@ MOUTH = np.array([[-24.5, 0, 0.4], [-15.2, -5.6, 0.12], [-5.9, -8.6, -0.03], [0,
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """Everything that is visible; the defaults are a plain frontal face in soft light. Angles are degrees."""
+    """All visible properties of a face; the defaults are a plain frontal face in soft light. Angles are degrees."""
 
     seed: int = 0  # of the background, strands of hair and the box's error
     pose: tuple[float, float, float] = (0.0, 0.0, 0.0)  # yaw to the image's right, pitch downwards, roll clockwise
     distance: float = 900.0  # of the camera, mm
-    scale: float = 0.9  # pixels a millimetre
+    scale: float = 0.9  # pixels per millimetre
     traits: tuple[float, ...] = (0.0,) * 5  # head's width, nose, eyes, lips, brows, in standard deviations
     mouth_open: float = 0.0  # 0 to 1
     smile: float = 0.0  # -1 to 1
@@ -64,7 +64,7 @@ class FaceParameters:
 
 
 def sample_face(seed: int, split: str, index: int) -> FaceParameters:
-    """Draw a face from the population; each flag comes out set on 15 to 35 % of the faces."""
+    """Draw a face from the population; each flag is set on 15 to 35 % of the faces."""
     rng = np.random.default_rng([seed, ("train", "test").index(split), index])
     tone, side, shadowed = rng.uniform(0, 4), rng.choice([-1.0, 1.0]), rng.random() < 0.09
     return FaceParameters(

@@ -1,7 +1,7 @@
-"""A parametric 3-D head, painted, lit and seen in perspective, with WFLW's 98 points lying on what is drawn.
+"""Renderer of a parametric 3-D head, painted, lit and in perspective, with WFLW's 98 points on the drawn features.
 
 Millimetres: x right, y down, z towards the camera, origin between the eyes. Features are laid out in the plane of the
-face, as seen from straight in front and far away, and lifted on to the head, a grid of horizontal ellipses.
+face, as seen from straight in front and far away, and projected on to the head, a grid of horizontal ellipses.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from awing.data.synthetic.face import CONTOUR, FaceParameters, landmarks
 
 Array = NDArray[Any]
 
-SIZE, TEXTURE = 224, 256  # pixels a side of a picture and of the head's texture
+SIZE, TEXTURE = 224, 256  # sides of a picture and of the head's texture, px
 ROWS, COLUMNS = 64, 73  # of the head's grid
 _TURN = np.linspace(-1, 1, COLUMNS)
 AZIMUTH = 1.3 * _TURN + (np.pi - 1.3) * _TURN**3  # of every column: most of them are on the face
 HEIGHT = np.interp(np.linspace(0, 1, ROWS), [0, 0.1, 0.22, 0.85, 1], [-118, -100, -55, 100, 122])  # mouth shut
-# Ellipses: height, half width, depth in front, of the widest place and at the back
+# Ellipses: height, half width, depth at the front, at the widest place and at the back
 HEAD = np.array([[-118, 3, -84, -90, -96], [-112, 30, -52, -90, -126], [-98, 50, -29, -90, -150],
                  [-80, 63, -13, -90, -170], [-55, 70, -3, -90, -183], [-25, 71, 1, -90, -187], [0, 70, -3, -88, -185],
                  [25, 68.5, 0, -86, -178], [45, 66, 4, -82, -165], [60, 62, 4, -74, -140], [75, 57, 3, -66, -115],
@@ -30,7 +30,7 @@ TRUNK = np.array([[60, 44, -60, -90, -125], [112, 48, -47, -90, -135], [140, 52,
                   [152, 66, -45, -90, -140], [190, 165, -32, -90, -155], [330, 205, -10, -90, -170]])  # fmt: skip
 LONG_HAIR = np.array([[-118, 5, -60, -95, -100], [-40, 80, -60, -95, -196], [150, 84, -60, -95, -180]])
 _HAIRLINE = [0, 20, 40, 56, 66, 74, 82, 90, 100, 120, 180], [-72, -70, -62, -48, -32, -16, 5, 14, -4, 60, 75]
-ABOVE = np.interp(np.degrees(np.abs(AZIMUTH)), *_HAIRLINE) - HEIGHT[:, None]  # the hairline, of every vertex
+ABOVE = np.interp(np.degrees(np.abs(AZIMUTH)), *_HAIRLINE) - HEIGHT[:, None]  # height above the hairline, per vertex
 _EARS = 11 * np.exp(-(((np.abs(AZIMUTH) - 1.72) / 0.17) ** 2) - ((HEIGHT[:, None] - 18) / 24) ** 2)
 _BULGE = np.maximum(_EARS, 9 * np.clip(ABOVE / 20, 0, 1) ** 0.7)
 EARS_AND_HAIR = _BULGE[..., None] * np.stack([np.sin(AZIMUTH), 0 * AZIMUTH, np.cos(AZIMUTH)], 1)
@@ -77,7 +77,7 @@ def render(face: FaceParameters) -> RenderedFace:
 
 
 def ellipses(table: Array, heights: Array) -> Float32[np.ndarray, "r c 3"]:
-    """The grid of a surface of horizontal ellipses, smoothed along y."""
+    """Grid of a surface of horizontal ellipses, smoothed along y."""
     columns = np.stack([np.interp(heights, table[:, 0], column) for column in table[:, 1:].T], 1)
     columns = cv2.GaussianBlur(columns, (1, 0), 0.1, sigmaY=len(heights) / 50, borderType=cv2.BORDER_REPLICATE)
     half, front, side, back = columns.T[..., None]
@@ -86,7 +86,7 @@ def ellipses(table: Array, heights: Array) -> Float32[np.ndarray, "r c 3"]:
 
 
 def head(face: FaceParameters, plane: Array) -> Float32[np.ndarray, "r c 3"]:
-    """The grid of the head with nose, eyeballs in their sockets, brows, cheeks, lips and chin."""
+    """Grid of the head with nose, eyeballs in their sockets, brows, cheeks, lips and chin."""
     grid = ellipses(HEAD * [1, 1 + 0.045 * face.traits[0], 1, 1, 1], HEIGHT)
     grid[..., 1] += 24 * face.mouth_open * np.clip((grid[..., 1] - 68) / 45, 0, 1.3)
     x, y = np.abs(grid[..., 0]), grid[..., 1]
@@ -126,20 +126,20 @@ def rotation(face: FaceParameters, share: float = 1.0) -> Array:
 
 
 def project(points: Array, face: FaceParameters, share: float = 1.0) -> Array:
-    """(..., 3) mm -> (..., 3): x and y in pixels, depth greater where nearer; a share of the pose turns the trunk."""
-    pivot, middle = np.array([0, 25, -85]), np.array([0, 42, -15])  # of the head; of the face: seen in the middle
+    """Project (..., 3) mm to (..., 3): x, y in px and depth, greater where nearer. ``share`` of the pose is applied."""
+    pivot, middle = np.array([0, 25, -85]), np.array([0, 42, -15])  # of the head; of the face, placed in the middle
     seen = (points - pivot) @ rotation(face, share).T - rotation(face) @ (middle - pivot)
     zoom = face.scale * face.distance / (face.distance - seen[..., 2:])
     return np.concatenate([seen[..., :2] * zoom + (SIZE - 1) / 2, seen[..., 2:]], -1)
 
 
 def draw(image: Array, grid: Array, texture: Array, face: FaceParameters, share: float = 1.0) -> None:
-    """Draw a textured surface in linear light: Lambert's law, wrapped round the terminator, sky light, a highlight."""
+    """Draw a textured surface in linear light: Lambert's law, wrapped round the terminator; sky light; a highlight."""
     normal = np.cross(np.gradient(grid, axis=1), np.gradient(grid, axis=0)) @ rotation(face, share).T
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
     azimuth, elevation = np.radians(face.light)
     lamp = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-    half, wrap = lamp + np.array([0, 0, 1]), np.array([0.30, 0.18, 0.14])  # most in red: light leaves skin
+    half, wrap = lamp + np.array([0, 0, 1]), np.array([0.30, 0.18, 0.14])  # most in red: light scatters in skin
     sky = 0.82 - 0.18 * normal[..., 1:2]
     direct = 1.15 * np.maximum((normal @ lamp)[..., None] + wrap, 0) / (1 + wrap)
     direct += 0.2 * (normal @ half / np.linalg.norm(half)).clip(0)[..., None] ** 14
@@ -150,7 +150,7 @@ def draw(image: Array, grid: Array, texture: Array, face: FaceParameters, share:
 
 
 def rasterize(screen: Array) -> tuple[Float32[np.ndarray, "h w 2"], Array]:
-    """Column and row of the grid at every pixel, and where it is seen at all; nearer cells cover farther ones."""
+    """Column and row of the grid at every pixel, and a mask of where it is visible; nearer cells cover farther ones."""
     a, b, c, d = (s.reshape(-1, 3) for s in (screen[:-1, :-1], screen[:-1, 1:], screen[1:, :-1], screen[1:, 1:]))
     middle, across, down = (a + b + c + d) / 4, (b + d - a - c) / 2, (c + d - a - b) / 2
     area = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
@@ -161,7 +161,7 @@ def rasterize(screen: Array) -> tuple[Float32[np.ndarray, "h w 2"], Array]:
     y, x = np.nonzero(cells >= 0)
     cell = cells[y, x]
     dx, dy = (np.stack([x, y], 1, dtype=np.float32) - middle[cell, :2]).T
-    u = (dx * down[cell, 1] - dy * down[cell, 0]) / area[cell]  # the cell taken for a parallelogram
+    u = (dx * down[cell, 1] - dy * down[cell, 0]) / area[cell]  # the cell is approximated by a parallelogram
     v = (dy * across[cell, 0] - dx * across[cell, 1]) / area[cell]
     row, column = np.divmod(cell, COLUMNS - 1)
     at = np.zeros((SIZE, SIZE, 2), np.float32)
@@ -170,7 +170,7 @@ def rasterize(screen: Array) -> tuple[Float32[np.ndarray, "h w 2"], Array]:
 
 
 def head_texture(face: FaceParameters, grid: Array, plane: Array, hair: Array) -> Float32[np.ndarray, "n n 3"]:
-    """Skin, what is seen between lids and between lips, hair, occluder; outlines pass through the landmarks."""
+    """Texture of the head: skin, open eyes and mouth, hair, occluder; outlines pass through the landmarks."""
 
     def paint(image: Array, outline: Array, colour: Any) -> None:
         corners = locate(grid, outline) * (TEXTURE - 1) / [COLUMNS - 1, ROWS - 1] * 16
@@ -224,7 +224,7 @@ def head_texture(face: FaceParameters, grid: Array, plane: Array, hair: Array) -
 
 
 def smooth(points: Array) -> Float[np.ndarray, "m 2"]:
-    """Closed Catmull-Rom curve through points, six steps from one to the next."""
+    """Closed Catmull-Rom curve through points, with six steps from one to the next."""
     a, b, c, d = (np.roll(points, shift, 0)[:, None] for shift in (1, 0, -1, -2))
     t = np.arange(6)[:, None] / 6
     curve: Array = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
