@@ -1,4 +1,4 @@
-"""Write a checkpoint in another form: ``python src/export.py checkpoint=NAME output=FILE.onnx``."""
+"""Convert a checkpoint to another format: ``python src/export.py checkpoint=NAME output=FILE.onnx``."""
 
 from awing.inference.export import main
 

@@ -1,4 +1,4 @@
-"""Finished runs beside the paper's tables: ``python src/report.py runs=DIR output=DIR``; see ``conf/report.yaml``."""
+"""Compare finished runs with the paper: ``python src/report.py runs=DIR output=DIR``; see ``conf/report.yaml``."""
 
 from awing.training.launch import run_command
 

@@ -1,1 +1,1 @@
-"""A trained network as a function of an image; needs neither Hydra nor Lightning."""
+"""Landmark detection with a trained network; needs neither Hydra nor Lightning."""

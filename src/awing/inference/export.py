@@ -1,4 +1,4 @@
-"""Conversion of a checkpoint: ONNX for other runtimes, safetensors to pass on, the authors' layout."""
+"""Conversion of a checkpoint: ONNX for other runtimes, safetensors to share, the authors' layout."""
 
 import json
 import logging
@@ -47,12 +47,12 @@ def export(
 
     Args:
         checkpoint: 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
-        output: An .onnx file; a .safetensors file, to pass on; a .pth file, in the layout of the authors' code.
-        decode: decode=true, of .onnx: points (crop px) and confidence instead of heatmaps.
-        opset: Of .onnx: 17 and up, for runtimes that cannot read 18.
-        int8: Of .onnx: a folder of photographs; convolutions then calculate in 8 bits, calibrated on the faces in them.
-        half: half=true, of .safetensors: store float16.
-        confidence: Of .onnx and .safetensors: the confidence.json that src/evaluate.py calibrate=0.05 wrote.
+        output: An .onnx file; a .safetensors file, to share; a .pth file, in the layout of the authors' code.
+        decode: For .onnx: decode=true outputs points (crop px) and confidence instead of heatmaps.
+        opset: For .onnx: the opset, 17 or higher, for runtimes that cannot read 18.
+        int8: For .onnx: a folder of photographs; convolutions then run in 8 bits, calibrated on the faces in them.
+        half: For .safetensors: half=true stores float16.
+        confidence: For .onnx and .safetensors: the confidence.json that src/evaluate.py calibrate=0.05 wrote.
         overwrite: overwrite=true replaces the file.
     """
     file = Path(output)
@@ -80,7 +80,7 @@ def export(
 
 
 class Graph(nn.Module):
-    """What an ONNX file computes: RGB in [0, 1] -> the last stack's maps, or points in crop px and confidence."""
+    """The graph of an ONNX file: RGB in [0, 1] -> the last stack's maps, or points in crop px and confidence."""
 
     def __init__(self, checkpoint: Checkpoint, decode: bool) -> None:
         super().__init__()
@@ -96,9 +96,9 @@ class Graph(nn.Module):
 
 
 class FoldedNetwork(nn.Module):
-    """The last stack's maps: ``network(image)[-1]`` for images of ``side`` px, but for rounding.
+    """Network with folded layers: equals ``network(image)[-1]`` for images of ``side`` px, except for rounding.
 
-    Maps are linear in the head's features, so that both enter the next stack by one convolution.
+    Maps are linear in the head's features, so that one convolution carries both into the next stack.
     """
 
     @torch.no_grad()
@@ -126,7 +126,7 @@ class FoldedNetwork(nn.Module):
 
 
 class _AtCoordinates(nn.Module):
-    """A convolution of [features, x, y, r, B_x, B_y]: what it makes of x, y and r is a constant map."""
+    """A convolution of [features, x, y, r, B_x, B_y], in which the part of x, y and r is a constant map."""
 
     def __init__(self, conv: nn.Conv2d, channels: int, side: int, threshold: float = 0.0) -> None:
         super().__init__()
@@ -177,11 +177,11 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
 
 
 def to_onnx(graph: Graph, opset: int) -> bytes:
-    """An ONNX file's content; a ConfigError if PyTorch gives it another opset than was asked for."""
+    """Export a graph to the content of an ONNX file; a ConfigError if PyTorch writes another opset than ``opset``."""
     side, (crop, scale) = graph.codec.input_size, graph.checkpoint.crop
-    for name in ("torch.onnx", "onnxscript"):  # they miss torchvision, and need it not
+    for name in ("torch.onnx", "onnxscript"):  # they warn that torchvision is missing, which is not needed
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # torch's own affair
+    warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.` is deprecated")  # raised inside torch
     program = torch.onnx.export(
         graph, (torch.rand(2, 3, side, side),), dynamo=True, opset_version=opset, verbose=False, input_names=["image"],
         output_names=["points", "confidence"] if graph.decode else ["heatmaps"],
@@ -191,7 +191,7 @@ def to_onnx(graph: Graph, opset: int) -> bytes:
     if (found := program.model.opset_imports[""]) != opset:
         raise ConfigError(f"opset={opset}: PyTorch cannot write that, but gives {found}; expected 17 and up")
     for node in program.model.graph:
-        node.metadata_props.clear()  # where each node stands in the Python code: a tenth of the file
+        node.metadata_props.clear()  # the place of each node in the Python code: a tenth of the file
     program.model.metadata_props.update(
         input=f"image: RGB in [0, 1], {side} px square, pixel centres on integers",
         crop=f"{scale} x the longer side of the box ({crop})",
@@ -201,7 +201,7 @@ def to_onnx(graph: Graph, opset: int) -> bytes:
 
 
 def _face_crops(checkpoint: Checkpoint, folder: str) -> Float[np.ndarray, "f 3 side side"]:
-    """Crops, in [0, 1], of the faces that :class:`Aligner` finds in a folder's images, 100 of these at most."""
+    """Crops, in [0, 1], of the faces that :class:`Aligner` finds in at most 100 images of a folder."""
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES)
     aligner = Aligner(checkpoint, "cpu")
     images = [read_image(path, upright=True) for path in files[:: len(files) // 100 + 1]]
@@ -212,7 +212,7 @@ def _face_crops(checkpoint: Checkpoint, folder: str) -> Float[np.ndarray, "f 3 s
 
 
 def quantize(content: bytes, crops: Float[np.ndarray, "f 3 side side"]) -> bytes:
-    """The graph with convolutions in 8 bits, ranges and scales by the crops."""
+    """Quantise the convolutions of a graph to 8 bits, with ranges and scales calibrated on the crops."""
     import onnx
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static
 

@@ -21,7 +21,7 @@ from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner, Smoother
 from awing.inference.writer import BOX, PICTURES, Frame, Writer
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # others: what OpenCV knows
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # and others that OpenCV reads
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 PARSERS: dict[Any, Callable[[str], object]] = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 Boxes = list[list[float]]
@@ -52,24 +52,24 @@ def predict(
 ) -> int:
     """Find landmarks on images and videos: awing-predict input=PATH [key=value ...].
 
-    What cannot be read is named in the results and on the screen, and the others go on; the number of errors returns.
+    Inputs that cannot be read are named in the results and on the screen, and skipped. Returns the number of errors.
 
     Args:
-        input: An image, a video, a folder (with the folders in it), or a pattern: 'input=photos/*.jpg'.
+        input: An image, a video, a folder (with its subfolders), or a pattern: 'input=photos/*.jpg'.
         output: Folder for predictions.json, predictions.csv and overlays/ (default: predictions).
         checkpoint: 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
         boxes: x0,y0,x1,y1 for every image, or a .csv file with the columns image, box_x0, box_y0, box_x1, box_y1 (and
-            frame, for videos): a face a row (default: a detector finds the faces).
+            frame, for videos): one face per row (default: a detector finds the faces).
         heatmaps: heatmaps=true also writes pictures of the heatmaps: of all together, and of each landmark and stack.
         pts: pts=true also writes a .pts file for each face.
         coco: coco=true also writes coco.json, the images' faces as COCO keypoints for a labelling tool or for training.
-        aligned: aligned=112 also writes a picture of each face, 112 px, eyes, nose and mouth on the usual template.
-        smooth: smooth=true takes the jitter from the points of a video.
-        min_confidence: A detected box whose points' mean confidence is lower is no face; 0 keeps all (default: 0.3).
+        aligned: aligned=112 also writes each face, 112 px, with eyes, nose and mouth aligned to the usual template.
+        smooth: smooth=true removes jitter from the points of a video.
+        min_confidence: Detected boxes whose points' mean confidence is lower are dropped; 0 keeps all (default: 0.3).
         flip_test: flip_test=true averages with the mirrored face: a little more accurate, at half the speed.
-        batch_size: Images, and faces, in memory at a time (default: 16).
-        device: cpu or cuda (default: a GPU where there is one).
-        bits: Bits that pictures of 16 bits use: 10, 12, ..., or range, each picture's own (default: as in training).
+        batch_size: Number of images, and of faces, in memory at a time (default: 16).
+        device: cpu or cuda (default: a GPU if there is one).
+        bits: Bits used in 16-bit pictures: 10, 12, ..., or range, each picture's own (default: as in training).
         overwrite: overwrite=true replaces an earlier prediction in output.
     """
     folder = Path(output)
@@ -95,7 +95,7 @@ def predict(
 
 
 def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, others: Boxes | None) -> Iterator[Frame]:
-    """Find the landmarks of frames, ``batch_size`` frames at a time; what is wrong with a box is its frame's error."""
+    """Find the landmarks of frames, ``batch_size`` frames at a time; an invalid box becomes its frame's error."""
     while batch := list(islice(frames, aligner.batch_size)):
         ready, faces = [], []
         for frame in batch:
@@ -114,7 +114,7 @@ def align_frames(aligner: Aligner, frames: Iterator[Frame], table: BoxTable, oth
                     advice = "if the file has 16 bits, give bits=12, or bits=range"
                     frame.error = f"no face: the picture is {shade} ({low} to {high} of 255); {advice}"
         yield from batch
-        del batch, ready, frame  # their images, before the next are read
+        del batch, ready, frame  # frees their images before the next are read
 
 
 def smooth_videos(frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -128,12 +128,12 @@ def smooth_videos(frames: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def find_files(pattern: str, output: Path) -> dict[str, Path]:
-    """Find images and videos by a file, folder or pattern, but none that is written into ``output``: names, paths."""
+    """Find images and videos by a file, folder or pattern, except those written into ``output``; name -> path."""
     given, written = Path(pattern), {Path(os.path.abspath(output / name)) for name in PICTURES}
     found: Iterable[str | Path] = [given] if given.is_file() else glob.glob(pattern, recursive=True)
     if given.is_dir():
         found = given.rglob("*")
-    paths = sorted(Path(os.path.abspath(path)) for path in found)  # the name of "a/../b.png" must not lead up
+    paths = sorted(Path(os.path.abspath(path)) for path in found)  # a name such as "a/../b.png" must not lead upwards
     paths = [path for path in paths if path.is_file() and path.name[0] != "." and not written & set(path.parents)]
     files = [p for p in paths if p.suffix.lower() in IMAGES + VIDEOS or cv2.haveImageReader(str(p))]
     others = Counter(path.suffix.lower() or path.name for path in set(paths).difference(files))
@@ -148,7 +148,7 @@ def find_files(pattern: str, output: Path) -> dict[str, Path]:
 
 
 def read_frames(files: dict[str, Path], bits: Bits = None) -> Iterator[Frame]:
-    """Read every picture of every file in turn; upright, as a viewer shows it, 16 bits by ``bits``."""
+    """Read every picture of every file in turn, upright as viewers show it; 16-bit ones by the rule ``bits``."""
     for name, path in files.items():
         if path.suffix.lower() not in VIDEOS:
             try:
@@ -171,7 +171,7 @@ def read_frames(files: dict[str, Path], bits: Bits = None) -> Iterator[Frame]:
 
 
 def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Boxes | None]:
-    """Read ``x0,y0,x1,y1`` or a ``.csv`` file: boxes by picture, and those of all others, None if to be detected."""
+    """Read ``x0,y0,x1,y1`` or a ``.csv`` file: boxes by picture, and those of all others, None to detect them."""
     if given is None:
         return {}, None
     if not given.lower().endswith(".csv"):
@@ -198,7 +198,7 @@ def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Box
 
 
 def call_with_options(function: Callable[..., Any]) -> Any:
-    """Call a function with the ``key=value`` words of the command line; print its docstring for none or ``--help``."""
+    """Call a function with ``key=value`` words of the command line; for none or ``--help``, print its docstring."""
     words, signature, values = sys.argv[1:], inspect.signature(function), {}
     if not words or {"-h", "--help"} & set(words):
         print(inspect.getdoc(function))

@@ -1,4 +1,4 @@
-"""What a prediction writes: JSON, a table, COCO keypoints, pictures, videos and ``.pts`` files."""
+"""Output files of a prediction: JSON, a table, COCO keypoints, pictures, videos and ``.pts`` files."""
 
 import csv
 import json
@@ -18,16 +18,16 @@ from awing.inference.aligner import Aligner, Landmarks
 from awing.schemes import Scheme
 from awing.visualization.overlays import draw_landmarks, landmark_maps, pooled_maps
 
-PICTURES = ("overlays", "heatmaps", "aligned")  # folders of these
+PICTURES = ("overlays", "heatmaps", "aligned")  # folders of pictures
 BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 NO_FACES = Landmarks(np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 4)))
 
 
 @dataclass
 class Frame:
-    """An image file or a frame of a video, and what was found on it."""
+    """An image file or a frame of a video, and the landmarks found on it."""
 
-    name: str  # of the file, from the folder that was given
+    name: str  # of the file, relative to the input folder
     image: Image | None = None  # None if it cannot be read
     number: int | None = None  # of a video's frame, from 0
     rate: float = 0.0  # frames per second of the video
@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass
 class Writer:
-    """Writer of the landmarks of frames, and of pictures of them, into a folder."""
+    """Write the landmarks of frames, and pictures of them, into a folder."""
 
     output: Path
     aligner: Aligner
@@ -53,7 +53,7 @@ class Writer:
     videos: dict[str, cv2.VideoWriter] = field(default_factory=dict)
 
     def write(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Write frames as they come, and pass them on; JSON and table are called ``.part`` until all are in them."""
+        """Write frames as they come, and yield them; JSON and table are called ``.part`` until complete."""
         self.output.mkdir(parents=True, exist_ok=True)
         parts = self.output / "predictions.json.part", self.output / "predictions.csv.part"
         with parts[0].open("w", encoding="utf-8") as stream, parts[1].open("w", newline="", encoding="utf-8") as table:
@@ -101,7 +101,7 @@ class Writer:
             holds_colour = cv2.haveImageWriter(path.name) and path.suffix.lower() not in (".pgm", ".pbm")
             save_picture(path if holds_colour else path.with_name(f"{path.name}.png"), canvas)
             return
-        if frame.name not in self.videos:  # OpenCV finishes the last one when its writer goes
+        if frame.name not in self.videos:  # OpenCV finishes the last video when its writer is deleted
             path = path if path.suffix.lower() == ".mp4" else path.with_name(f"{path.name}.mp4")
             path.parent.mkdir(parents=True, exist_ok=True)
             size, code = (image.shape[1], image.shape[0]), cv2.VideoWriter.fourcc(*"mp4v")
@@ -120,7 +120,7 @@ class Writer:
 
 
 def coco_keypoints(scheme: Scheme) -> dict[str, Any]:
-    """COCO keypoints of a scheme, without images yet; its lines are the skeleton, 1-based as COCO has it."""
+    """COCO keypoints of a scheme, still without images; its lines are the skeleton, 1-based as in COCO."""
     skeleton = [[a + 1, b + 1] for line in scheme.lines for a, b in pairwise(line)]
     category = {"id": 1, "name": scheme.name, "keypoints": list(scheme.names), "skeleton": skeleton}
     return {"images": [], "annotations": [], "categories": [category]}
@@ -128,7 +128,7 @@ def coco_keypoints(scheme: Scheme) -> dict[str, Any]:
 
 def add_image(content: dict[str, Any], frame: Frame, faces: list[dict[str, Any]]) -> None:
     """Add an image and its faces to COCO keypoints; ``score`` is the mean confidence of a face's points."""
-    if frame.image is None or frame.number is not None:  # a video's frame is no file
+    if frame.image is None or frame.number is not None:  # a frame of a video is no image file
         return
     image = len(content["images"]) + 1
     height, width = frame.image.shape[:2]

@@ -16,10 +16,10 @@ PREDICTED, ANNOTATED = (70, 255, 90), (255, 70, 60)  # green, red
 def draw_landmarks(
     canvas: Image, points: Points, lines: Lines = (), color: tuple[int, int, int] = PREDICTED, extent: float = 0.0
 ) -> None:
-    """Draw points, in px, and lines through them into a picture, without points that are not finite.
+    """Draw points (px) and lines through them into a picture; points that are not finite are left out.
 
-    A point's radius is 1/120 of the longer side of their box, or of ``extent`` px where that is longer (points that are
-    a part of a face), a line's width half of that; thinner lines than a pixel are fainter instead.
+    A point's radius is 1/120 of the longer side of their box, or of ``extent`` px if that is longer (for points of only
+    a part of a face). A line's width is half of that; lines thinner than a pixel are drawn fainter instead.
     """
     drawn = np.isfinite(points).all(1)
     if not drawn.any():
@@ -50,7 +50,7 @@ def overlay(
     """
     zoom = side / crop.shape[0]
     canvas = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
-    extent = 0.8 * side  # of a face, whichever of its points are there
+    extent = 0.8 * side  # size of a face, whichever of its points are given
     if annotated is not None:
         draw_landmarks(canvas, (annotated + 0.5) * zoom - 0.5, color=ANNOTATED, extent=extent)
     draw_landmarks(canvas, (points + 0.5) * zoom - 0.5, lines, extent=extent)
@@ -73,10 +73,10 @@ def pooled_maps(crop: Image, maps: Float[np.ndarray, "c h w"], boundary: bool, s
 def landmark_maps(
     crop: Image, maps: Sequence[Float[np.ndarray, "c h w"]], captions: Mapping[int, str], side: int = 96
 ) -> Image:
-    """Each landmark's maps by themselves, over the darkened crop: a cell a landmark, in it a panel a set of maps.
+    """Draw each landmark's maps over the darkened crop: a cell per landmark, with a panel for each set of maps.
 
-    The sets are those of the stacks, before them perhaps the target; ``captions`` are of the landmarks that are drawn,
-    in the order in which they are.
+    The sets in ``maps`` are those of the stacks, optionally preceded by the target. ``captions`` has the landmarks to
+    draw, in this order.
 
     >>> stacks = [np.zeros((69, 16, 16), np.float32)] * 2
     >>> landmark_maps(np.zeros((64, 64, 3), np.uint8), stacks, {36: "36", 45: "45"}).shape  # 18 px of caption
@@ -92,7 +92,7 @@ def landmark_maps(
 
 
 def grid(pictures: Sequence[Image], columns: int = 4) -> Image:
-    """Pictures of one size in rows, black where the last row is not full.
+    """Arrange pictures of one size in rows, black where the last row is not full.
 
     >>> grid([np.zeros((10, 20, 3), np.uint8)] * 5, columns=4).shape
     (20, 80, 3)

@@ -16,11 +16,11 @@ from torch import Tensor
 from awing.metrics import ced
 
 CED_LIMITS = 0.08, 0.10  # NMEs at which the axes of cumulative error distributions end
-STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 that differ
+STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 different styles
 
 
 def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequence[float], title: str) -> None:
-    """Cumulative error distribution (paper 7.2): a curve for each subset's NMEs (fractions), a panel for each limit."""
+    """Cumulative error distribution (paper 7.2): a curve for the NMEs (fractions) of each subset, a panel per limit."""
     lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
     with _panels(path, len(limits)) as panels:
         for axes, limit in zip(panels, limits, strict=True):
@@ -35,9 +35,9 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequ
 
 
 def save_curves(path: Path, runs: Mapping[str, Sequence[tuple[Mapping[int, float], bool]]], ylabel: str) -> None:
-    """A value over the epochs, on a logarithmic axis, without values that are not positive and finite.
+    """Curves of a value over the epochs, on a logarithmic axis; values that are not positive and finite are left out.
 
-    ``runs`` maps labels to runs in one style: epoch -> value, and whether the run ended; faint where it did not.
+    ``runs`` maps a label to runs in one style: epoch -> value, and whether the run ended; if not, its curve is faint.
     """
     with _panels(path) as (axes,):
         for (label, curves), style in zip(runs.items(), STYLES(), strict=False):
@@ -63,7 +63,7 @@ def save_bars(path: Path, values: Mapping[str, Mapping[str, tuple[float, float |
 
 
 def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """NME over the shift and the scale of the boxes: a panel each, a curve a normaliser.
+    """NME over the shift and over the scale of the boxes: a panel each, with a curve per normaliser.
 
     ``rows`` are ``{"kind": "shift" or "scale", "amount": number, normaliser: NME as a fraction, ...}``.
     """
@@ -77,7 +77,7 @@ def save_box_jitter(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -
 
 
 def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
-    """Reliability diagram of what :func:`awing.training.calibration.reliability` found; calibrated on the diagonal."""
+    """Reliability diagram of a result of :func:`awing.training.calibration.reliability`; the diagonal is calibrated."""
     with _panels(path) as (axes,):
         axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="calibrated")
         axes.plot(curve["confidence"], curve["right"], marker="o", label="found")
@@ -87,7 +87,7 @@ def save_reliability(path: Path, curve: Mapping[str, Any], title: str) -> None:
 
 @contextmanager
 def _panels(path: Path, columns: int = 1, grid: Literal["both", "y"] = "both") -> Iterator[Any]:
-    """Axes to draw in; then a picture of them, with a grid and one legend below, where it hides no curve."""
+    """Yield axes to draw in, then save the figure, with a grid and one legend below, where it hides no curve."""
     figure = Figure(figsize=(5 * columns + 1, 4.5), layout="constrained")
     panels = figure.subplots(1, columns, squeeze=False)[0]
     yield panels
