@@ -49,7 +49,7 @@ def export(
         checkpoint: 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
         output: An .onnx file; a .safetensors file, to share; a .pth file, in the layout of the authors' code.
         decode: For .onnx: decode=true outputs points (crop px) and confidence instead of heatmaps.
-        opset: For .onnx: the opset, 17 or higher, for runtimes that cannot read 18.
+        opset: For .onnx: 17 or higher (default: 18); 17 is for runtimes that cannot read 18.
         int8: For .onnx: a folder of photographs; convolutions then run in 8 bits, calibrated on the faces in them.
         half: For .safetensors: half=true stores float16.
         confidence: For .onnx and .safetensors: the confidence.json that src/evaluate.py calibrate=0.05 wrote.

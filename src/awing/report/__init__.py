@@ -1,4 +1,4 @@
-"""Finished runs beside the paper's tables: Markdown, CSV and one HTML page; and what those tables cost."""
+"""Comparison of finished runs with the paper's tables, as Markdown, CSV and one HTML page; cost of those tables."""
 
 from awing.report.document import write_report
 from awing.report.tables import print_plan

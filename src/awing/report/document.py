@@ -1,4 +1,4 @@
-"""Put finished runs into the paper's tables, draw them, and write the report."""
+"""Fill the paper's tables with finished runs, draw figures, and write the report."""
 
 import base64
 import html
@@ -31,9 +31,9 @@ Figures = list[tuple[Path, str]]  # file, what it shows: a key of the captions i
 
 
 def write_report(cfg: DictConfig, output: Path) -> None:
-    """Write ``report.md``, ``report.html``, ``report.csv`` (a line a cell), ``intervals.csv`` and ``figures/``.
+    """Write ``report.md``, ``report.html``, ``report.csv`` (a line per cell), ``intervals.csv`` and ``figures/``.
 
-    ``cfg`` is of ``conf/report.yaml``; with ``plan``, print what it takes to fill the tables instead. The output may
+    ``cfg`` is of ``conf/report.yaml``; with ``plan``, print the trainings that fill the tables instead. The output may
     lie among the runs, which are only read.
     """
     if cfg.plan:
@@ -84,7 +84,7 @@ def write_report(cfg: DictConfig, output: Path) -> None:
 
 
 def _part(figures: Path, table: Table, groups: Groups, runs: Sequence[Run], problems: Problems) -> dict[str, Any]:
-    """What the report says of one table, by what its groups of runs differ in from the paper."""
+    """Content of one table's section: its groups of runs, by their differences from the paper."""
     of_table = [run for run in runs if run.get("report.table") == table.name]
     labels = {run: protocol.label for placed in groups.values() for run, protocol in placed.items()}
     differing = [set(differs) for differs in groups if differs]
@@ -103,14 +103,14 @@ def _part(figures: Path, table: Table, groups: Groups, runs: Sequence[Run], prob
 def _group(
     figures: Path, name: str, table: Table, differs: Sequence[str], placed: Placed, problems: Problems
 ) -> dict[str, Any]:
-    """What it says of runs that differ from the paper alike."""
+    """Content for one group of runs: those with the same differences from the paper."""
     rows = [[(cell, cell.line(placed, differs)) for cell in row] for row in table.rows]
     variants = {}
     for label, runs in table.variants({run: place for run, place in placed.items() if run.results}).items():
         variants[label] = one_of_each_seed(runs)
         again = [run for run in runs if run not in variants[label] and not run.evaluation]
         problems += [(run.folder, "its seed counts once: of the same protocol is another training") for run in again]
-    of_test = {} if table.curves else variants  # what a training's test faces say is in the table that they are of
+    of_test = {} if table.curves else variants  # a table of training curves: test errors are in the test set's table
     return {
         "name": name,
         "runs": [run for runs in variants.values() for run in runs],
@@ -124,7 +124,7 @@ def _group(
 
 
 def _grid(table: Table, rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]) -> list[list[str]]:
-    """Header and rows. One or two columns: paper, measured, difference side by side; more: one below the other."""
+    """Header and rows of a table; paper, measured, difference side by side for one or two columns, else stacked."""
     lines = [line for row in rows for _, line in row]
     kinds = [kind for kind in KINDS if kind == "measured" or any(line[kind] is not None for line in lines)]
     columns = [cell.column for cell, _ in rows[0]]
@@ -145,9 +145,9 @@ def _grid(table: Table, rows: Sequence[Sequence[tuple[Cell, Mapping[str, Any]]]]
 
 
 def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems: Problems) -> list[dict[str, str]]:
-    """The interval of each mean, and of its difference to the first on the same faces."""
+    """Confidence intervals of each row's mean, and of its difference to the first row tested on the same faces."""
     lines: list[dict[str, str]] = []
-    first: dict[Any, tuple[str, np.ndarray]] = {}  # what was tested -> label and errors
+    first: dict[Any, tuple[str, np.ndarray]] = {}  # data set and faces -> label and errors of the first row
     for label, runs in variants.items():
         if any(normaliser not in run.errors or run.faces != runs[0].faces for run in runs):
             why = f"no interval of {label}: its trainings were tested on different faces, or not by {normaliser}"
@@ -155,7 +155,7 @@ def _intervals(variants: Mapping[str, Sequence[Run]], normaliser: str, problems:
             continue
         errors = np.mean([run.errors[normaliser] for run in runs], axis=0)
         other, reference = first.setdefault((runs[0].results["dataset"], runs[0].faces), (label, errors))
-        with np.errstate(invalid="ignore"):  # infinite errors: a difference that is not a number
+        with np.errstate(invalid="ignore"):  # the difference of infinite errors is NaN
             apart = errors - reference if other != label else errors[:0]
         line = {"row": label, "n": str(len(runs)), "faces": str(len(errors)), **_interval("NME %", errors)}
         lines.append(line | {"against": other if other != label else "", **_interval("difference", apart, "+")})
@@ -170,10 +170,10 @@ def _interval(name: str, errors: np.ndarray, sign: str = "") -> dict[str, str]:
 
 
 def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float, float] | None:
-    """95 % interval of a mean over faces, by the percentile bootstrap (Efron 1979).
+    """95 % confidence interval of a mean over faces, by the percentile bootstrap (Efron 1979).
 
-    It says how the mean would move with other faces, not with another training. None of one face, or of an infinite
-    error.
+    It covers the variation of the mean with other faces, not with another training. None for a single face, or if an
+    error is infinite.
 
     >>> mean_interval(np.array([0.25, 0.25, 0.25]))
     (0.25, 0.25)
@@ -186,7 +186,7 @@ def mean_interval(errors: Float[np.ndarray, " n"], seed: int = 0) -> tuple[float
 
 
 def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: str) -> Figures:
-    """Cumulative error distributions, and bars (mean and spread in percent) of the subsets where there are any."""
+    """Draw cumulative error distributions, and, if there are subsets, bars of each (mean and spread in percent)."""
     pooled: dict[str, torch.Tensor] = {}
     bars: dict[str, dict[str, tuple[float, float | None]]] = {}
     for label, runs in variants.items():
@@ -207,7 +207,7 @@ def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: 
 
 
 def _draw_curves(stem: Path, variants: Mapping[str, Sequence[Run]], columns: Sequence[str]) -> Figures:
-    """Training curves, finished or not, a picture for each column of ``metrics.csv``."""
+    """Draw curves of finished and unfinished trainings, a picture for each column of ``metrics.csv``."""
     figures: Figures = []
     for column in columns:
         curves = {
@@ -221,5 +221,5 @@ def _draw_curves(stem: Path, variants: Mapping[str, Sequence[Run]], columns: Seq
 
 
 def _plain(text: object) -> str:
-    """Text that Markdown takes for nothing else."""
+    """Escape a text so that Markdown shows it literally."""
     return re.sub(r"[\\|*`\[\]#~$]|\b_|_\b", r"\\\g<0>", html.escape(" ".join(str(text).split()), quote=False))

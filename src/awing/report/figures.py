@@ -1,4 +1,4 @@
-"""The paper's figures, redrawn: every curve and map is what the functions compute that train a network."""
+"""The paper's figures, redrawn: every curve and map is computed by the functions that are used in training."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ from awing.visualization.overlays import write_caption
 def redraw(cfg: DictConfig, output: Path) -> list[Path]:
     """Redraw the paper's figures by ``conf/figures.yaml``; print and return the files: ``figure1.png`` and so on.
 
-    Figures 1, 3 to 6 and 8 need no network; 2 is of two checkpoints with one crop, 9 and 10 are of evaluations.
+    Figures 1, 3 to 6 and 8 need no network; 2 needs two checkpoints with the same crop, 9 and 10 need evaluations.
     """
     if any(output.glob("figure*.png")):
         raise ConfigError(f"{output} holds figures already: choose another output")
@@ -59,7 +59,7 @@ def redraw(cfg: DictConfig, output: Path) -> list[Path]:
 
 
 def galleries(evaluations: Sequence[Path]) -> dict[int, Image]:
-    """Figures 9 (AFLW, COFW, 300-W) and 10 (others): the faces that evaluations drew, one below the other."""
+    """Figures 9 (AFLW, COFW, 300-W) and 10 (others): the faces that evaluations drew, a row for each evaluation."""
     figures: dict[int, list[Image]] = {}
     for folder in evaluations:
         if not (folder / "metrics.json").is_file():
@@ -87,7 +87,7 @@ def rendered_face(index: int = 8, size: int = 256) -> tuple[Image, Float[Tensor,
 def influence(
     loss: HeatmapLoss, error: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """The loss of each pixel that is predicted ``error`` too high, and its gradient by the prediction (paper 4.1).
+    """Loss of pixels whose prediction is ``error`` too high, and its gradient by the prediction (paper 4.1).
 
     >>> influence(MSELoss(), torch.tensor([0.5, -0.1]), torch.tensor([0.0, 1.0]))
     (tensor([0.2500, 0.0100]), tensor([ 1.0000, -0.2000]))
@@ -117,7 +117,7 @@ def pixel_types(landmark: int = 6) -> Figure:
 def heatmap_quality(
     networks: Mapping[str, LandmarkRegressor], dataset: LandmarkDataset, faces: Sequence[int] = (0, 1, 2)
 ) -> Figure:
-    """Figure 2: the maximum over the landmarks' maps, true and as each network predicts it."""
+    """Figure 2: the maximum over the landmarks' maps, for the ground truth and each network's prediction."""
     batch = default_collate([dataset[0, i] for i in faces])
     codec = next(iter(networks.values())).codec
     columns = {"truth": codec.encode(batch["points"], batch["labelled"])}
@@ -127,7 +127,7 @@ def heatmap_quality(
 
 
 def overview() -> Figure:
-    """Figure 3: the network, with the shapes of what passes through it; targets stand where its maps would be."""
+    """Figure 3: the network, with the shapes of its tensors; targets are drawn in place of predicted maps."""
     with torch.device("meta"):  # shapes without arithmetic
         network, image = StackedHourglass(98), torch.empty(3, 256, 256)
     crop, (maps,) = _targets()
@@ -164,11 +164,11 @@ def overview() -> Figure:
 
 
 def losses() -> Figure:
-    """Figure 4: the losses over the error and their gradients, as they are and divided by the loss of an error of 1."""
+    """Figure 4: the losses and their gradients over the error, as they are and divided by the loss at an error of 1."""
     curves: dict[str, tuple[HeatmapLoss, float, str]] = {
         "AWing, y = 0": (AdaptiveWingLoss(), 0.0, "tab:purple"),
         "AWing, y = 1": (AdaptiveWingLoss(), 1.0, "tab:green"),
-        "Wing (14, 1)": (WingLoss(omega=14, epsilon=1), 0.0, "tab:orange"),  # AWing's constants: alike but for zero
+        "Wing (14, 1)": (WingLoss(omega=14, epsilon=1), 0.0, "tab:orange"),  # AWing's constants: alike except at zero
         "MSE": (MSELoss(), 0.0, "tab:red"),
         "L1": (L1Loss(), 0.0, "tab:gray"),
     }
@@ -210,7 +210,7 @@ def weight_mask() -> Figure:
 
 
 def coordinates() -> Figure:
-    """Figure 8: coordinate channels, and what of them a boundary map lets through (equation 6, 10.1)."""
+    """Figure 8: coordinate channels, and the same masked by a boundary map (equation 6, 10.1)."""
     boundary = _targets()[1][:, -1:]
     xy = coordinate_channels(*boundary.shape[2:])[:2]
     mask = boundary_coordinates(torch.ones_like(xy), boundary)[0, 0]
@@ -219,7 +219,7 @@ def coordinates() -> Figure:
 
 
 def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDataset]:
-    """The networks by their row of Table 7, or their loss, and the test faces that they are tried on."""
+    """Load the networks of Figure 2, by their row of Table 7 or their loss, and the test faces to run them on."""
     checkpoints = [Checkpoint.read(path) for path in cfg.checkpoints]
     for checkpoint in checkpoints:
         apply_checkpoint_defaults(cfg, checkpoint)
@@ -234,13 +234,13 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
 
 
 def _targets() -> tuple[Image, Float[Tensor, "1 99 h w"]]:
-    """A rendered face and its maps; the last is the boundary's."""
+    """A rendered face and its target maps, the boundary last."""
     crop, points = rendered_face()
     return crop, HeatmapCodec("wflw98").encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
 
 
 def _image_grid(rows: Sequence[Sequence[Any]], titles: Sequence[str], colors: str = "magma", low: float = 0) -> Figure:
-    """Rows of RGB pictures and of maps, which are coloured from ``low`` to 1, a map last."""
+    """Grid of RGB pictures and of maps, which are coloured from ``low`` to 1; the last one is a map."""
     figure = Figure(figsize=(2.4 * len(titles) + 0.7, 2.45 * len(rows) + 0.3), layout="constrained")
     grid = figure.subplots(len(rows), len(titles), squeeze=False)
     for axes, values in zip(grid.flat, chain(*rows), strict=True):

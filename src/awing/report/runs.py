@@ -1,4 +1,4 @@
-"""Read the folders of runs and evaluations; what cannot be read is named, never skipped."""
+"""Read the folders of runs and evaluations; unreadable ones are reported, never silently skipped."""
 
 import csv
 import json
@@ -27,13 +27,13 @@ class Run:
     """A training with its test, or an evaluation alone."""
 
     folder: str  # relative to the folder that was searched
-    config: dict[str, Any] = field(default_factory=dict)  # config.yaml; of an evaluation, its training's, if at hand
-    results: dict[str, Any] = field(default_factory=dict)  # metrics.json; {} where there is none
-    error: str = ""  # the reason of a job that failed
-    curves: dict[str, dict[int, float]] = field(default_factory=dict)  # of metrics.csv: epoch, from 1 -> mean
-    faces: tuple[tuple[int, str], ...] = ()  # index, image's file name of every face that has an error
-    errors: dict[str, np.ndarray] = field(default_factory=dict)  # normaliser -> NME of each of them
-    evaluation: bool = False  # by src/evaluate.py
+    config: dict[str, Any] = field(default_factory=dict)  # config.yaml; of an evaluation, its training's, if found
+    results: dict[str, Any] = field(default_factory=dict)  # metrics.json; {} if there is none
+    error: str = ""  # reason why a job failed
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)  # column of metrics.csv -> epoch, from 1 -> mean
+    faces: tuple[tuple[int, str], ...] = ()  # index and image file name of every face that has an error
+    errors: dict[str, np.ndarray] = field(default_factory=dict)  # normaliser -> NME of each of these faces
+    evaluation: bool = False  # whether it was made by src/evaluate.py
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Run:
 
     @cached_property
     def weights(self) -> dict[str, Any]:
-        """What of the configuration made the weights, by dotted keys."""
+        """Values of the configuration that determine the weights, by dotted keys."""
         return weights_made_by(self.config)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -56,14 +56,14 @@ class Run:
 
     @property
     def status(self) -> str:
-        """How it ended, in a word or two."""
+        """Status of the run: finished, failed, not tested or unfinished."""
         if self.results:
             return "finished"
         return "failed" if self.error else "not tested" if self.get("test") is False else "unfinished"
 
     @property
     def protocol(self) -> str:
-        """How a run that was tested was tested and, of a training, made."""
+        """Summary of how a tested run was tested and, if it is a training, trained."""
         faces = "{dataset} {split}: {found} of {expected} faces ({faces}), crop {crop} times {crop_scale}"
         size, epochs = self.get("codec.input_size"), self.get("trainer.max_epochs")
         trained = f", {size} px, {epochs} epochs" if self.config else ""
@@ -72,15 +72,15 @@ class Run:
 
 
 def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
-    """Trainings below a folder, other evaluations (``metrics.json`` alone), and what is unreadable: where and why.
+    """Load trainings and other evaluations (``metrics.json`` alone) below a folder; list unreadable ones, with reasons.
 
-    An evaluation whose training, by weights and seed, finished among them has that one's configuration and steps.
+    An evaluation gets configuration and steps from its training, if a finished one has the same weights and seed.
     """
     runs: list[Run] = []
     evaluations: list[Run] = []
     problems: list[tuple[str, str]] = []
     for name, folders, files in os.walk(root):
-        folders[:] = sorted({*folders} - {".hydra", "wandb"})  # which have a config.yaml of their own
+        folders[:] = sorted({*folders} - {".hydra", "wandb"})  # these have a config.yaml of their own
         folder, shown = Path(name), os.path.relpath(name, root)
         try:
             if "metrics.json" in files:
@@ -99,7 +99,7 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean over runs and sample standard deviation, the latter None of a single value or where one is not finite.
+    """Mean over runs and sample standard deviation; the latter is None for a single value or if one is not finite.
 
     >>> mean_and_spread([4.0, 6.0])
     (5.0, 1.4142135623730951)
@@ -112,7 +112,7 @@ def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:
     run, config = Run(shown, evaluation=evaluation), folder / ("training.yaml" if evaluation else "config.yaml")
     tested = folder if evaluation else folder / "test"
     if config.exists():
-        run.config = _read(config, lambda stream: dict(yaml.load(stream, yaml.CSafeLoader)))  # safe_load takes tenfold
+        run.config = _read(config, lambda stream: dict(yaml.load(stream, yaml.CSafeLoader)))  # 10 times faster
     if (folder / "error.txt").exists():
         run.error = shorten((folder / "error.txt").read_text(), 500, placeholder=" ... (error.txt says more)")
     if (folder / "metrics.csv").exists():
@@ -124,7 +124,7 @@ def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:
 
 
 def _read(file: Path, parse: Callable[[TextIO], Any]) -> Any:
-    """What is in a file; whatever error a library finds in it becomes one that names it."""
+    """Parse a file; any error of the parser becomes a DataError that names the file."""
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             return parse(stream)
@@ -136,7 +136,7 @@ def _results(stream: TextIO) -> dict[str, Any]:
     results: dict[str, Any] = json.load(stream)
     full = [results[key] for key in ABOUT][-1]["full"]  # a KeyError where another program or version wrote the file
     full["count"], full["nme"]
-    if pck := full.get("pck"):  # a pair of joints in each group, of the head's one
+    if pck := full.get("pck"):  # mean over joints: two in each group, one in the head's
         joints = sum(2 * share for name, share in pck.items() if name not in ("head", "mean")) + pck["head"]
         pck["mean_of_joints"] = joints / (2 * len(pck) - 3)
     return results
@@ -152,7 +152,7 @@ def _curves(stream: TextIO) -> dict[str, dict[int, float]]:
 
 
 def _faces(stream: TextIO) -> tuple[tuple[tuple[int, str], ...], dict[str, np.ndarray]]:
-    """Faces without an error by one of the normalisers are left out, as :class:`awing.metrics.LandmarkNME` does."""
+    """Read faces and errors, without faces that lack one of the errors, as in :class:`awing.metrics.LandmarkNME`."""
     scored = [row for row in csv.DictReader(stream) if "nan" not in row.values()]
     rows = sorted(scored, key=lambda row: int(row["index"]))
     faces = tuple((int(row["index"]), PurePath(row["image"]).name) for row in rows)

@@ -1,4 +1,4 @@
-"""Tables of the paper (paper.yaml) and of other sweeps, which run is in which cell, and what it takes to fill them."""
+"""Tables of the paper (paper.yaml) and of other sweeps: which run fills which cell, and which trainings fill all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ KEYS = {  # columns of report.csv that say what was measured
     "expected": "results.expected", "crop": "results.crop", "crop scale": "results.crop_scale",
     "decoder": "results.decoder", "input size": "codec.input_size", "epochs": "trainer.max_epochs",
 }  # fmt: skip
-Placed = dict[Run, Protocol]  # runs of one printed table, and the training of the paper in whose place each stands
-Groups = dict[tuple[str, ...], Placed]  # what differs from the paper's protocols -> the runs that it is true of
+Placed = dict[Run, Protocol]  # runs of one printed table -> the protocol whose place each of them takes
+Groups = dict[tuple[str, ...], Placed]  # differences from the paper's protocols -> the runs that have them
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of a table; paper.yaml says what the fields are. Without a protocol it quotes another method."""
+    """One cell of a table; paper.yaml explains the fields. Without a protocol, it quotes another method."""
 
     row: str
     column: str
@@ -33,15 +33,15 @@ class Cell:
     compare: bool = True
 
     def value(self, run: Run) -> float | None:
-        """The cell's metric of a run, in the printed unit; None where the run has none."""
-        of_faces = f"subsets.{self.subset}." if "." in self.metric else ""  # fps is of none
+        """The cell's metric of a run, in the printed unit; None if the run has none."""
+        of_faces = f"subsets.{self.subset}." if "." in self.metric else ""  # fps is of no subset
         value = run.get(f"results.{of_faces}{self.metric}")
         if self.epoch:
             value = run.curves.get(self.metric, {}).get(self.epoch)
         return None if value is None else self.scale * value
 
     def line(self, placed: Placed, differs: Sequence[str] = ()) -> dict[str, Any]:
-        """Its line of ``report.csv``: mean, sample standard deviation, difference to the paper, and the runs."""
+        """The cell's line of ``report.csv``: mean, sample standard deviation, difference to the paper, and the runs."""
         of_cell = [run for run, protocol in placed.items() if protocol is self.protocol and run.results]
         runs = one_of_each_seed(run for run in of_cell if self.value(run) is not None)
         values = [value for run in runs if (value := self.value(run)) is not None]
@@ -59,7 +59,7 @@ class Cell:
         }  # fmt: skip
 
     def text(self, line: Mapping[str, Any], kind: str) -> str:
-        """Its paper, measured or difference as it is printed; "" where there is nothing."""
+        """Format a value of the cell's line, of the kind paper, measured or difference; "" if there is none."""
         if line[kind] is None:
             return ""
         printed = f"{line[kind]:{'+' if kind == 'difference' else ''}.{self.digits}f}"
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper: rows of cells; or of a sweep, whose rows are told apart by what ``axes`` names."""
+    """A table of the paper, or of a sweep, whose rows differ in the keys of ``axes``."""
 
     name: str
     title: str
@@ -79,20 +79,20 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     also: Sequence[str] = ()
-    axes: Sequence[str] | None = None  # None: of the paper
+    axes: Sequence[str] | None = None  # None: a table of the paper
 
     @property
     def protocols(self) -> list[Protocol]:
-        """Its trainings, row by row."""
+        """Protocols of its trainings, row by row."""
         return list(dict.fromkeys(cell.protocol for row in self.rows for cell in row if cell.protocol))
 
     @property
     def curves(self) -> list[str]:
-        """The columns of ``metrics.csv`` that it prints; none where it is of the test."""
+        """The columns of ``metrics.csv`` that it prints; none if it prints test results."""
         return list(dict.fromkeys(cell.metric for row in self.rows for cell in row if cell.epoch))
 
     def place(self, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
-        """What of a run differs, and the training in whose place it stands: one that it meets or else says it is."""
+        """Differences of a run, and the protocol whose place it takes: one that it meets, or else was made for."""
         of_table = not run.evaluation and run.get("report.table") in (self.name, *self.also)
         places = [(protocol.differences(run), protocol) for protocol in self.protocols if run.results or of_table]
         met = [place for place in places if not place[0]]
@@ -100,7 +100,7 @@ class Table:
         return next(iter(met + meant), None)
 
     def groups(self, runs: Iterable[Run]) -> Groups:
-        """Its runs by what differs; nothing comes first."""
+        """Runs of this table, grouped by their differences; runs without differences come first."""
         groups: Groups = {(): {}}
         for run in runs:
             if place := self.place(run):
@@ -108,13 +108,13 @@ class Table:
         return {differs: placed for differs, placed in groups.items() if placed}
 
     def variants(self, placed: Placed) -> dict[str, list[Run]]:
-        """What tells its trainings apart -> the runs in their places; in the order of the cells."""
+        """Label of each protocol -> the runs in its place, in the order of the cells."""
         found = {p.label: [run for run, other in placed.items() if other is p] for p in self.protocols}
         return {label: runs for label, runs in found.items() if runs}
 
 
 def one_of_each_seed(runs: Iterable[Run]) -> list[Run]:
-    """The first run of each seed, a training before an evaluation of one."""
+    """The first run of each seed; a training comes before an evaluation of one."""
     first: dict[Any, Run] = {}
     for run in sorted(runs, key=lambda run: run.evaluation):
         first.setdefault(run.results.get("seed", run.get("seed")), run)
@@ -143,7 +143,7 @@ def _cell(table: str, column: dict[str, Any], paper: float | None, row: dict[str
 
 
 def own_sweeps(runs: Sequence[Run]) -> list[tuple[Table, Groups]]:
-    """A table of each folder that holds several of the trainings, "sweep1" and so on, and the places of those."""
+    """A table of each folder that holds several of the trainings ("sweep1" and so on), with these in their places."""
     folders: dict[str, list[Run]] = {}
     for run in runs:
         folders.setdefault(str(PurePath(run.folder).parent), []).append(run)
@@ -152,7 +152,7 @@ def own_sweeps(runs: Sequence[Run]) -> list[tuple[Table, Groups]]:
 
 
 def varied_keys(runs: Sequence[Run]) -> list[str]:
-    """What differs between trainings, but for their seed; of keys that vary as one, the first.
+    """Keys whose values differ between trainings, except their seed; of keys that vary together, the first.
 
     >>> runs = [Run("a", {"model": {"boundary": on}, "codec": {"boundary": on}, "seed": on}) for on in (False, True)]
     >>> varied_keys(runs)
@@ -184,17 +184,17 @@ def _sweep(name: str, folder: str, runs: Sequence[Run]) -> tuple[Table, Groups]:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, then all else by its text."""
+    """Sort key: numbers by size, then everything else by its text."""
     return (False, value, "") if isinstance(value, int | float) else (True, 0, str(value))
 
 
 def print_plan(step_seconds: float) -> None:
     """Print the trainings that fill all tables of the paper, and their hours.
 
-    ``step_seconds`` is what an optimizer step of the paper's network takes: four stacks, the protocol's batch.
+    ``step_seconds`` is the time of an optimizer step of the paper's network: four stacks, the protocol's batch.
     """
     total, gmac = 0.0, PAPER["gmac"]
-    trainings: dict[str, list[tuple[str, Protocol]]] = {}  # what makes the weights -> the places in tables
+    trainings: dict[str, list[tuple[str, Protocol]]] = {}  # values that determine the weights -> places in tables
     for name, table in read_tables().items():
         for protocol in table.protocols:
             made_by = sorted((key, text(value)) for key, value in protocol.training.items() if value is not None)
