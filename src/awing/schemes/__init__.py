@@ -14,8 +14,8 @@ SCHEMES = {file.stem: read_scheme(file) for file in sorted(Path(__file__).parent
 def get_scheme(scheme: str | Mapping[str, Any]) -> Scheme:
     """Return a scheme: ``wflw98``, ``ibug68``, ``cofw29``, ``aflw19`` or ``lsp14`` by its name, or one of your own.
 
-    That is the path of a YAML file (it ends in .yaml or .yml), see :func:`read_scheme`; or the values of one, as a
-    checkpoint keeps them.
+    Your own is given by the path of a YAML file (ending in .yaml or .yml), see :func:`read_scheme`; or by its values,
+    as a checkpoint keeps them.
 
     Raises:
         ConfigError: no scheme has this name (the nearest one is suggested), or the file or values are no scheme.

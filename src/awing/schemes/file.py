@@ -1,4 +1,4 @@
-"""Landmark schemes, and what two of them have in common, from YAML files; schemes from plain values too."""
+"""Landmark schemes from YAML files and from plain values; maps of the landmarks that two schemes have in common."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ MAPS = Path(__file__).parent / "maps"
 def read_scheme(file: Path) -> Scheme:
     """Read a scheme from a YAML file: the fields of :class:`Scheme`, landmarks by name or by 0-based index.
 
-    Needed are ``names`` and ``flip_pairs`` (``[]`` if no landmark exchanges with another); ``name`` is the file's
-    otherwise. One end of a normaliser is a landmark, or several whose mean counts.
+    Required are ``names`` and ``flip_pairs`` (``[]`` if no landmark exchanges with another); ``name`` defaults to that
+    of the file. One end of a normaliser is a landmark, or the mean of several.
 
     Raises:
         ConfigError: the file is missing, is no YAML or is no scheme; what is wrong with it is named.
@@ -58,7 +58,7 @@ def read_yaml(file: Path, what: str) -> dict[str, Any]:
 
 
 def make_scheme(values: Mapping[str, Any], source: str) -> Scheme:
-    """Scheme of plain values, as :func:`read_scheme` and checkpoints have them; ``source`` begins every error."""
+    """Make a scheme from plain values of :func:`read_scheme` or a checkpoint; every error begins with ``source``."""
     if not values.keys() >= {"name", "names", "flip_pairs"}:
         raise ConfigError(f"{source}: expected a mapping with names and flip_pairs, found {values!r:.80}")
     try:
@@ -76,10 +76,10 @@ def make_scheme(values: Mapping[str, Any], source: str) -> Scheme:
 
 
 def read_map(name: str, annotated: Scheme, predicted: Scheme) -> list[int]:
-    """For each landmark of ``predicted``, the index of the same one of ``annotated``; -1 where there is none.
+    """For each landmark of ``predicted``, return the index of the same landmark of ``annotated``, or -1.
 
-    ``name`` is ``wflw98-ibug68``, either way round; or a YAML file with the names of both schemes, each with a list of
-    landmarks, by name or 0-based index: those at the same place of the lists are the same.
+    ``name`` is ``wflw98-ibug68``, for either direction, or a YAML file with the names of both schemes, each with a list
+    of landmarks, by name or 0-based index: landmarks at the same position of the lists are the same.
 
     Raises:
         ConfigError: there is no such map, or it is not of these schemes.
@@ -104,7 +104,7 @@ def read_map(name: str, annotated: Scheme, predicted: Scheme) -> list[int]:
 
 
 def maps_between(annotated: Scheme, predicted: Scheme) -> list[str]:
-    """Names of the maps that come with the package for two schemes."""
+    """Names of the package's maps between two schemes."""
     return [file.stem for file in MAPS.glob("*.yaml") if set(file.stem.split("-")) == {annotated.name, predicted.name}]
 
 
@@ -117,7 +117,7 @@ def _indices(landmarks: Any, names: list[str], where: str) -> Indices:
 
 
 def _groups(value: Any, names: list[str], where: str) -> tuple[Indices, ...]:
-    """Lists of landmarks; a single landmark is a list of its own."""
+    """Lists of indices of landmarks; a single landmark becomes a list."""
     parts = [[part] if isinstance(part, str | int) else part for part in _list(value, where)]
     return tuple(_indices(part, names, f"{where}[{i}]") for i, part in enumerate(parts))
 
@@ -129,7 +129,7 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _numbers(node: Any) -> Iterator[int]:
-    """The numbers in plain values."""
+    """All integers in nested plain values."""
     if isinstance(node, int):
         yield node
     elif isinstance(node, Mapping | list):

@@ -1,4 +1,4 @@
-"""The landmark scheme, and its checks: against itself, and of flip pairs against names and annotated faces."""
+"""The landmark scheme, checks of its consistency, and checks of flip pairs against names and annotated faces."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ class Scheme:
         normalisers: Name -> two groups of landmarks; the distance between their means divides an error.
         groups: Name -> the joints whose PCK is reported together; none for faces.
         five: Left eye, right eye, nose tip, left and right mouth corner, each the mean of its landmarks; for aligned
-            pictures of faces. Left is the image's.
+            pictures of faces. Left means the image's left.
 
     Raises:
-        ValueError: an index out of range, or facts that do not fit together, such as a line without its mirror image.
+        ValueError: an index is out of range, or facts do not fit together, such as a line without its mirror image.
 
     >>> from awing.schemes import get_scheme
     >>> scheme = get_scheme("wflw98")
@@ -101,7 +101,7 @@ class Scheme:
 
 
 def side_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Indices of the landmarks whose names differ in left and right alone.
+    """Index pairs of landmarks whose names differ only in left and right.
 
     >>> side_pairs(["L_eye", "R_eye", "chin"])
     [(0, 1)]
@@ -114,10 +114,10 @@ def side_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
 def other_mirror_images(
     scheme: Scheme, points: Float[np.ndarray, "f k 2"], labelled: Bool[np.ndarray, "f k"]
 ) -> Iterator[str]:
-    """Landmarks whose place in the mirrored mean face is another landmark's than their flip pair's.
+    """Landmarks that fall on another landmark than their flip pair in the mirrored mean face, as messages.
 
-    Only where the mean face is symmetric in these landmarks (to 5 % of its longer side), and their pair's place is at
-    least three times as far and 10 % away; a set of profiles, or an object without symmetry, is not judged.
+    Only if the mean face is symmetric in these landmarks (to 5 % of its longer side), and the flip pair is at least
+    three times as far and 10 % away. Sets of profiles, or objects without symmetry, are therefore not judged.
     """
     from scipy.optimize import linear_sum_assignment  # in the train extra
 

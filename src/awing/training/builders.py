@@ -1,4 +1,4 @@
-"""From nodes of the configuration to objects, and what a network takes of another training."""
+"""Build objects from nodes of the configuration, and initialise a network from another training."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def build(node: DictConfig | None, **kwargs: Any) -> Any:
-    """Instantiate a node of the configuration; a value that its target refuses becomes a ConfigError."""
+    """Instantiate a node of the configuration; a value that its target rejects raises a ConfigError."""
     try:
         return instantiate(node, **kwargs)
     except InstantiationException as error:
@@ -38,10 +38,10 @@ def build(node: DictConfig | None, **kwargs: Any) -> Any:
 
 
 def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> LandmarkRegressor:
-    """The LightningModule of a configuration, with what fits of the weights of ``source``.
+    """Build the LightningModule of a configuration, with those weights of ``source`` that fit.
 
     Raises:
-        ConfigError: codec and network do not fit together, or a part is frozen that has no weights from elsewhere.
+        ConfigError: codec and network do not fit together, or a part is frozen that has no weights from ``source``.
         CheckpointError: the network of ``source`` has another width, so that no layer fits.
     """
     codec: HeatmapCodec = build(cfg.codec)
@@ -79,9 +79,9 @@ def build_regressor(cfg: DictConfig, source: Checkpoint | None = None) -> Landma
 
 @torch.no_grad()
 def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) -> set[str]:
-    """Copy every tensor of a checkpoint that has its name and shape in a network; return the names of those.
+    """Copy the tensors of a checkpoint that have the same name and shape in a network; return their names.
 
-    In the layers that make and read the maps, those of landmarks with the same name are copied, and the boundary's.
+    In layers that make or read the maps, weights of landmarks with the same name, and of the boundary, are copied.
     """
     other, names = source.network(), source.codec().scheme.names
     weights, tensors = other.state_dict(), network.state_dict()
@@ -97,7 +97,7 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
     taken = set()
     for name, value in tensors.items():
         found = weights.get(name)
-        axis = 0 if ".maps." in name else None  # that counts the maps
+        axis = 0 if ".maps." in name else None  # axis of the maps
         if name.startswith("merge_maps") and value.ndim > 1:
             axis = 1
         if found is not None and axis is not None:
@@ -113,7 +113,7 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
 
 
 def freeze(network: nn.Module, parts: Sequence[str], taken: Collection[str]) -> None:
-    """Freeze what was taken of some parts of a network (``stem``, ``stacks.0.hourglass``...)."""
+    """Freeze the parameters taken from a checkpoint in parts of a network (``stem``, ``stacks.0.hourglass``...)."""
     for part in parts:
         if not any(name.startswith(f"{part}.") for name in taken):
             known = ", ".join(name for name, _ in network.named_children())
@@ -124,13 +124,13 @@ def freeze(network: nn.Module, parts: Sequence[str], taken: Collection[str]) -> 
 
 
 def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
-    """The trainer of a configuration, with callbacks and loggers."""
+    """Build the trainer of a configuration, with callbacks and loggers."""
     callbacks = {name: build(node) for name, node in (cfg.get("callbacks") or {}).items() if node}
     loggers = [build(node) for node in (cfg.get("logger") or {}).values() if node]
     validated = cfg.dataset.val_fraction or OmegaConf.select(cfg, "dataset.reader.val")
     if not validated:  # nothing to rank by: the last checkpoint is the result
         callbacks = {name: made for name, made in callbacks.items() if name not in ("best", "pictures")}
-    if not loggers:  # it refuses to run without one
+    if not loggers:  # the LearningRateMonitor refuses to run without one
         callbacks.pop("learning_rate", None)
     trainer: pl.Trainer = build(
         cfg.trainer,
@@ -145,12 +145,12 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
 
 
 def fastest_precision() -> str:
-    """``bf16-mixed`` where the CPU multiplies bfloat16 itself (AVX512_BF16 or AMX), else the faster ``32-true``."""
+    """``bf16-mixed`` if the CPU multiplies bfloat16 natively (AVX512_BF16 or AMX), else the faster ``32-true``."""
     cpu: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
     return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
 
 
 def slurm_plugins() -> list[SLURMEnvironment]:
-    """Ranks from SLURM where it started us; requeueing is SLURM's or submitit's, since Lightning's saves mid-step."""
-    ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job ranks its own way
+    """Take ranks from SLURM in its jobs; SLURM or submitit does requeueing, since Lightning's saves mid-step."""
+    ours = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun in a job sets its own ranks
     return [SLURMEnvironment(auto_requeue=False)] if ours else []

@@ -1,6 +1,6 @@
-"""Confidence: the probability that a point is right, from the height of its map's peak (Platt scaling).
+"""Calibrated confidence: probability that a point is right, from the height of its map's peak (Platt scaling).
 
-A point is right if it lies within ``radius`` times the normaliser of where it was annotated.
+A point is right if it lies within ``radius`` times the normaliser of its annotated position.
 """
 
 import json
@@ -20,10 +20,10 @@ from awing.visualization.plots import save_reliability
 
 
 def judge(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str) -> None:
-    """Write ``confidence.json`` and ``reliability.png`` of a confidence on the points of the last test.
+    """Evaluate a confidence on the points of the last test; write ``confidence.json`` and ``reliability.png``.
 
-    With a radius, a confidence is fitted to them; otherwise the checkpoint's is judged, where it has one of the first
-    normaliser.
+    With a radius, a confidence is fitted to these points; otherwise the checkpoint's is evaluated, if it has one for
+    the first normaliser.
     """
     parts, normaliser = zip(*regressor.points, strict=True), regressor.nme.normalisers[0]
     peaks, errors = (torch.cat(part).flatten().double().cpu().numpy() for part in parts)
@@ -43,12 +43,12 @@ def judge(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | 
 def fit(
     peaks: Float[np.ndarray, " n"], errors: Float[np.ndarray, " n"], radius: float, normaliser: str
 ) -> dict[str, Any]:
-    """Fit the logistic function of largest likelihood to peak heights and errors in parts of the normaliser.
+    """Fit a logistic function to peak heights and errors by maximum likelihood; errors are divided by the normaliser.
 
-    Returns slope and offset, of ``1 / (1 + exp(-(offset + slope * peak)))``, with radius and normaliser.
+    Returns slope and offset of ``1 / (1 + exp(-(offset + slope * peak)))``, with radius and normaliser.
 
     Raises:
-        DataError: all points are right, or none.
+        DataError: all points are right, or none is.
     """
     right = errors < radius
     if right.all() or not right.any():
@@ -68,8 +68,8 @@ def fit(
 def reliability(confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = 10) -> dict[str, Any]:
     """Reliability curve and expected calibration error.
 
-    Returns mean "confidence" and share of "right" points in bins of equally many points, ordered by confidence, and as
-    "error" the mean difference of the two.
+    Points are ordered by confidence and divided into bins of equal numbers. Returns the mean "confidence" and the share
+    of "right" points of each bin, and as "error" the mean difference of the two.
     """
     groups = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
     means = [float(confidence[group].mean()) for group in groups]

@@ -1,4 +1,4 @@
-"""Callbacks and the logger of metrics that Lightning does not bring."""
+"""Callbacks, and a logger of metrics, that Lightning does not have."""
 
 import csv
 import math
@@ -20,9 +20,9 @@ from awing.training.resume import read_rows, write_rows
 
 
 class ValidationPictures(pl.Callback):
-    """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that show images.
+    """Draw overlays and heatmaps of the first validation faces, into a folder and to loggers that support images.
 
-    Place it before a weight averaging callback, which puts the raw weights back when a validation ends. The last epoch
+    Place it before a weight averaging callback, which restores the raw weights when a validation ends. The last epoch
     is always drawn.
     """
 
@@ -41,12 +41,12 @@ class ValidationPictures(pl.Callback):
 
 
 class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
-    """Lightning's, of one file in a run's folder, which may be moved: Lightning's forgets the best score then."""
+    """Lightning's ModelCheckpoint, for one file in a run's folder; keeps the best score even if the folder is moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         file = Path(str(self.dirpath), f"{self.filename}.ckpt")
         if not file.is_file():
-            return  # in another folder nothing is the best so far
+            return  # another folder has no best checkpoint so far
         best = {str(file): score for score in list(state_dict["best_k_models"].values())[:1]}
         here = {"dirpath": self.dirpath, "best_k_models": best, "last_model_path": ""}
         here |= {key: str(file) * bool(state_dict[key]) for key in ("best_model_path", "kth_best_model_path")}
@@ -60,7 +60,7 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        def average(averages: Any, weights: Any, t: torch.Tensor) -> None:  # a checkpoint holds t
+        def average(averages: Any, weights: Any, t: torch.Tensor) -> None:  # checkpoints include t
             now = min(decay, (1 + t.item()) / (10 + t.item()))
             get_ema_multi_avg_fn(now)(averages, weights, t)  # type: ignore[no-untyped-call]
 
@@ -68,7 +68,7 @@ class EMAWeightAveraging(pl.callbacks.WeightAveraging):
 
 
 class GradientScale(pl.Callback):
-    """Log each epoch's gradients, and how many times as large as a coupled weight decay they are.
+    """Log the size of each epoch's gradients, absolute and relative to a coupled weight decay.
 
     ``train/gradient_norm`` is the norm over all layers, ``train/gradient_to_decay`` the median over layers of
     ``|gradient| / (weight_decay * |weight|)``; both are the median over the epoch's steps. A decoupled decay (AdamW)
@@ -103,7 +103,7 @@ class GradientScale(pl.Callback):
 class TerminateOnNaN(pl.Callback):
     """Stop when the loss or the norm of the gradients is NaN or infinite, before a step is made with them.
 
-    Of float16 only at a scale of 1: above, the scaler leaves out a step whose gradients overflow, and halves its scale.
+    In float16 only at a loss scale of 1: above, the scaler skips a step whose gradients overflow, and halves its scale.
     """
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
@@ -124,7 +124,7 @@ class TerminateOnNaN(pl.Callback):
 
 
 class MetricsLogger(Logger):
-    """Write ``metrics.csv`` in a folder, a row for each call; a resumed run goes on with the table that is there."""
+    """Write ``metrics.csv`` in a folder, a row for each call; a resumed run continues the existing table."""
 
     name = version = ""
 
@@ -146,4 +146,4 @@ class MetricsLogger(Logger):
             write_rows(self.file, self.columns, rows)
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Nothing: the run's ``config.yaml`` has them."""
+        """Do nothing: the run's ``config.yaml`` has them."""

@@ -1,4 +1,4 @@
-"""The composition root: a configuration becomes objects once; they are trained, evaluated or prepared."""
+"""Composition root: objects are built from the configuration here, then trained, evaluated or prepared."""
 
 import json
 import logging
@@ -32,8 +32,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     """Train as configured in ``conf/train.yaml``, then test the best checkpoint by validation once.
 
     The run's folder gets ``config.yaml``, ``metrics.csv``, ``checkpoints/``, ``pictures/`` and ``test/``. A finished
-    run is not repeated, nor is with ``reuse`` one that finished in that folder. Returns what ``test/metrics.json``
-    holds; with ``test=false`` the validation scores.
+    run is not repeated; nor is, with ``reuse``, one that finished in that folder. Returns the content of
+    ``test/metrics.json``; with ``test=false`` the validation scores.
 
     Raises:
         ConfigError, DataError, CheckpointError: before training starts.
@@ -45,7 +45,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     datamodule = complete_config(cfg)
     with open_dict(cfg):
         name_run(cfg, output)
-        cfg.output = str(output)  # a sweep's job has a folder of its own
+        cfg.output = str(output)  # each job of a sweep has its own folder
         if cfg.trainer.precision == "auto":
             cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
             log.info("trainer.precision=auto: %s", cfg.trainer.precision)
@@ -63,12 +63,12 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     datamodule.setup()
     if path and resumed:
         check_same_run(resumed.config, config, path)
-        datamodule.load_state_dict(resumed.held_out | {"faces": resumed.faces})  # now: a refused run changes no file
+        datamodule.load_state_dict(resumed.held_out | {"faces": resumed.faces})  # early: a refused run changes no file
         log.info("%s continues after step %d", path, resumed.step)
     if source:
         warn_of_seen_faces(source, datamodule)
     if cfg.test:
-        datamodule.dataset(datamodule.split)  # faces that cannot be scored are named before hours of training
+        datamodule.dataset(datamodule.split)  # report faces that cannot be scored before hours of training
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)
@@ -86,7 +86,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         training["trained"] = {"steps": trainer.global_step, "found": len(faces.records), "expected": faces.expected}
         return run_test(trainer, datamodule, tested, checkpoint, output / "test", cfg.fps, training)
     finally:
-        if "wandb" in sys.modules:  # a sweep's next job, in this process, is a run of its own
+        if "wandb" in sys.modules:  # the next job of a sweep, in the same process, is another W&B run
             sys.modules["wandb"].finish(exit_code=int(sys.exc_info()[0] is not None))
 
 
@@ -126,7 +126,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
 
 
 def prepare(cfg: DictConfig, output: Path) -> bool:
-    """Verify, cache, show or import a data set by ``conf/prepare.yaml``; False if it has problems."""
+    """Verify, cache, show or import a data set, as configured in ``conf/prepare.yaml``; False if it has problems."""
     check_choice("action", cfg.action, ("verify", "cache", "show", "import"))
     if cfg.action == "import":
         return import_annotations(cfg.source, output)
@@ -141,7 +141,7 @@ def prepare(cfg: DictConfig, output: Path) -> bool:
 
 
 def warn_of_seen_faces(source: Checkpoint, datamodule: LandmarkDataModule) -> None:
-    """Warn where the checkpoint may have been trained on faces that are held out now."""
+    """Warn if the checkpoint may have been trained on faces that are held out now."""
     if source.config["dataset"]["name"] == datamodule.name and source.held_out != datamodule.held_out:
         log.warning(
             "init=%s was trained on %s with %s held out, now it is %s: what is scored may have been trained on",
@@ -156,15 +156,15 @@ def validation_scores(metrics: Path) -> dict[str, Any]:
 
 
 def name_run(cfg: DictConfig, output: Path) -> None:
-    """Name a run, and the group of runs to compare it with, for Weights & Biases where the configuration does not."""
+    """Set the names of the run and of its group of runs in Weights & Biases, unless the configuration does."""
     if wandb := OmegaConf.select(cfg, "logger.wandb"):
-        sweep = Path(cfg.output).resolve()  # of a single run, its own folder
+        sweep = Path(cfg.output).resolve()  # for a single run, its own folder
         wandb.name = wandb.name or f"{cfg.name} {output.name}"
         wandb.group = wandb.group or cfg.report.table or (cfg.name if sweep == output.resolve() else sweep.name)
 
 
 def complete_config(cfg: DictConfig) -> LandmarkDataModule:
-    """Put what is left open, and a scheme file's content, into the configuration; return its data module."""
+    """Fill in open values, and the content of a scheme file, in the configuration; return its data module."""
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         raise ConfigError(f"expected a landmark scheme: dataset.scheme=FILE.yaml or one of {', '.join(SCHEMES)}")
     scheme = get_scheme(cfg.dataset.scheme)
@@ -180,7 +180,7 @@ def complete_config(cfg: DictConfig) -> LandmarkDataModule:
 
 
 def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint: Checkpoint) -> None:
-    """Put the landmarks that both schemes have, where they differ, into the configuration of the data set."""
+    """If the schemes differ, put the map of their common landmarks into the configuration of the data set."""
     if predicted.names == annotated.names:
         cfg.dataset.map = None
     elif cfg.dataset.map:
@@ -200,7 +200,7 @@ def settle_map(cfg: DictConfig, annotated: Scheme, predicted: Scheme, checkpoint
 
 
 def apply_checkpoint_defaults(cfg: DictConfig, checkpoint: Checkpoint) -> None:
-    """Fill what ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open with the checkpoint's values."""
+    """Fill in values that ``conf/evaluate.yaml`` or ``conf/figures.yaml`` leaves open, from the checkpoint."""
     codec, (crop, crop_scale), name = checkpoint.codec(), checkpoint.crop, checkpoint.config["dataset"]["name"]
     if OmegaConf.is_missing(cfg.dataset, "scheme"):
         cfg.dataset.scheme = asdict(codec.scheme)

@@ -1,4 +1,4 @@
-"""Test a checkpoint on one split, and write what that gives: numbers, curves and pictures."""
+"""Test a checkpoint on one split, and write the results: numbers, curves and pictures."""
 
 import json
 import subprocess
@@ -44,8 +44,8 @@ def run_test(
 ) -> dict[str, Any]:
     """Test a checkpoint's regressor on the split that the data module names; write and print the results.
 
-    ``training`` is what results say of a training that has just ended; ``faces`` are drawn (by default the first
-    eight), with ``heatmaps`` also their maps one by one. Returns what ``metrics.json`` holds.
+    ``training`` holds results of a training that has just ended. ``faces`` are drawn (by default the first eight), with
+    ``heatmaps`` also their maps one by one. Returns the content of ``metrics.json``.
     """
     dataset = datamodule.dataset(datamodule.split)
     faces = faces or range(min(8, len(dataset)))
@@ -103,7 +103,7 @@ def run_jittered(
 def regressor_from_checkpoint(
     checkpoint: Checkpoint, datamodule: LandmarkDataModule, decoder: str | None = None, flip_test: bool = False
 ) -> LandmarkRegressor:
-    """The checkpoint's network with the metrics of a data set; it decodes as it was trained if no decoder is named."""
+    """The checkpoint's network with the metrics of a data set; if no decoder is named, that of the training is used."""
     return LandmarkRegressor(
         checkpoint.network(), checkpoint.codec(decoder), MSELoss(), torch.ones_like,  # a test computes no loss
         datamodule.normalisers, datamodule.subsets, flip_test=flip_test,
@@ -113,7 +113,7 @@ def regressor_from_checkpoint(
 def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkDataset, about: dict[str, Any]) -> None:
     """Write the results of a finished ``trainer.test``: numbers, errors of each face, CED, worst faces.
 
-    ``metrics.json``, which begins with ``about``, is written last and at once: with it, a run is finished.
+    ``metrics.json``, which begins with ``about``, is written last and atomically: it marks a run as finished.
     """
     output.mkdir(parents=True, exist_ok=True)
     index, nmes, membership = (values.cpu() for values in regressor.per_image)
@@ -159,9 +159,9 @@ def draw_faces(
 
 @torch.no_grad()
 def draw_landmark_maps(regressor: LandmarkRegressor, dataset: LandmarkDataset, index: int) -> Image:
-    """A face's maps one by one: the target and every stack's prediction of each landmark, the worst first.
+    """Draw a face's maps one by one: the target and every stack's prediction of each landmark, the worst first.
 
-    The captions are the landmark's number, error in percent of the first normaliser, and height of the peak.
+    The captions are the landmark's number, error in percent of the first normaliser, and peak height.
     """
     batch = default_collate([dataset[0, index]])
     stacks = [maps.float() for maps in regressor.eval().predict(batch["image"].to(regressor.device))]
@@ -176,8 +176,8 @@ def draw_landmark_maps(regressor: LandmarkRegressor, dataset: LandmarkDataset, i
 
 
 def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
-    """Give a picture to the loggers that show pictures."""
-    step = trainer.global_step - 1  # the last one that was made, as for metrics
+    """Log a picture to the loggers that support pictures."""
+    step = trainer.global_step - 1  # the last step that was made, as for metrics
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(name, [picture], step=step)
@@ -186,7 +186,7 @@ def log_picture(trainer: pl.Trainer, name: str, picture: Image) -> None:
 
 
 def log_results(trainer: pl.Trainer, results: Mapping[str, Any], output: Path) -> None:
-    """Give every metric and the pictures of a test to the loggers that show pictures; the others have its files."""
+    """Log all metrics and pictures of a test to the loggers that support pictures; for the others there are files."""
     metrics = {f"test/{key}": value for key, value in flat(results, separator="/").items()}
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger | TensorBoardLogger):
@@ -197,13 +197,13 @@ def log_results(trainer: pl.Trainer, results: Mapping[str, Any], output: Path) -
 
 @torch.no_grad()
 def frames_per_second(regressor: LandmarkRegressor, trainer: pl.Trainer) -> dict[str, Any]:
-    """Crops a second at batch 1, from pixels to points: the inverse of the median time (Table 12), and on what."""
+    """Crops per second at batch 1, from pixels to points: the inverse of the median time (Table 12); and the device."""
     device, size, threads = trainer.strategy.root_device, regressor.codec.input_size, torch.get_num_threads()
     image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
     regressor.eval().to(device)
 
     def points() -> None:
-        with trainer.precision_plugin.forward_context():  # in here, since autocast keeps converted weights till its end
+        with trainer.precision_plugin.forward_context():  # each time: autocast keeps converted weights till its end
             maps = regressor.predict(image)[-1]
         regressor.codec.decode(maps)
 
@@ -214,7 +214,7 @@ def frames_per_second(regressor: LandmarkRegressor, trainer: pl.Trainer) -> dict
 
 
 def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) -> None:
-    """Print one row per subset and normaliser, the PCK where there is one, and where everything lies."""
+    """Print one row per subset and normaliser, the PCK if there is one, and the paths of the results."""
     title = f"{about['dataset']} {about['split']}: {results['full']['count']} {about['faces']}, crop {about['crop']}"
     title += ", averaged with the mirrored crop" * about["flip_test"]
     title += ", visible points only" * about.get("visible_only", False)
@@ -247,7 +247,7 @@ def print_results(about: dict[str, Any], results: dict[str, Any], output: Path) 
 
 
 def _commit() -> str | None:
-    """The commit of this code, "-dirty" where it was changed since; None outside a clone."""
+    """The commit of this code, with "-dirty" if it has changed since; None outside a clone."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Command lines: Hydra composes, one process works in a run's folder, a user's mistake ends in one sentence."""
+"""Command lines: compose the configuration with Hydra, lock the run's folder, report user errors in one sentence."""
 
 import logging
 import multiprocessing
@@ -33,15 +33,15 @@ _gpu_lock: FileLock | None = None  # of this process, held until it ends
 
 
 def run_command(config_name: str, function: str) -> None:
-    """Call ``function``, the dotted name of one of (configuration, output folder), by a root config in ``conf/``.
+    """Call a function of (configuration, output folder), given by its dotted name, with a root config in ``conf/``.
 
-    The folder is locked meanwhile. A user's mistake is printed as one sentence and exits with 1, as does a function
-    that returns False; HYDRA_FULL_ERROR=1 shows the traceback. A job of a sweep that fails leaves ``error.txt`` in its
-    folder, and the others go on.
+    The folder is locked meanwhile. A user error is printed as one sentence and exits with 1, as does a function that
+    returns False; HYDRA_FULL_ERROR=1 shows the traceback. A job of a sweep that fails leaves ``error.txt`` in its
+    folder, and the others continue.
     """
 
     def job(cfg: DictConfig) -> Any:
-        work = get_method(function)  # imported now: processes that load data import the script too, and do without
+        work = get_method(function)  # imported here: data loading processes, which import the script, do not need it
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             result = _sweep_job(work, cfg)
         else:
@@ -59,7 +59,7 @@ def run_command(config_name: str, function: str) -> None:
 
 
 class SweepTable(Callback):
-    """Hydra callback that ends a sweep with a table of its jobs, and with status 1 where one of them failed."""
+    """Hydra callback that ends a sweep with a table of its jobs, and with exit status 1 if one of them failed."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from rich import print
@@ -81,7 +81,7 @@ class SweepTable(Callback):
 
 
 def output_dir(cfg: DictConfig) -> Path:
-    """The run's folder, of all its processes; a ConfigError if it is named by the moment and must be found again."""
+    """The run's folder, for all its processes; a ConfigError if its name is a time stamp but must be found again."""
     named_by_now = HydraConfig.get().run.dir == cfg.output and "${now:" in str(cfg._get_node("output")._value())  # type: ignore[union-attr]
     tasks = int(os.environ.get("SLURM_NTASKS" if "SLURM_PROCID" in os.environ else "WORLD_SIZE", "1"))
     requeued = HydraConfig.get().mode == RunMode.RUN and int(os.environ.get("SLURM_RESTART_COUNT", "0"))
@@ -92,7 +92,7 @@ def output_dir(cfg: DictConfig) -> Path:
 
 @contextmanager
 def lock_run_dir(output: Path) -> Iterator[None]:
-    """Keep other commands out of a folder, by a ConfigError; the processes of one run enter it together."""
+    """Lock a folder: another command there raises a ConfigError; the processes of one run enter it together."""
     from pytorch_lightning.utilities import rank_zero_only
 
     try:
@@ -103,10 +103,10 @@ def lock_run_dir(output: Path) -> Iterator[None]:
 
 
 def reserve_gpu(workers: int) -> None:
-    """Reserve one free GPU for this worker of a sweep, for its life, before CUDA starts; a ConfigError if none is free.
+    """Reserve one free GPU for a sweep's worker, for its lifetime, before CUDA starts; a ConfigError if none is free.
 
-    A GPU's lock is a file, which the system releases if the worker dies. The number of a job cannot choose its GPU:
-    jobs of different length would share one.
+    A GPU's lock is a file lock, which the system releases if the worker dies. GPUs are not chosen by job number: jobs
+    of different length would share one.
     """
     import torch
 
@@ -127,17 +127,17 @@ def reserve_gpu(workers: int) -> None:
 def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
     settings = HydraConfig.get()
     output = Path(settings.runtime.output_dir)
-    error_file = output.with_name(f"{output.name}.error.txt")  # beside a folder that is not this job's to change
+    error_file = output.with_name(f"{output.name}.error.txt")  # beside the folder, if the job must not change that
     try:
         with lock_run_dir(output):
-            (output / "error.txt").unlink(missing_ok=True)  # of an earlier try
+            (output / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
             if not (output / "test" / "metrics.json").exists():
                 error_file = output / "error.txt"
             output_dir(cfg)
             if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
                 raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
             if "JoblibLauncher" in settings.launcher._target_:
-                # loky's workers would start loading processes its way
+                # otherwise loky's workers would start data loading processes by loky's method
                 multiprocessing.set_start_method(None, force=True)
                 if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
                     reserve_gpu(settings.launcher.n_jobs)
@@ -150,14 +150,14 @@ def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         error_file.write_text(reason)
         if error_file.parent == output and not (output / "config.yaml").exists():
             OmegaConf.save(cfg, output / "config.yaml")
-        return None  # Hydra goes on; SweepTable ends with status 1
+        return None  # Hydra continues; SweepTable exits with status 1
 
 
 def _constant_keys(words: list[str]) -> list[str]:
-    """What has one value in a sweep's command line: folders are named by the rest."""
+    """Keys with a single value in a sweep's command line; job folders are named by the other keys."""
     if not {"-m", "--multirun"} & set(words):
         return []
-    with suppress(OverrideParseException):  # Hydra says so itself
+    with suppress(OverrideParseException):  # Hydra reports it itself
         overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word and word[0] != "-"])
         return [override.key_or_group for override in overrides if not override.is_sweep_override()]
     return []

@@ -1,4 +1,4 @@
-"""Going on with a run: from which checkpoint, whether it is the same run, and which rows of its table are kept."""
+"""Resuming of runs: find the checkpoint, check that the run is the same, keep the valid rows of its table."""
 
 import csv
 import os
@@ -12,8 +12,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from awing.errors import ConfigError
 
-# what may differ between the parts of one run: where things lie, how they are shown, on which devices it is computed,
-# and callbacks that look on; but for CHOICE, of the checkpoint that is tested; LENGTH may grow until it is finished
+# Keys that may differ between the parts of one run: paths, display, devices, and callbacks that only observe. CHOICE is
+# an exception, since it chooses the tested checkpoint. Keys of LENGTH may grow until the run is finished.
 FREE = (
     "name", "output", "resume", "reuse", "report.", "test", "fps", "paths.", "logger.", "callbacks.best.",
     "callbacks.last.", "callbacks.progress", "callbacks.learning_rate", "callbacks.pictures",
@@ -25,15 +25,15 @@ FREE = (
 )  # fmt: skip
 CHOICE = ("callbacks.best.monitor", "callbacks.best.mode")
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.limit_", "callbacks.early_stopping")
-OWN = ("dataset.root", "dataset.reader.images")  # where data of one's own are: not free where trainings are compared
-# what may differ, too, between trainings of one protocol: metrics.json says it itself
+OWN = ("dataset.root", "dataset.reader.images")  # paths of custom data, which count where trainings are compared
+# keys that may also differ between trainings of one protocol: metrics.json has them itself
 REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.limit_test_batches")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint beside its place, then rename it: a kill leaves the earlier file as it was.
+    """Write a checkpoint to a temporary file beside it, then rename that: a kill leaves the earlier file intact.
 
-    Lightning's writer moves it from the system's temporary folder: onto another disk, a copy that a kill cuts short.
+    Lightning's writer moves it from the system's temporary folder: to another disk, a copy that a kill can cut short.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -45,12 +45,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
-    """The checkpoint that a training in ``output`` starts from; None if it starts anew.
+    """The checkpoint from which a training in ``output`` starts; None if it starts anew.
 
-    "auto", or a job that SLURM has requeued, takes the folder's ``last.ckpt`` if there is one.
+    With "auto", or in a job that SLURM has requeued, it is the folder's ``last.ckpt`` if there is one.
 
     Raises:
-        ConfigError: the folder holds a run that was not asked for, or ``resume`` is no run's checkpoint.
+        ConfigError: the folder holds a run that is not to be resumed, or ``resume`` is no run's checkpoint.
     """
     start = None if resume in (None, "auto") else Path(resume)
     if start and start.suffix != ".ckpt":
@@ -64,9 +64,9 @@ def find_resume_checkpoint(resume: str | None, output: Path) -> Path | None:
 
 
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Path, finished: bool = False) -> None:
-    """Refuse to go on with a run under another configuration.
+    """Raise a ConfigError if a run is resumed with another configuration.
 
-    Its length may grow until it is finished, unless the schedule is laid over the length.
+    Its length may grow until it is finished, unless the learning rate schedule depends on the length.
     """
     by_epoch = now["optim"]["interval"] != "step"
     old, new = fixed_values(before), fixed_values(now)
@@ -84,7 +84,7 @@ def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], where: Pat
 
 
 def find_finished(output: Path, reuse: str | None, config: Mapping[str, Any]) -> Path | None:
-    """The results of the same training in its folder, or of one below ``reuse`` by the same protocol and seed.
+    """File of results of the same training in its folder, or of one below ``reuse`` with the same protocol and seed.
 
     Raises:
         ConfigError: its folder holds a finished training of another configuration.
@@ -103,18 +103,18 @@ def find_finished(output: Path, reuse: str | None, config: Mapping[str, Any]) ->
 
 
 def fixed_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration stays as it is while a run goes on, by dotted keys."""
+    """Values of a configuration that must not change when a run is resumed, by dotted keys."""
     return {key: value for key, value in flat(config).items() if key in CHOICE or not key.startswith(FREE)}
 
 
 def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration makes the weights, by dotted keys: the same for all trainings of one protocol.
+    """Values of a configuration that determine the weights, by dotted keys; the same for all trainings of a protocol.
 
     >>> weights_made_by({"dataset": {"label_noise": {"share": 0.0}, "root": "data"}, "loss": {"omega": 14}, "seed": 1})
     {'loss.omega': 14}
     """
     values = {key: value for key, value in fixed_values(config).items() if key not in REPEATED}
-    if values.get("dataset.name") == "custom":  # sets of one's own differ in where they are
+    if values.get("dataset.name") == "custom":  # custom data sets are told apart by their paths
         values |= {key: value for key, value in flat(config).items() if key.startswith(OWN)}
     if not values.get("dataset.label_noise.share"):
         values = {key: value for key, value in values.items() if not key.startswith("dataset.label_noise")}
@@ -124,7 +124,7 @@ def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def truncate_metrics(file: Path, step: int) -> None:
-    """Remove the rows of ``metrics.csv`` from a step on: they are logged again."""
+    """Remove the rows of ``metrics.csv`` from a step on; they will be logged again."""
     if rows := [row for row in read_rows(file) if int(row["step"]) < step]:
         write_rows(file, list(rows[0]), rows)
     else:
@@ -132,7 +132,7 @@ def truncate_metrics(file: Path, step: int) -> None:
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The rows of a CSV table, but for a last one that was cut short; none of no file."""
+    """Rows of a CSV table, without an incomplete last one; none if there is no file."""
     if not file.is_file():
         return []
     with file.open(newline="") as stream:
@@ -140,7 +140,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Write a CSV table beside its place, then rename it."""
+    """Write a CSV table to a temporary file beside it, then rename that."""
     part = file.with_suffix(".part")
     with part.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
@@ -150,7 +150,7 @@ def write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> No
 
 
 def flat(node: Mapping[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
-    """A nested mapping by dotted keys, or keys joined otherwise.
+    """Flatten a nested mapping to dotted keys, or keys joined by another separator.
 
     >>> flat({"loss": {"omega": 14}, "seed": 0})
     {'loss.omega': 14, 'seed': 0}
