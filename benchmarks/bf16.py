@@ -1,10 +1,10 @@
-"""Train in float32 with the rounding of bfloat16: what ``precision=bf16-mixed`` costs in accuracy, on any CPU.
+"""Train in float32 with the rounding of bfloat16, to measure on any CPU how ``precision=bf16-mixed`` affects accuracy.
 
     python benchmarks/bf16.py experiment=cpu_300w paths.data_dir=DIR dataset.allow_partial=true
 
-Takes the words of ``src/train.py``. Every convolution's image, weights and result, every normalised image, and the
-gradients of all of them, are rounded to bfloat16 and computed with in float32: what bf16-mixed does on a CPU that has
-bfloat16 (products are summed in float32 there, too), but as fast as float32 allows.
+Takes the arguments of ``src/train.py``. Every convolution's input, weights and output, every output of a normalisation,
+and the gradients of all of them, are rounded to bfloat16; the arithmetic is in float32. This is what bf16-mixed does on
+a CPU that has bfloat16 (products are summed in float32 there, too), but as fast as float32 allows.
 """
 
 import runpy
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Round(torch.autograd.Function):
-    """A tensor, and on the way back its gradient, rounded to bfloat16."""
+    """Round a tensor to bfloat16, and in the backward pass its gradient."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
-"""How many training samples a core makes: beside a floor, beside a plain pipeline, by stage, and in a loading process.
+"""Training samples per second of a core, against a floor and a plain pipeline, by stage, and in a loading process.
 
     python benchmarks/data.py --data DIR [--faces 200] [--rounds 5] [--sizes 256 128]
 
 DIR holds 300w/. Four sources of the same faces: the files of 300-W; these files as PNG; photographs of about 4
-megapixels (the files enlarged, JPEG); the cache of the photographs. What is made stands in a temporary folder.
+megapixels (the files enlarged, JPEG); the cache of the photographs. Files are written to a temporary folder.
 
-* floor: the fastest decode that the crop permits, and one warp.
+* floor: the fastest decoding that the crop permits, and one warp.
 * ours: rotation, translation, scale and flip as in the paper (7.3), points and collation; then with photometric
   augmentation; then also with the target maps, which training draws on the device, here in batches on this thread.
-* plain: what much public code does per sample: decode all of the picture, cut out the face, resize it, rotate it,
+* plain: what much public code does per sample: decode the whole picture, cut out the face, resize it, rotate it,
   draw each landmark's Gaussian and each boundary line's distance transform.
-* a loading process: "ours + photometric" in one worker of a DataLoader, with all that it takes to hand batches over.
+* a loading process: "ours + photometric" in one worker of a DataLoader, including the transfer of batches.
 
-Time is the processor time of the thread or process, which hardly counts what else the machine does.
+Time is the processor time of the thread or process, which depends little on other load on the machine.
 """
 
 import argparse
@@ -49,7 +49,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def copies(records: list[Record], folder: Path, suffix: str, megapixels: float | None = None) -> list[Record]:
-    """The same faces in other files, in pictures of that many megapixels."""
+    """Write the same faces to other files, in pictures of ``megapixels`` if given."""
     made = []
     for i, record in enumerate(records):
         image = cv2.cvtColor(read_image(record.path), cv2.COLOR_RGB2BGR)
@@ -62,7 +62,7 @@ def copies(records: list[Record], folder: Path, suffix: str, megapixels: float |
 
 
 def plain_sample(record: Record, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One sample as a loop over its landmarks and lines makes it."""
+    """One sample, made by loops over its landmarks and lines."""
     cells = size // 4
     image = cv2.cvtColor(cv2.imread(str(record.path)), cv2.COLOR_BGR2RGB)
     box = landmark_box(record)
@@ -91,7 +91,7 @@ def plain_sample(record: Record, size: int, rng: np.random.Generator) -> tuple[n
 
 
 def speeds(tasks: dict[str, Callable[[], None]], count: int, rounds: int) -> dict[str, float]:
-    """Samples a second of processor time of each task: the median over rounds in which they take turns."""
+    """Samples per second of processor time of each task: the median over rounds in which the tasks take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
@@ -102,13 +102,13 @@ def speeds(tasks: dict[str, Callable[[], None]], count: int, rounds: int) -> dic
 
 
 def decode(record: Record, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture as small as its crop permits, and its px -> crop px."""
+    """Decode a picture as small as its crop permits; also return the matrix from its px to crop px."""
     factor = reduction_for(matrix)
     return read_record(record, factor), matrix @ reduced_to_source(factor)
 
 
 def worker_speed(dataset: LandmarkDataset, epochs: int) -> float:
-    """Samples a second of a loading process's processor time, from its start to its end."""
+    """Samples per second of a loading process's processor time, from its start to its end."""
     keys = [(epoch, i) for epoch in range(epochs) for i in range(len(dataset))]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in DataLoader(dataset, BATCH, sampler=keys, num_workers=1, worker_init_fn=limit_threads, collate_fn=collate):
@@ -142,7 +142,7 @@ def stages(
 def measure(
     records: list[Record], cache: CropCache | None, augment: Augmentation, size: int, rounds: int
 ) -> dict[str, float]:
-    """Samples a second of every way and every stage for one source of pictures."""
+    """Samples per second of every way and every stage for one source of pictures."""
     geometry = Augmentation(augment.rotation, augment.translation, augment.scale, augment.flip)
     common = (records, SCHEME, size, "landmarks", 1.25, ["inter_ocular"], [])
     ours, painted = LandmarkDataset(*common, geometry, 0, cache), LandmarkDataset(*common, augment, 0, cache)
@@ -201,7 +201,7 @@ def sources(
 
 
 def print_table(found: dict[str, dict[str, float]]) -> None:
-    """Samples a second, ratios and loading processes, a column for each source."""
+    """Print samples per second, ratios and numbers of loading processes, with a column for each source."""
     print("\n| | " + " | ".join(found) + " |\n|---|" + "---:|" * len(found))
     for name in next(iter(found.values())):
         print(f"| {name} | " + " | ".join(f"{column[name]:.0f}" for column in found.values()) + " |")

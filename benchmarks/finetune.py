@@ -1,10 +1,10 @@
-"""Write 100 faces of the private test set of 300-W as own data with 20 points, and the others as its test.
+"""Write 100 faces of the private test set of 300-W as a custom data set with 20 points, and the others as its test set.
 
     python benchmarks/finetune.py DIR OUTPUT
     python src/train.py experiment=finetune dataset.root=OUTPUT dataset.scheme=OUTPUT/scheme.yaml \
         dataset.reader.test=test.csv dataset.reader.images=DIR/300w_private dataset.crop=landmarks
 
-DIR holds 300w_private/; the 100 are drawn with seed 0. The networks of the package were not trained on these faces.
+DIR holds 300w_private/; the 100 faces are drawn with seed 0. The package's networks were not trained on these faces.
 """
 
 import csv
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def write_table(file: Path, records: list[Record], root: Path) -> None:
-    """The rows of ``dataset=custom``, without boxes."""
+    """Write a table for ``dataset=custom``, without boxes."""
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         columns = [f"{axis}{i}" for i in range(len(POINTS)) for axis in "xy"]

@@ -1,18 +1,18 @@
-"""What only a GPU can answer, by one command of eight minutes at most, on one page.
+"""Tests and measurements that need a GPU, by one command of at most eight minutes, written to one page.
 
     python benchmarks/gpu.py [--data DIR] [--runs runs/gpu] [--output docs/results/gpu.md] [--minutes 7.5]
     python benchmarks/gpu.py --dry --output /tmp/gpu.md --runs /tmp/gpu     # tiny, on the CPU: does every part work?
 
-DIR holds wflw/ and 300w/; rendered faces stand in for what is missing. Each part is killed at its time limit: what it
-measured until then stays, the rest is printed as not reached. The page is written anew after each part.
+DIR holds wflw/ and 300w/; rendered faces replace missing ones. Each part is killed at its time limit: what it has
+measured until then is kept, the rest is printed as not reached. The page is written anew after each part.
 
 * tests: those marked gpu.
-* steps: training steps a second of the WFLW recipe (4 stacks, 256 px, batch 8) with all that src/train.py does in a
-  step, the share of that time in which it waits for a batch, peak memory. The first steps, which compile, do not count.
-* fps: crops a second at batch 1, from pixels to points, as fps=true measures them (Table 12); CUDA graphs are those of
-  torch.compile(mode="reduce-overhead").
+* steps: training steps per second of the WFLW recipe (4 stacks, 256 px, batch 8) with all that src/train.py does in a
+  step, share of this time spent waiting for a batch, peak memory. The first steps, which compile, do not count.
+* fps: crops per second at batch 1, from pixels to points, as fps=true measures them (Table 12); CUDA graphs are those
+  of torch.compile(mode="reduce-overhead").
 * jobs: a sweep of two small jobs by joblib, one on a GPU at a time.
-* recipe: 300-W with 4 stacks, 256 px, 240 epochs, while the time lasts; the same --runs goes on with it.
+* recipe: 300-W with 4 stacks, 256 px, 240 epochs, until the time is over; the same --runs continues it.
 """
 
 import argparse
@@ -116,19 +116,19 @@ def has(options: argparse.Namespace, name: str) -> bool:
 
 
 def words(options: argparse.Namespace, name: str) -> list[str]:
-    """The data of a command: a data set's files, or rendered faces."""
+    """Arguments for the data of a command: a data set's files, or rendered faces."""
     if has(options, name):
         return [f"dataset={name}", "dataset.allow_partial=true", f"paths.data_dir={options.data}"]
     return ["dataset=synthetic", f"paths.data_dir={options.runs / 'rendered'}", *(FEW if options.dry else [])]
 
 
 def device(options: argparse.Namespace) -> list[str]:
-    """The device of a training, and in a dry run a network that is small enough."""
+    """Arguments for the device of a training, and in a dry run for a network that is small enough."""
     return [*(TINY if options.dry else ["trainer=gpu"]), f"data.num_workers={workers(options)}"]
 
 
 def run(options: argparse.Namespace, name: str, limit: float, *command: str) -> tuple[list[str], str]:
-    """The lines that a command printed, which go into a log too, and how it ended; it is killed at its limit."""
+    """Run a command, kill it at its limit; return the lines that it printed, which are also logged, and its status."""
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if options.dry else {}
     process = subprocess.Popen(
         [sys.executable, *command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **hidden}, text=True,
@@ -153,7 +153,7 @@ def run_tests(options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
 
 
 def run_ways(part: str, options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
-    """This file again, for one part: a row for each way, also for those that were not reached."""
+    """Run one part in another process of this file; return a row for each way, also for those not reached."""
     arguments = ["--part", part, "--data", str(options.data), "--runs", str(options.runs), *["--dry"] * options.dry]
     lines, status = run(options, part, limit, "benchmarks/gpu.py", *arguments)
     rows = [json.loads(line.removeprefix("ROW ")) for line in lines if line.startswith("ROW ")]
@@ -175,7 +175,7 @@ def run_jobs(options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
 
 
 def run_recipe(options: argparse.Namespace, limit: float) -> tuple[Rows, str]:
-    """The paper's 300-W recipe, from where it stands, and a test of its best checkpoint."""
+    """Continue the paper's 300-W recipe, and test its best checkpoint."""
     start, folder, data = time.monotonic(), options.runs / "300w", words(options, "300w")
     once = [f"output={folder}", "resume=auto", "callbacks.progress=null", *data, *device(options)]
     _, status = run(options, "recipe", 90 if options.dry else limit - EVALUATION, "src/train.py", *once)
@@ -210,12 +210,12 @@ PARTS: dict[str, Any] = {
 
 
 def ways(part: str, dry: bool) -> list[tuple[str, ...]]:
-    """What a part measures; in a dry run each way once, with one stack and in bf16."""
+    """Ways that a part measures; in a dry run each once, with one stack and in bf16."""
     return [way for way in WAYS[part] if not dry or (way[-1] == BF16 and way[0] not in "234")]
 
 
 class Clock(pl.Callback):
-    """When each step ended; where counting begins and ends, the device's work is waited for."""
+    """Record when each step ends; the device is synchronised where counting begins and ends."""
 
     def __init__(self, first: int, last: int) -> None:
         self.ends: list[float] = []

@@ -1,9 +1,9 @@
-"""Kill a training at random moments, go on with ``resume=auto``, compare the end with an undisturbed run's, bit by bit.
+"""Kill a training at random moments, continue with ``resume=auto``, compare bit by bit with an undisturbed run.
 
     python benchmarks/kills.py --kills 20 --output /tmp/kills
 
 Rendered faces, two worker processes, an average of the weights, learning rates that change by the epoch. Every fourth
-kill waits for a checkpoint to be written. A kill is SIGKILL to the training's processes: nothing can be tidied up.
+kill waits until a checkpoint is being written. A kill is SIGKILL to the training's processes, so none can clean up.
 """
 
 import argparse
@@ -55,10 +55,10 @@ def rows(output: Path) -> list[dict[str, str]]:
 
 
 def kill(output: Path, log: Path, at: int, delay: float, writing: bool) -> tuple[int, str] | None:
-    """Start, wait for a step and a moment more, kill.
+    """Start a training, wait for step ``at`` and ``delay`` seconds more, kill it.
 
     Returns:
-        The steps that were logged, and what was being written; None where the training ended before.
+        Number of logged steps, and the file that was being written, if any; None if the training ended before.
     """
     shutil.rmtree(output, ignore_errors=True)
     training, folder = start(output, log), output / "checkpoints"
@@ -90,7 +90,7 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
 
 
 def state(output: Path, whole: Path) -> object:
-    """All that ``last.ckpt`` holds; the folder's name counts as the undisturbed run's."""
+    """Content of ``last.ckpt``, with the folder's name replaced by that of the undisturbed run."""
 
     def renamed(value: object) -> object:
         if isinstance(value, dict):

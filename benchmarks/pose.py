@@ -1,9 +1,9 @@
-"""Mean NME by how far heads are turned, of evaluations on the faces of 300-W.
+"""Mean NME by how far the head is turned, for evaluations on faces of 300-W.
 
     python benchmarks/pose.py DIR EVALUATION [EVALUATION ...]
 
-DIR holds 300w/, the evaluations ``per_image.csv`` by ``src/evaluate.py``. Turned is how much nearer the tip of the nose
-is to one end of the jaw line than to the other, along the line of the eyes: 0 in front, 1 where the two meet.
+DIR holds 300w/, the evaluations ``per_image.csv`` by ``src/evaluate.py``. The turn is how much nearer the nose tip
+is to one end of the jaw line than to the other, along the line of the eyes: 0 for a frontal head, 1 where they meet.
 """
 
 import csv

@@ -1,9 +1,9 @@
-"""Train with the most turned fifth of the training faces twice in each epoch: does that help turned heads?
+"""Train with the most turned fifth of the training faces twice in each epoch, to see whether that helps turned heads.
 
     python benchmarks/rare_poses.py experiment=300w_small dataset=300w ...
 
-Takes the words of ``src/train.py``. An epoch has a fifth more faces: give it five sixths of the epochs. What was found
-is in docs/results/300w_small.md.
+Takes the arguments of ``src/train.py``. An epoch has a fifth more faces: give it five sixths of the epochs. Results are
+in docs/results/300w_small.md.
 """
 
 import runpy

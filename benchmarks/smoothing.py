@@ -1,10 +1,10 @@
-"""Jitter and lag of predict's smooth=true, on a face of 200 px at 25 and 30 frames a second.
+"""Jitter and lag of predict's smooth=true, on a face of 200 px at 25 and 30 frames per second.
 
     python benchmarks/smoothing.py [MIN_CUTOFF BETA SPEED_CUTOFF]
 
-Noise is independent in every frame and coordinate (standard deviation 0.5 and 1 px). Jitter: standard deviation of a
-still face's points, second half of 8 s, smoothed over raw; of the change from frame to frame likewise. Lag: how far the
-points stay behind a face that moves evenly, or swings, in frames: the shift that fits best.
+Noise is independent in every frame and coordinate (standard deviation 0.5 and 1 px). Jitter: ratio of the smoothed to
+the raw standard deviation of a still face's points, in the second half of 8 s; likewise of the change between frames.
+Lag: delay in frames behind a face that moves evenly, or swings; for a swing, the time shift that fits best.
 """
 
 import sys
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def follow(path: np.ndarray, rate: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """The x of 68 points of a face that moves along x, with noise, and smoothed; (frames, 68)."""
+    """x of 68 points of a face that moves along x: with noise, and smoothed; (frames, 68) each."""
     rng, smoother = np.random.default_rng(0), aligner.Smoother(rate)
     raw, smooth = [], []
     for i, x in enumerate(path):

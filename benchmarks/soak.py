@@ -1,9 +1,9 @@
-"""Train for an hour and write down every five minutes what the training holds: memory, files, processes, /dev/shm.
+"""Train for an hour and record every five minutes the resources in use: memory, files, processes, /dev/shm.
 
     python benchmarks/soak.py --minutes 60 --output /tmp/soak
 
-The quickstart's network on rendered faces, two loading processes that stay, validation and pictures in every epoch.
-Memory is the proportional share of all of the training's processes, so that what they share counts once.
+The quickstart's network on rendered faces, two persistent loading processes, validation and pictures in every epoch.
+Memory is the proportional set size (PSS) of all the training's processes, in which shared memory counts once.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WORDS = [
 
 
 def measure(process: psutil.Process) -> dict[str, int]:
-    """What a process and its children hold; those that end meanwhile count nothing."""
+    """Resources that a process and its children hold; children that end meanwhile are not counted."""
     sums = {"MB": 0, "files": 0, "processes": 0, "threads": 0}
     for one in [process, *process.children(recursive=True)]:
         try:

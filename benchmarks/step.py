@@ -1,4 +1,4 @@
-"""What a training step costs beside its network: forward and backward without the optimiser, on the CPU.
+"""Cost of a training step compared with its network alone: forward and backward without the optimiser, on the CPU.
 
     python benchmarks/step.py [--rounds 40] [--threads 2] [--size small full]
 
@@ -7,9 +7,9 @@
   errors that training logs.
 * awing: the same with the Adaptive Wing loss.
 
-The ways take turns, so that what else the machine does meets all of them; each ratio is the median of the rounds'
+The variants take turns, so that other load on the machine affects all of them; each ratio is the median of the rounds'
 ratios. Freed memory is kept by the process, as in a real training: glibc's defaults would give maps of several
-megabytes back to the system at every step, and count the page faults as the loss.
+megabytes back to the system at every step, and their page faults would be counted as cost of the loss.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(stacks: int, channels: int, size: int, batch: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round."""
+    """Seconds of each variant in each round."""
     import torch
 
     from awing.codec import HeatmapCodec

@@ -1,9 +1,9 @@
-"""Table 7 of runs whose rows have the learning rate that their own validation prefers; differences face by face.
+"""Table 7 with the learning rate of each row chosen by its validation NME, and paired differences between rows.
 
     python benchmarks/table7.py RUNS [PICTURE.png]
 
 RUNS holds trainings of one data set and crop that differ in their row (``report.row``), learning rate and seed. A row's
-rate is the one with the lowest validation NME of the row's lowest seed. Of a difference, errors are averaged over the
+rate is the one with the lowest validation NME for the row's lowest seed. For a difference, errors are averaged over the
 seeds that both rows have; its 95 % interval is a percentile bootstrap over the test faces.
 """
 
