@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def follow(path: np.ndarray, rate: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """x of 68 points of a face that moves along x: with noise, and smoothed; (frames, 68) each."""
+    """Coordinate x of 68 points of a face that moves along x: with noise, and smoothed; (frames, 68) each."""
     rng, smoother = np.random.default_rng(0), aligner.Smoother(rate)
     raw, smooth = [], []
     for i, x in enumerate(path):

@@ -66,7 +66,7 @@ def box_matrix(box: Box, crop: Crop, scale: float, size: int, points: Points | N
 
 
 def landmark_box(record: Record) -> Box:
-    """Tight box of the labelled landmarks, source px; if they lie on a horizontal or vertical line, a square."""
+    """Tight box of the labelled landmarks, source px; of a horizontal or vertical line, the square around it."""
     points = record.points[record.labelled]
     if len(points) < 2 or not (sides := np.ptp(points, axis=0)).any() or not np.isfinite(points).all():
         raise DataError(f"{record.where}: the labelled landmarks span no box")

@@ -34,7 +34,7 @@ class LandmarkDataModule(pl.LightningDataModule):
     Both are chosen by image: a hash of ``split_seed`` and the image's name (from ``root``, without extension) gives a
     number in [0, 1), at whose lower end is validation and at whose upper end test, whatever else is on disk. Images of
     one group (a person, a clip, copies of a picture) are hashed by the group's name and stay in one split.
-    :attr:`held_out` keeps these settings, for checkpoints. If a reader has ``val`` faces, none are held out for it.
+    :attr:`held_out` keeps these settings, for checkpoints. If a reader has ``val`` faces, validation uses those.
 
     Args:
         crop: Kind of crop; see :mod:`awing.data.crops`.
@@ -167,7 +167,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return {**self.held_out, "faces": self.faces}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raise a ConfigError if the held-out faces differ, so that some would be trained on, or faces changed."""
+        """Raise a ConfigError if the faces or their split have changed: held-out ones might be trained on."""
         found, now = {"group": None, **state_dict}, self.state_dict()
         if found | {"faces": found.get("faces") or self.faces} != now:
             raise ConfigError(f"the checkpoint was trained on other faces, or another cut: {found}; now they are {now}")

@@ -31,7 +31,7 @@ def read_image(path: str | os.PathLike[str], reduction: int = 1, upright: bool =
 
 
 def read_record(record: Record, reduction: int = 1) -> Image:
-    """Read the image of a record as the record requires, with its resolution divided by ``reduction``."""
+    """Read the image of a record by its ``upright`` and ``bits``, with its resolution divided by ``reduction``."""
     if not record.entry:
         return read_image(record.path, reduction, record.upright, record.bits)
     try:  # MATLAB stored (channels, width, height), or (width, height) if it is grey

@@ -112,7 +112,7 @@ def _read(data: LandmarkDataModule) -> tuple[dict[str, list[str]], list[Finding]
         except DataError as error:
             found.append(("problems", "annotations", str(error)))
             missing[split] = error.problems if isinstance(error, IncompleteError) else []
-            with suppress(DataError):  # if files are not merely missing, it fails again; reported above
+            with suppress(DataError):  # fails again, unless files are merely missing; reported above
                 official[split] = data.read(split, allow_partial=True)
     level, kind = ("notes", "left out") if data.skip_unusable else ("problems", "unusable entries")
     found += [(level, kind, text) for annotations in official.values() for text in annotations.unusable]

@@ -1,4 +1,4 @@
-"""Landmarks of images by a trained network, given or detected face boxes; smoothing of the landmarks of a video."""
+"""Landmark detection on images, in given or detected face boxes; smoothing of the landmarks of a video."""
 
 from collections.abc import Sequence
 from functools import cached_property

@@ -14,7 +14,7 @@ from awing.metrics.functional import Labelled, Norm, Points, auc, correct_keypoi
 
 
 class PerImageMetric(Metric):
-    """Base of a metric that keeps a row of values per image, under the image's index in the data set.
+    """Base class of metrics that keep a row of values per image, under the image's index in the data set.
 
     Each index counts once: distributed samplers repeat images to fill the last batch. The values are summed in the
     order of the index: the result is the same, bit for bit, for every batch size, order and number of processes.

@@ -127,7 +127,7 @@ def _exchange_x_and_y(state: Mapping[str, Tensor], network: StackedHourglass) ->
     """Exchange the input channels x and y, B_x and B_y: from the authors' order to ours, and back."""
     channels = state["stacks.0.maps.weight"].shape[1]
     inputs = {"stem.0.weight": [3]}  # index of the channel x; y follows
-    for i in range(len(network.stacks)):  # features, x, y, r and, but for the first stack, B_x, B_y
+    for i in range(len(network.stacks)):  # features, x, y, r and, except in the first stack, B_x, B_y
         inputs[f"stacks.{i}.coordinates.weight"] = [channels, channels + 3] if i else [channels]
     exchanged = dict(state)
     for key, firsts in inputs.items():

@@ -112,7 +112,7 @@ def _read_run(folder: Path, shown: str, evaluation: bool) -> Run:
     run, config = Run(shown, evaluation=evaluation), folder / ("training.yaml" if evaluation else "config.yaml")
     tested = folder if evaluation else folder / "test"
     if config.exists():
-        run.config = _read(config, lambda stream: dict(yaml.load(stream, yaml.CSafeLoader)))  # 10 times faster
+        run.config = _read(config, lambda stream: dict(yaml.load(stream, yaml.CSafeLoader)))  # safe_load is 10x slower
     if (folder / "error.txt").exists():
         run.error = shorten((folder / "error.txt").read_text(), 500, placeholder=" ... (error.txt says more)")
     if (folder / "metrics.csv").exists():

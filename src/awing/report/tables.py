@@ -8,7 +8,7 @@ from typing import Any
 from awing.report.protocol import PAPER, Protocol, paper_protocol, text
 from awing.report.runs import Run, mean_and_spread
 
-KEYS = {  # columns of report.csv that say what was measured
+KEYS = {  # columns of report.csv that describe the measurement
     "data": "results.dataset", "split": "results.split", "faces": "results.faces", "found": "results.found",
     "expected": "results.expected", "crop": "results.crop", "crop scale": "results.crop_scale",
     "decoder": "results.decoder", "input size": "codec.input_size", "epochs": "trainer.max_epochs",
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, or of a sweep, whose rows differ in the keys of ``axes``."""
+    """A table of the paper, or of a sweep whose rows differ in the keys of ``axes``."""
 
     name: str
     title: str
@@ -92,7 +92,7 @@ class Table:
         return list(dict.fromkeys(cell.metric for row in self.rows for cell in row if cell.epoch))
 
     def place(self, run: Run) -> tuple[tuple[str, ...], Protocol] | None:
-        """Differences of a run, and the protocol whose place it takes: one that it meets, or else was made for."""
+        """Differences of a run, and the protocol whose place it takes: one that it meets, else the one it is for."""
         of_table = not run.evaluation and run.get("report.table") in (self.name, *self.also)
         places = [(protocol.differences(run), protocol) for protocol in self.protocols if run.results or of_table]
         met = [place for place in places if not place[0]]

@@ -116,8 +116,8 @@ def other_mirror_images(
 ) -> Iterator[str]:
     """Landmarks that fall on another landmark than their flip pair in the mirrored mean face, as messages.
 
-    Only if the mean face is symmetric in these landmarks (to 5 % of its longer side), and the flip pair is at least
-    three times as far and 10 % away. Sets of profiles, or objects without symmetry, are therefore not judged.
+    Reported only if the mean face is symmetric in these landmarks (to 5 % of its longer side), and the flip pair is at
+    least three times as far and 10 % away. Sets of profiles, and objects without symmetry, are therefore not judged.
     """
     from scipy.optimize import linear_sum_assignment  # in the train extra
 

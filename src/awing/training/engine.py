@@ -68,7 +68,7 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if source:
         warn_of_seen_faces(source, datamodule)
     if cfg.test:
-        datamodule.dataset(datamodule.split)  # report faces that cannot be scored before hours of training
+        datamodule.dataset(datamodule.split)  # before hours of training, report faces that cannot be scored
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, output / "config.yaml", resolve=True)

@@ -31,7 +31,7 @@ REPEATED = ("seed", "dataset.loader.seed", "dataset.allow_partial", "trainer.lim
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint to a temporary file beside it, then rename that: a kill leaves the earlier file intact.
+    """Write a checkpoint to a temporary file in its folder, then rename that: a kill leaves the earlier file intact.
 
     Lightning's writer moves it from the system's temporary folder: to another disk, a copy that a kill can cut short.
     """
@@ -140,7 +140,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
 
 
 def write_rows(file: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    """Write a CSV table to a temporary file beside it, then rename that."""
+    """Write a CSV table to a temporary file in its folder, then rename that."""
     part = file.with_suffix(".part")
     with part.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
