@@ -34,6 +34,7 @@ class Checkpoint:
         step: Number of optimizer steps of the training.
         state_dict: Weights; their moving average where the training kept one.
         confidence: Calibration by :mod:`awing.training.calibration`: slope, offset, radius, normaliser.
+        faces: Digest of the training faces; a resumed run must have the same.
     """
 
     path: Path
@@ -82,7 +83,7 @@ class Checkpoint:
 
     @classmethod
     def _read_official(cls, path: Path) -> "Checkpoint":
-        """Read the authors' file, to use as in their evaluation: ``official`` crop, floored centres, quarter shift."""
+        """Read the authors' file, to use as they evaluated it: crop in ``OFFICIAL``, floored centres, quarter shift."""
         network = load_official(path)
         maps, channels = network.state_dict()["stacks.0.maps.weight"].shape[:2]
         scheme = {SCHEMES[name].num_landmarks: name for name in OFFICIAL}.get(maps - 1)

@@ -16,8 +16,7 @@ SOURCE = Source("COFW", "https://data.caltech.edu/records/bc0bf-nc666", "COFW_tr
 def read_cofw(root: Path, split: str, allow_partial: bool = False, expected: Counts = OFFICIAL) -> Annotations:
     """Read the faces of a split; the images stay in the file until a sample needs one.
 
-    A record has the provided box, and the annotated occlusion of each point. The files are MATLAB's version 7.3, which
-    is HDF5, with 1-based coordinates. See :mod:`awing.data.readers` for arguments and errors.
+    The files are MATLAB's version 7.3 (HDF5); coordinates are 1-based. See :mod:`awing.data.readers` for arguments.
     """
     name, end = FILES[split]
     file = root / name
