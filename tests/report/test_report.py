@@ -525,7 +525,7 @@ def test_a_real_run_is_read_found_again_and_evaluated(config, rendered, report, 
     assert "Not read" not in text
     (run,), (evaluation,), _ = load_runs(tmp_path / "runs")
     assert all(sorted(run.curves[column]) == [1, 2] for column in ("val/nme", "train/mse_fg"))
-    assert evaluation.weights == run.weights
+    assert evaluation.training == run.training
     assert evaluation.results["trained"] == run.results["trained"]
     assert run.results["trained"]["steps"] == 2 * (run.results["trained"]["found"] // 4)
     reuse = f"reuse={tmp_path / 'runs'}"

@@ -17,8 +17,8 @@ from awing.training.resume import (
     AtomicCheckpointIO,
     find_finished,
     find_resume_checkpoint,
+    training_settings,
     truncate_metrics,
-    weights_made_by,
 )
 
 # a moving average of the weights, and learning rates that change by the epoch
@@ -221,8 +221,8 @@ def test_resume_names_init_for_weights_alone(tmp_path):
 
 def test_data_of_ones_own_are_told_apart_by_their_place(tmp_path):
     one, other = ({"dataset": {"name": "custom", "root": root}} for root in "ab")
-    assert weights_made_by(one) != weights_made_by(other)
-    assert weights_made_by({"dataset": {"name": "wflw", "root": "a"}}) == {"dataset.name": "wflw"}
+    assert training_settings(one) != training_settings(other)
+    assert training_settings({"dataset": {"name": "wflw", "root": "a"}}) == {"dataset.name": "wflw"}
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "metrics.json").touch()  # an evaluation, of no run
     assert find_finished(tmp_path / "new", str(tmp_path), one) is None

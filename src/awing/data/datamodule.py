@@ -174,14 +174,14 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples; with ``overfit_batches``, the plain ones in order."""
-        dataset, size = self.dataset("train", augmented=not self._by_heart), self.loader.batch_size
+        dataset, size = self.dataset("train", augmented=not self._overfitting), self.loader.batch_size
         if len(dataset) < size:
             raise ConfigError(f"data.batch_size {size} exceeds the {len(dataset)} training faces: give a smaller one")
-        return self._loader(dataset, shuffle=not self._by_heart)
+        return self._loader(dataset, shuffle=not self._overfitting)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Validation samples, or none; with ``overfit_batches``, the training samples."""
-        if self._by_heart:
+        if self._overfitting:
             return self._loader(self.dataset("train"))
         return self._loader(self.dataset("val")) if self.held_out["val_fraction"] or "val" in self.official else []
 
@@ -196,7 +196,7 @@ class LandmarkDataModule(pl.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     @property
-    def _by_heart(self) -> bool:
+    def _overfitting(self) -> bool:
         """Whether the trainer overfits a few batches on purpose (``overfit_batches``)."""
         return bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
 
@@ -211,7 +211,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             self.held_out["val_fraction"] = 0.0
         fractions: dict[Split, float] = {"val": self.held_out["val_fraction"], "test": self.held_out["test_fraction"]}
         parts: dict[Split, list[Record]] = {"train": [], "val": [], "test": []}
-        placed = sorted(((*self._place(record), record) for record in train.records), key=itemgetter(0, 1))
+        placed = sorted(((*self._position(record), record) for record in train.records), key=itemgetter(0, 1))
         if self.held_out["group"] or any(record.group for record in train.records):
             log.info("%s: %d faces in %d groups", self.name, len(placed), len({place for place, *_ in placed}))
         for place, _, record in placed:
@@ -231,7 +231,7 @@ class LandmarkDataModule(pl.LightningDataModule):
             log.warning("%s: no official test face on disk; %d training faces are held out", self.name, cut)
         return splits
 
-    def _place(self, record: Record) -> tuple[float, str]:
+    def _position(self, record: Record) -> tuple[float, str]:
         """Number in [0, 1) by which an image or its group is held out, and the image's name."""
         path = Path(os.path.relpath(record.path, record.root or self.root))
         name = path.with_suffix("").as_posix() + record.entry

@@ -42,9 +42,9 @@ def import_annotations(source: str | None, output: Path) -> bool:
     tool, files, others = recognise(folder := Path(source).absolute())
     dialect, faces, problems = DIALECTS[tool], list[tuple[Path, Row]](), list[str]()
     for file in files:
-        with _naming(str(file), problems):
+        with _collect_errors(str(file), problems):
             for where, entry in dialect.entries(file):
-                with _naming(where, problems):
+                with _collect_errors(where, problems):
                     name, shapes = dialect.read(entry)
                     image = find_image(name, file, folder)
                     faces += [(image, row) for row in make_rows(shapes, dialect.edge, others)]
@@ -141,7 +141,7 @@ def _write_scheme(file: Path, rows: list[Row], yolo: Path | None) -> None:
 
 
 @contextmanager
-def _naming(where: str, problems: list[str]) -> Iterator[None]:
+def _collect_errors(where: str, problems: list[str]) -> Iterator[None]:
     """Turn an exception into a message in ``problems`` that begins with ``where``."""
     try:
         yield

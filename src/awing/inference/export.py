@@ -69,14 +69,14 @@ def export(
         trained = trained.with_confidence(Path(confidence))
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".onnx":
-        said = _write_onnx(trained, file, decode, opset, int8)
+        summary = _write_onnx(trained, file, decode, opset, int8)
     elif file.suffix == ".safetensors":
         trained.write(file, half)
-        said = f"weights in {'float16' if half else 'float32'}"
+        summary = f"weights in {'float16' if half else 'float32'}"
     else:
         torch.save({"state_dict": to_official(trained.network())}, file)
-        said = "weights alone: official: reads them with the authors' codec (256 px, floored centres) and crop"
-    return f"{file}: {file.stat().st_size / 1e6:.1f} MB, {said}"
+        summary = "weights alone: official: reads them with the authors' codec (256 px, floored centres) and crop"
+    return f"{file}: {file.stat().st_size / 1e6:.1f} MB, {summary}"
 
 
 class Graph(nn.Module):
@@ -105,11 +105,11 @@ class FoldedNetwork(nn.Module):
     def __init__(self, network: StackedHourglass, side: int) -> None:
         super().__init__()
         stem, self.stacks = list[Any](network.stem), network.stacks
-        self.stem = nn.Sequential(_AtCoordinates(fuse_conv_bn_eval(*stem[:2]), 3, side), *stem[2:])
+        self.stem = nn.Sequential(_FixedCoordConv(fuse_conv_bn_eval(*stem[:2]), 3, side), *stem[2:])
         self.entries, self.merges = nn.ModuleList(), deepcopy(network.merge_features)
         for stack in list[Any](network.stacks):
             at = (stack.maps.in_channels, side // 4, stack.threshold)
-            self.entries.append(_AtCoordinates(stack.coordinates, *at) if stack.coordinates else nn.Identity())
+            self.entries.append(_FixedCoordConv(stack.coordinates, *at) if stack.coordinates else nn.Identity())
         for merge, mixed, stack in list[Any](zip(self.merges, network.merge_maps, network.stacks, strict=False)):
             merge.weight += torch.einsum("omij,mcij->ocij", mixed.weight, stack.maps.weight)
             merge.bias += mixed.bias + mixed.weight[:, :, 0, 0] @ stack.maps.bias
@@ -125,7 +125,7 @@ class FoldedNetwork(nn.Module):
         return maps
 
 
-class _AtCoordinates(nn.Module):
+class _FixedCoordConv(nn.Module):
     """A convolution of [features, x, y, r, B_x, B_y], in which the part of x, y and r is a constant map."""
 
     def __init__(self, conv: nn.Conv2d, channels: int, side: int, threshold: float = 0.0) -> None:
@@ -167,13 +167,13 @@ def _write_onnx(checkpoint: Checkpoint, path: Path, decode: bool, opset: int, in
     if not difference <= 0.1:  # a correct file stays far below
         raise AwingError(f"the ONNX graph puts points up to {difference:.2f} px elsewhere than PyTorch: not written")
     outputs = ", ".join(f"{node.name} {node.shape}" for node in session.get_outputs())
-    said = f"image {session.get_inputs()[0].shape} -> {outputs}; points within {difference:.1e} crop px of PyTorch's"
+    summary = f"image {session.get_inputs()[0].shape} -> {outputs}; points within {difference:.1e} crop px of PyTorch's"
     if crops is not None:
         content = quantize(content, crops)
         moved = (points(load(content), crops) - points(session, crops)).norm(dim=-1).mean() * checkpoint.crop[1] / side
-        said += f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} faces that calibrate it"
+        summary += f"; int8 moves them by {moved:.2%} of the face's box, mean of the {len(crops)} calibration faces"
     path.write_bytes(content)
-    return said
+    return summary
 
 
 def to_onnx(graph: Graph, opset: int) -> bytes:

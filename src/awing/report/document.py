@@ -56,9 +56,9 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     runs = [run for run in runs if run not in other_versions]
     unknown = [run for run in runs if run.get("report.table") not in (None, *tables)]
     problems += [(run.folder, f"report.table is {run.get('report.table')}, no table of the paper") for run in unknown]
-    of_none = [run for run in runs if run.get("report.table") is None]
+    own_runs = [run for run in runs if run.get("report.table") is None]
     filled = [(table, table.groups([*runs, *evaluations])) for table in tables.values()]
-    filled += own_sweeps(of_none)
+    filled += own_sweeps(own_runs)
     parts = [_part(output / "figures", table, groups, runs, problems) for table, groups in filled]
     parts = [part for part in parts if part["runs"]]
     for file, kind in (("report.csv", "cells"), ("intervals.csv", "intervals")):
@@ -95,8 +95,8 @@ def _part(figures: Path, table: Table, groups: Groups, runs: Sequence[Run], prob
         heading = f"Not by the protocol: {'; '.join(own)}" if differs else "By the protocol"
         if table.axes is not None:
             heading = f"Varied: {', '.join(table.axes) or 'the seed'}"
-        said = _group(figures, f"{table.name}-{number}", table, differs, placed, problems)
-        shown.append({"heading": shorten(heading, 150, placeholder=" ..."), **said})
+        content = _group(figures, f"{table.name}-{number}", table, differs, placed, problems)
+        shown.append({"heading": shorten(heading, 150, placeholder=" ..."), **content})
     return {"table": table, "runs": list(dict.fromkeys([*of_table, *labels])), "labels": labels, "groups": shown}
 
 

@@ -108,8 +108,8 @@ def pixel_types(landmark: int = 6) -> Figure:
     near = slice(y - 7, y + 8), slice(x - 7, x + 8)
     panels = [crop, maps[0].amax(0), target[near], (foreground + difficult / 2)[near]]
     figure = _image_grid([panels], ["face", "(a) all landmarks' heatmaps", "(b) one heatmap", "(c) pixel types"])
-    said = f"foreground (1): {foreground.sum()} px\ndifficult background (0.5): {difficult.sum()} px"
-    figure.axes[3].set_xlabel(said)
+    counts = f"foreground (1): {foreground.sum()} px\ndifficult background (0.5): {difficult.sum()} px"
+    figure.axes[3].set_xlabel(counts)
     return figure
 
 

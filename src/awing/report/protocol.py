@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from awing.report.runs import Run
 from awing.training.engine import complete_config
 from awing.training.launch import CONF
-from awing.training.resume import weights_made_by
+from awing.training.resume import training_settings
 
 PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
 NAMED = {"ablation": "report.row", "dataset": "dataset.name"}  # config group -> key that names the chosen option
@@ -42,11 +42,11 @@ class Protocol:
 
     def differences(self, run: Run) -> tuple[str, ...]:
         """Differences of a run from this protocol, in words, each with the protocol's value and its origin."""
-        keys = [k for k in sorted({*self.training, *run.weights}) if self.training.get(k) != run.weights.get(k)]
+        keys = [k for k in sorted({*self.training, *run.training}) if self.training.get(k) != run.training.get(k)]
         classes = tuple(key.removesuffix("_target_") for key in keys if key.endswith("._target_"))
-        implied = [k for k in keys if run.weights.get(k) is None and k.startswith(classes)]  # follow from another class
+        implied = [k for k in keys if run.training.get(k) is None and k.startswith(classes)]  # by another class
         shown = [k for k in keys if not (k in implied or k.startswith("dataset.loader."))] or keys
-        texts = [f"{k} is {text(run.weights.get(k))} ({self.origin(k)}: {text(self.training.get(k))})" for k in shown]
+        texts = [f"{k} is {text(run.training.get(k))} ({self.origin(k)}: {text(self.training.get(k))})" for k in shown]
         return (*texts, *self._tested_otherwise(run))
 
     def origin(self, key: str) -> str:
@@ -83,7 +83,7 @@ def paper_protocol(table: str, job: tuple[Override, ...], settings: tuple[Overri
     complete_config(cfg)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     place = {NAMED.get(key, key): OmegaConf.select(cfg, NAMED.get(key, key)) for key, _ in job}
-    return Protocol(words, place, weights_made_by(config), cfg.dataset.name)
+    return Protocol(words, place, training_settings(config), cfg.dataset.name)
 
 
 @cache

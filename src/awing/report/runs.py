@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from awing.errors import DataError
-from awing.training.resume import flat, weights_made_by
+from awing.training.resume import flat, training_settings
 
 CURVES = ("train/loss", "train/gradient_norm", "train/mse_all", "train/mse_fg", "val/nme")
 ABOUT = ("dataset", "split", "faces", "crop", "crop_scale", "decoder", "seed", "expected", "found", "subsets")
@@ -41,9 +41,9 @@ class Run:
         return flat({**self.config, "results": self.results})
 
     @cached_property
-    def weights(self) -> dict[str, Any]:
+    def training(self) -> dict[str, Any]:
         """Values of the configuration that determine the weights, by dotted keys."""
-        return weights_made_by(self.config)
+        return training_settings(self.config)
 
     def get(self, key: str, default: Any = None) -> Any:
         """A value of the configuration or the results.
@@ -92,7 +92,7 @@ def load_runs(root: Path) -> tuple[list[Run], list[Run], list[tuple[str, str]]]:
             problems.append((shown, str(error)))
     for evaluation in evaluations:
         same = (run for run in runs if run.results and run.get("seed") == evaluation.results["seed"])
-        training = next((run for run in same if run.weights == evaluation.weights), Run(""))
+        training = next((run for run in same if run.training == evaluation.training), Run(""))
         evaluation.config = training.config
         evaluation.results["trained"] = training.results.get("trained")
     return runs, evaluations, problems

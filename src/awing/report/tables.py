@@ -159,9 +159,9 @@ def varied_keys(runs: Sequence[Run]) -> list[str]:
     ['model.boundary']
     """
     found: dict[tuple[str, ...], str] = {}
-    for key in runs[0].weights:
+    for key in runs[0].training:
         values = tuple(str(run.get(key)) for run in runs)
-        if len(set(values)) > 1 and all(key in run.weights for run in runs) and not key.startswith("dataset.loader."):
+        if len(set(values)) > 1 and all(key in run.training for run in runs) and not key.startswith("dataset.loader."):
             found.setdefault(values, key)
     return list(found.values())
 
@@ -172,7 +172,7 @@ def _sweep(name: str, folder: str, runs: Sequence[Run]) -> tuple[Table, Groups]:
     placed: Placed = {}
     for run in sorted(runs, key=lambda run: [_order(run.get(key)) for key in axes]):
         place = {key: run.get(key) for key in axes}
-        protocol = Protocol((), place, run.weights, run.get("dataset.name"))
+        protocol = Protocol((), place, run.training, run.get("dataset.name"))
         placed[run] = protocols.setdefault(tuple(map(text, place.values())), protocol)
     tested = [run.results["subsets"]["full"]["nme"] for run in runs if run.results]
     normaliser = next(iter(tested[0])) if tested else "none"

@@ -19,8 +19,8 @@ from awing.regressor import LandmarkRegressor
 from awing.visualization.plots import save_reliability
 
 
-def judge(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str) -> None:
-    """Evaluate a confidence on the points of the last test; write ``confidence.json`` and ``reliability.png``.
+def check(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str) -> None:
+    """Check a confidence on the points of the last test; write ``confidence.json`` and ``reliability.png``.
 
     With a radius, a confidence is fitted to these points; otherwise the checkpoint's is evaluated, if it has one for
     the first normaliser.

@@ -119,7 +119,7 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(checkpoint.config), output / "training.yaml")  # for src/report.py
     if trainer.world_size == 1:
-        calibration.judge(regressor, checkpoint, cfg.calibrate, output, f"{datamodule.name} {datamodule.split}")
+        calibration.check(regressor, checkpoint, cfg.calibrate, output, f"{datamodule.name} {datamodule.split}")
     if jitters:
         run_jittered(jitters, trainer, datamodule, regressor, output)
     return results

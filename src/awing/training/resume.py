@@ -92,12 +92,12 @@ def find_finished(output: Path, reuse: str | None, config: Mapping[str, Any]) ->
     if (results := output / "test" / "metrics.json").is_file():
         check_same_run(yaml.safe_load((output / "config.yaml").read_text()), config, output, finished=True)
         return results
-    made, wanted, same = weights_made_by(config), flat(config), (*REPEATED, "dataset.name", "dataset.split")
+    made, wanted, same = training_settings(config), flat(config), (*REPEATED, "dataset.name", "dataset.split")
     for file in sorted(Path(reuse).rglob("config.yaml")) if reuse else []:
         if (results := file.parent / "test" / "metrics.json").is_file():
             before = yaml.safe_load(file.read_text())
             found = flat(before)
-            if weights_made_by(before) == made and all(found.get(key) == wanted.get(key) for key in same):
+            if training_settings(before) == made and all(found.get(key) == wanted.get(key) for key in same):
                 return results
     return None
 
@@ -107,10 +107,10 @@ def fixed_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat(config).items() if key in CHOICE or not key.startswith(FREE)}
 
 
-def weights_made_by(config: Mapping[str, Any]) -> dict[str, Any]:
+def training_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a configuration that determine the weights, by dotted keys; the same for all trainings of a protocol.
 
-    >>> weights_made_by({"dataset": {"label_noise": {"share": 0.0}, "root": "data"}, "loss": {"omega": 14}, "seed": 1})
+    >>> training_settings({"dataset": {"label_noise": {"share": 0.0}, "root": "a"}, "loss": {"omega": 14}, "seed": 1})
     {'loss.omega': 14}
     """
     values = {key: value for key, value in fixed_values(config).items() if key not in REPEATED}

@@ -29,8 +29,8 @@ def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequ
                 x, share = ced(nmes, limit)
                 axes.step(100 * x, 100 * share, where="post", label=f"{name} ({len(nmes)})")
             if lowest > limit:
-                said = f"every NME is above {100 * limit:g} %; the lowest is {100 * lowest:.2f} %"
-                axes.text(0.5, 0.5, said, ha="center", transform=axes.transAxes)
+                text = f"every NME is above {100 * limit:g} %; the lowest is {100 * lowest:.2f} %"
+                axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)
             axes.set(xlim=(0, 100 * limit), ylim=(0, 100), xlabel="NME (%)", ylabel="faces (%)", title=title)
 
 
