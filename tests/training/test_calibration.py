@@ -75,7 +75,7 @@ def test_an_evaluation_fits_and_writes_a_confidence(config, rendered, tmp_path):
 def test_a_test_by_another_normaliser_judges_no_confidence(config, rendered, tmp_path):
     """The shipped confidence is of inter_ocular; a test that divides by something else still gives its results."""
     given = ["checkpoint=300w-small", "dataset=300w", f"paths.data_dir={rendered}", "dataset.allow_partial=true"]
-    given += ["trainer=cpu", "data.num_workers=0", "dataset.test_fraction=0.1", "dataset.val_fraction=0.1"]
+    given += ["trainer=cpu", "dataset.name=own", "dataset.test_fraction=0.1", "dataset.val_fraction=0.1"]
     engine.evaluate(config("evaluate", *given), tmp_path / "same")
     assert json.loads((tmp_path / "same" / "confidence.json").read_text())["radius"] == 0.05
     engine.evaluate(config("evaluate", *given, "dataset.normalisers=[inter_pupil]"), tmp_path / "other")

@@ -43,8 +43,8 @@ def test_sweep_goes_on_after_a_failed_job(rendered, tmp_path, launcher):
 
 
 def test_sweep_of_an_evaluation(rendered, tmp_path):
-    data = ["dataset=300w", f"paths.data_dir={rendered}", "dataset.allow_partial=true", "dataset.val_fraction=0.1"]
-    words = ["checkpoint=300w-small", *data, "dataset.test_fraction=0.1", "trainer=cpu", "data.num_workers=0"]
+    data = ["dataset=300w", "dataset.name=own", f"paths.data_dir={rendered}", "dataset.val_fraction=0.1"]
+    words = ["checkpoint=300w-small", *data, "dataset.allow_partial=true", "dataset.test_fraction=0.1", "trainer=cpu"]
     done = call("evaluate.py", "-m", "dataset.split=train,val", *words, f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
     folders = [tmp_path / f"dataset.split-{split}" for split in ("train", "val")]
