@@ -45,8 +45,8 @@ def main() -> None:
     rows = {row: best_rate(found[row]) for row in paper if row in found}
     print(finished[0].protocol)
     print("\n| row | learning rate | seed | best validation NME % | test NME % |\n|---|---|---|---|---|")
-    for row, rates in ((row, found[row]) for row in rows):
-        for rate, seeds in sorted(rates.items()):
+    for row in rows:
+        for rate, seeds in sorted(found[row].items()):
             for seed, run in sorted(seeds.items()):
                 best, test = (
                     100 * run.get(f"results.{key}") for key in ("val_nme_best", f"subsets.full.nme.{normaliser}")
