@@ -15,8 +15,3 @@ def test_exit_on_user_error_shows_tracebacks_on_request(monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ConfigError), exit_on_user_error():
         raise ConfigError("expected input=PATH")
-
-
-def test_exit_on_user_error_passes_other_errors_on():
-    with pytest.raises(FileNotFoundError), exit_on_user_error():
-        raise FileNotFoundError("a.jpg")

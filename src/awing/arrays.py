@@ -19,6 +19,7 @@ Matrix = Float[np.ndarray, "3 3"]
 Points = Float[np.ndarray, "k 2"]
 Mask = Bool[np.ndarray, " k"]
 Box = Float[np.ndarray, " 4"]  # x0, y0, x1, y1
+BOX_COLUMNS = ("box_x0", "box_y0", "box_x1", "box_y1")  # of a box in CSV files
 
 
 class Batch(TypedDict):

@@ -126,8 +126,6 @@ class Checkpoint:
             name.removeprefix("network."): (value.half() if half and value.is_floating_point() else value).contiguous()
             for name, value in self.state_dict.items()
         }
-        if half and not all(value.isfinite().all() for value in tensors.values()):
-            raise CheckpointError(f"{path}: float16 cannot hold these weights; leave half=true away")
         save_file(tensors, path, {"awing": json.dumps(about)})
 
     @property

@@ -18,7 +18,7 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     become -0.5 and ``size`` - 0.5, those of the first and the last pixel.
 
     Raises:
-        ValueError: the box has no area, or ``scale`` is not positive.
+        ValueError: the box has no area.
 
     >>> apply(crop_matrix(np.array([10.0, 20.0, 30.0, 60.0]), 5), np.array([[20.0, 40.0], [20.0, 60.0]])).tolist()
     [[2.0, 2.0], [2.0, 4.5]]
@@ -26,8 +26,6 @@ def crop_matrix(box: Box, size: int, scale: float = 1.0) -> Matrix:
     x0, y0, x1, y1 = box
     if not is_box(box):
         raise ValueError(f"a box needs x1 > x0 and y1 > y0, found {tuple(map(float, box))}")
-    if not scale > 0:
-        raise ValueError(f"the scale of a crop must be positive, found {scale}")
     c = (size - 1) / 2
     zoom = zoom_by(size / (scale * max(x1 - x0, y1 - y0)))
     matrix: Matrix = shift(c, c) @ zoom @ shift(-(x0 + x1) / 2, -(y0 + y1) / 2)

@@ -9,14 +9,6 @@ from hypothesis import strategies as st
 from awing.models import append_coordinates, boundary_coordinates, coordinate_channels
 
 
-def test_coordinate_channels_by_hand() -> None:
-    x, y, r = coordinate_channels(4, 5)
-    torch.testing.assert_close(x, torch.tensor([[-1, -0.5, 0, 0.5, 1]]).expand(4, 5))
-    torch.testing.assert_close(y, torch.tensor([[-1.0], [-1 / 3], [1 / 3], [1.0]]).expand(4, 5))
-    # Row 1, column 3: x = 1/2, y = -1/3, r = sqrt(1/4 + 1/9) / sqrt(2) = sqrt(13/72).
-    assert r[1, 3].item() == pytest.approx((13 / 72) ** 0.5)
-
-
 @given(height=st.integers(2, 70), width=st.integers(2, 70))
 @settings(max_examples=20, deadline=None)
 def test_coordinate_channels_are_the_formula(height: int, width: int) -> None:
@@ -29,12 +21,6 @@ def test_coordinate_channels_are_the_formula(height: int, width: int) -> None:
     np.testing.assert_allclose(r.numpy(), radius / radius.max(), atol=1e-6)
     turned = coordinate_channels(width, height)
     torch.testing.assert_close(torch.stack([y.T, x.T, r.T]), turned, atol=0, rtol=0)
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 4), (4, 1)])
-def test_coordinate_channels_refuse_one_pixel(height: int, width: int) -> None:
-    with pytest.raises(ValueError, match=f"2x2 pixels, found {height}x{width}"):
-        coordinate_channels(height, width)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

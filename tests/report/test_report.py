@@ -22,7 +22,7 @@ from awing.metrics import auc, failure_rate
 from awing.report import print_plan, write_report
 from awing.report.document import mean_interval
 from awing.report.protocol import PAPER
-from awing.report.runs import Run, load_runs
+from awing.report.runs import load_runs
 from awing.report.tables import read_tables
 from awing.training import engine
 from awing.training.resume import find_finished
@@ -119,11 +119,6 @@ def printed(tmp_path):
 
 
 # Statistics
-
-
-def test_interval_of_two_faces_reaches_both():
-    """Means of two draws from {0, 1} are 0, 1/2, 1 with shares 1/4, 1/2, 1/4."""
-    assert mean_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
 
 
 def test_interval_is_the_normal_one_where_that_holds():
@@ -535,7 +530,3 @@ def test_a_real_run_is_read_found_again_and_evaluated(config, rendered, report, 
     engine.complete_config(config_of_another)
     config_of_another = OmegaConf.to_container(config_of_another, resolve=True)
     assert find_finished(again, str(tmp_path / "runs"), config_of_another) is None
-
-
-def test_setting_below_nothing_is_none():
-    assert Run("a", {"dataset": {"label_noise": None}}).get("dataset.label_noise.share") is None

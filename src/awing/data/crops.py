@@ -6,7 +6,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,10 +94,10 @@ def usable_records(
 ) -> tuple[list[Record], list[str]]:
     """Return the records, with how their pictures are to be read, and the reasons why others cannot be read or cropped.
 
-    With ``upright``, every picture is turned by its EXIF orientation; otherwise those that only then have the size that
-    their annotations state. If both sizes fit, the other pictures decide, since one program annotated all. ``rescale``
-    scales points of a picture that was resized at a fixed aspect ratio to its present size. Without a stated size or a
-    file, nothing is compared. For ``bits`` see :func:`awing.data.images.to_8_bits`.
+    With ``upright``, every picture is turned by its EXIF orientation; otherwise those that were annotated so, by the
+    sizes in their annotations. ``rescale`` scales points of a picture that was resized at a fixed aspect ratio to its
+    present size. Without a stated size or a file, nothing is compared. For ``bits`` see
+    :func:`awing.data.images.to_8_bits`.
     """
     records = [replace(record, upright=upright, bits=bits) for record in records]
     sizes = {record.path: record.size for record in records if record.size}
@@ -105,13 +105,12 @@ def usable_records(
     for path in sizes:
         with suppress(DataError):  # missing or broken: reported when its pixels are read
             heads[path] = image_head(path)
-    alike = {p: (_same_ratio(head.stored, sizes[p]), _same_ratio(head.shown, sizes[p])) for p, head in heads.items()}
-    one_program = (False, True) in alike.values() and (True, False) not in alike.values()
+    turned = set(heads) if upright else _annotated_upright(heads, sizes)
     kept, unusable = [], []
     for record in records:
         try:
             if head := heads.get(record.path):
-                as_shown = upright or alike[record.path] == (False, True) or (one_program and head.turned)
+                as_shown = record.path in turned
                 record = _rescaled(replace(record, upright=as_shown), head.shown if as_shown else head.stored, rescale)
             record_matrix(record, crop, scale, size)
             kept.append(record)
@@ -120,6 +119,18 @@ def usable_records(
     if not upright and (shown := {record.path for record in kept if record.upright}):
         log.info("%d of %d images are read upright: the sizes in their annotations say so", len(shown), len(sizes))
     return kept, unusable
+
+
+def _annotated_upright(heads: Mapping[Path, Head], sizes: Mapping[Path, tuple[int, int]]) -> set[Path]:
+    """Pictures that have the size that their annotations state only after their turn by the EXIF orientation.
+
+    If both sizes fit, the other pictures decide, since one program annotated all.
+    """
+    stored = {path for path, head in heads.items() if _same_ratio(head.stored, sizes[path])}
+    shown = {path for path, head in heads.items() if _same_ratio(head.shown, sizes[path])}
+    if shown - stored and not stored - shown:
+        return {path for path, head in heads.items() if head.turned}
+    return shown - stored
 
 
 def _same_ratio(size: tuple[int, int], stated: tuple[int, int]) -> bool:

@@ -16,8 +16,8 @@ from urllib.parse import unquote
 import numpy as np
 import yaml
 
+from awing.arrays import BOX_COLUMNS
 from awing.data.dialects import DIALECTS, Shape, yolo_names
-from awing.data.readers.custom import BOX
 from awing.data.records import parse_numbers
 from awing.errors import ConfigError, DataError
 from awing.schemes.scheme import side_pairs
@@ -57,7 +57,7 @@ def import_annotations(source: str | None, output: Path) -> bool:
     counts = ", ".join(f"{count} {kind}" for kind, count in {"entries": len(problems), **others}.items() if count)
     print(f"{tool}: {len(faces)} faces; left out: {counts or 'nothing'}")
     values = ["dataset=custom", f"dataset.root={output}", f"dataset.scheme={output / 'scheme.yaml'}", *splits]
-    values += [] if all(BOX[0] in row for _, row in faces) else ["dataset.crop=landmarks"]
+    values += [] if all(BOX_COLUMNS[0] in row for _, row in faces) else ["dataset.crop=landmarks"]
     print(f"finish {output / 'scheme.yaml'}, then: python src/prepare.py action=verify {shlex.join(values)}")
     return not problems
 
@@ -82,13 +82,13 @@ def make_rows(shapes: list[Shape], edge: float, others: Counter[str]) -> list[Ro
             continue
         xy = parse_numbers(np.ravel(drawn).tolist(), label or kind).reshape(-1, 2) - edge
         names = [label] if len(xy) == 1 else [f"{label}{i}" for i in range(len(xy))]
-        columns = BOX if kind == "rectangle" else [f"{name}_{axis}" for name in names for axis in "xy"]
+        columns = BOX_COLUMNS if kind == "rectangle" else [f"{name}_{axis}" for name in names for axis in "xy"]
         if rows[face].keys() & set(columns):
             raise ValueError(f"{label or kind} stands there twice; give the shapes of each face a group of their own")
         numbers = [*xy.min(0), *xy.max(0)] if kind == "rectangle" else xy.ravel()
         rows[face].update(zip(columns, numbers, strict=True))
-    faces = [row for row in rows.values() if row.keys() - set(BOX)]
-    boxes = [row for row in rows.values() if not row.keys() - set(BOX)]
+    faces = [row for row in rows.values() if row.keys() - set(BOX_COLUMNS)]
+    boxes = [row for row in rows.values() if not row.keys() - set(BOX_COLUMNS)]
     if len(faces) == len(boxes) == 1:  # one face and one box need no group
         return [faces[0] | boxes[0]]
     others["boxes without landmarks"] += len(boxes)

@@ -14,12 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from awing.arrays import BOX_COLUMNS
 from awing.checkpoint import Checkpoint
 from awing.data.images import FEW_LEVELS, read_image
 from awing.data.records import Bits, check_bits
 from awing.errors import ConfigError, DataError, exit_on_user_error
 from awing.inference.aligner import Aligner, Smoother
-from awing.inference.writer import BOX, PICTURES, Frame, Writer
+from awing.inference.writer import PICTURES, Frame, Writer
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # and others that OpenCV reads
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
@@ -186,10 +187,10 @@ def read_boxes(given: str | None, names: Collection[str]) -> tuple[BoxTable, Box
     with open(given, newline="", encoding="utf-8-sig", errors="replace") as file:
         for row in (rows := csv.DictReader(file)):
             try:
-                name, box = row["image"], [float(row[column]) for column in BOX]
+                name, box = row["image"], [float(row[column]) for column in BOX_COLUMNS]
                 number = int(row["frame"]) if row.get("frame") else None
             except (KeyError, TypeError, ValueError):
-                columns = f"image, {', '.join(BOX)}, and frame for videos"
+                columns = f"image, {', '.join(BOX_COLUMNS)}, and frame for videos"
                 raise DataError(f"{given}:{rows.line_num}: expected the columns {columns}; found {row}") from None
             if name not in names:
                 raise DataError(f"{given}:{rows.line_num}: {name!r} is none of the {len(names)} inputs")

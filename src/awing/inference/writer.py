@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from awing.arrays import Box, Image, Points
+from awing.arrays import BOX_COLUMNS, Box, Image, Points
 from awing.data.images import save_picture
 from awing.geometry import apply
 from awing.inference.aligner import Aligner, Landmarks
@@ -19,7 +19,6 @@ from awing.schemes import Scheme
 from awing.visualization.overlays import draw_landmarks, landmark_maps, pooled_maps
 
 PICTURES = ("overlays", "heatmaps", "aligned")  # folders of pictures
-BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 NO_FACES = Landmarks(np.zeros((0, 0, 2)), np.zeros((0, 0)), np.zeros((0, 4)))
 
 
@@ -60,7 +59,7 @@ class Writer:
             rows, landmarks = csv.writer(table), range(self.aligner.scheme.num_landmarks)
             columns = [f"{value}{i}" for i in landmarks for value in ("x", "y", "confidence")]
             keypoints = coco_keypoints(self.aligner.scheme)
-            rows.writerow(["image", "frame", "time", "face", *BOX, *columns])
+            rows.writerow(["image", "frame", "time", "face", *BOX_COLUMNS, *columns])
             for n, frame in enumerate(frames):
                 faces, (points, confidence, boxes) = [], frame.landmarks
                 time = None if frame.time is None else round(frame.time, 4)

@@ -12,6 +12,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from awing.metrics.functional import Labelled, Norm, Points, auc, correct_keypoints, failure_rate, nme
 
+THRESHOLDS = {"0.08": 0.08, "0.10": 0.10}  # of failure rate and AUC
+
 
 class PerImageMetric(Metric):
     """Base class of metrics that keep a row of values per image, under the image's index in the data set.
@@ -48,7 +50,7 @@ class PerImageMetric(Metric):
 
 
 class LandmarkNME(PerImageMetric):
-    """NME, failure rate and AUC of a data set and its subsets.
+    """NME, failure rate and AUC, at errors of 0.08 and 0.10, of a data set and its subsets.
 
     An image without a labelled landmark, or without a normaliser (NaN: the landmarks between which it is measured are
     not labelled), has no error and enters no result and no count.
@@ -57,7 +59,6 @@ class LandmarkNME(PerImageMetric):
         normalisers: names of the normalisers, in the order of `norms`' columns.
         subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
             first subset of that name holds all images.
-        thresholds: errors at which failure rate and AUC are computed: positive fractions of at most two decimals.
 
     >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
     >>> target = torch.zeros(2, 5, 2)
@@ -77,16 +78,10 @@ class LandmarkNME(PerImageMetric):
     nmes: list[Tensor]
     membership: list[Tensor]
 
-    def __init__(
-        self, normalisers: Sequence[str], subsets: Sequence[str] = (), thresholds: Sequence[float] = (0.08, 0.10)
-    ) -> None:
+    def __init__(self, normalisers: Sequence[str], subsets: Sequence[str] = ()) -> None:
         empty = torch.zeros(0, len(normalisers), dtype=torch.float64)
         super().__init__(nmes=empty, membership=torch.zeros(0, len(subsets), dtype=torch.bool))
-        for threshold in thresholds:
-            if not (threshold > 0 and round(threshold, 2) == threshold):
-                raise ValueError(f"expected positive thresholds of at most two decimals, found {threshold}")
         self.normalisers, self.subsets = tuple(normalisers), tuple(subsets)
-        self.thresholds = {f"{threshold:.2f}": threshold for threshold in thresholds}
 
     def update(
         self,
@@ -139,8 +134,8 @@ class LandmarkNME(PerImageMetric):
         result: dict[str, Any] = {"count": len(nmes), "nme": {}, "fr": {}, "auc": {}}
         for name, errors in zip(self.normalisers, nmes.unbind(1), strict=True):
             result["nme"][name] = float(errors.mean())
-            result["fr"][name] = {key: failure_rate(errors, value) for key, value in self.thresholds.items()}
-            result["auc"][name] = {key: auc(errors, value) for key, value in self.thresholds.items()}
+            result["fr"][name] = {key: failure_rate(errors, value) for key, value in THRESHOLDS.items()}
+            result["auc"][name] = {key: auc(errors, value) for key, value in THRESHOLDS.items()}
         return result
 
 

@@ -190,8 +190,6 @@ def coordinate_channels(
     >>> r[0]
     tensor([1.0000, 0.7071, 1.0000])
     """
-    if height < 2 or width < 2:
-        raise ValueError(f"coordinates need a map of at least 2x2 pixels, found {height}x{width}")
     x = torch.linspace(-1, 1, width, device=device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=device)[:, None].expand(height, width)
     return torch.stack([x, y, ((x**2 + y**2) / 2).sqrt()])

@@ -39,15 +39,14 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     if cfg.plan:
         print_plan(cfg.step_seconds)
         return
-    if (output / "report.md").exists():
-        if not cfg.overwrite:
-            raise ConfigError(f"{output} holds a report already: choose another output, or overwrite=true")
-        shutil.rmtree(output / "figures")
+    if (output / "report.md").exists() and not cfg.overwrite:
+        raise ConfigError(f"{output} holds a report already: choose another output, or overwrite=true")
     if OmegaConf.is_missing(cfg, "runs"):
         raise ConfigError("expected a folder of runs: name it with runs=DIR")
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
+    shutil.rmtree(output / "figures", ignore_errors=True)
     (output / "figures").mkdir(parents=True)
     tables = read_tables()
     usual = tables["table1"].protocols[0]

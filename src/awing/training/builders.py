@@ -95,17 +95,15 @@ def take_weights(network: StackedHourglass, scheme: Scheme, source: Checkpoint) 
         by_name += " and the boundary"
     own, others = torch.tensor(shared, dtype=torch.long).reshape(-1, 2).T
     taken = set()
-    for name, value in tensors.items():
-        found = weights.get(name)
-        axis = 0 if ".maps." in name else None  # axis of the maps
-        if name.startswith("merge_maps") and value.ndim > 1:
-            axis = 1
-        if found is not None and axis is not None:
+    for name in tensors.keys() & weights.keys():
+        value, found = tensors[name], weights[name]
+        axis = 0 if ".maps." in name else 1 if name.startswith("merge_maps") and value.ndim > 1 else None  # of the maps
+        if axis is not None:
             value.index_copy_(axis, own, found.index_select(axis, others))
-            fits = len(shared) == value.shape[axis]
-        elif fits := found is not None and found.shape == value.shape:
+            complete = len(shared) == value.shape[axis]
+        elif complete := found.shape == value.shape:
             value.copy_(found)
-        taken |= {name} if fits else set()
+        taken |= {name} if complete else set()
     new = sorted({name.rpartition(".")[0] for name in tensors.keys() - taken})
     count = f"{len(taken)} of {len(tensors)} tensors"
     log.info("%s: %s taken, the maps of %s by name; new: %s", source.path, count, by_name, ", ".join(new) or "nothing")

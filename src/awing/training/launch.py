@@ -125,8 +125,7 @@ def reserve_gpu(workers: int) -> None:
 
 
 def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
-    settings = HydraConfig.get()
-    output = Path(settings.runtime.output_dir)
+    output = Path(HydraConfig.get().runtime.output_dir)
     error_file = output.with_name(f"{output.name}.error.txt")  # beside the folder, if the job must not change that
     try:
         with lock_run_dir(output):
@@ -134,13 +133,7 @@ def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
             if not (output / "test" / "metrics.json").exists():
                 error_file = output / "error.txt"
             output_dir(cfg)
-            if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
-                raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
-            if "JoblibLauncher" in settings.launcher._target_:
-                # otherwise loky's workers would start data loading processes by loky's method
-                multiprocessing.set_start_method(None, force=True)
-                if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
-                    reserve_gpu(settings.launcher.n_jobs)
+            _prepare_worker(cfg)
             return work(cfg, output)
     except Exception as error:
         log.error("%s failed: %s", output, error)
@@ -151,6 +144,17 @@ def _sweep_job(work: Callable[[DictConfig, Path], Any], cfg: DictConfig) -> Any:
         if error_file.parent == output and not (output / "config.yaml").exists():
             OmegaConf.save(cfg, output / "config.yaml")
         return None  # Hydra continues; SweepTable exits with status 1
+
+
+def _prepare_worker(cfg: DictConfig) -> None:
+    if any(OmegaConf.select(cfg, f"trainer.{key}", default=1) != 1 for key in ("devices", "num_nodes")):
+        raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
+    launcher = HydraConfig.get().launcher
+    if "JoblibLauncher" in launcher._target_:
+        # otherwise loky's workers would start data loading processes by loky's method
+        multiprocessing.set_start_method(None, force=True)
+        if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
+            reserve_gpu(launcher.n_jobs)
 
 
 def _constant_keys(words: list[str]) -> list[str]:

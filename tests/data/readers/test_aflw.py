@@ -60,16 +60,6 @@ def test_aflw_arrays_become_fields(root):
             assert ("frontal" in record.subsets) == (i == 3)
 
 
-def test_aflw_may_hold_a_single_face(tmp_path):
-    """Of which scipy drops axes."""
-    points = np.random.default_rng(0).uniform(10, 50, (1, 19, 2))
-    write_aflw(tmp_path, ["0/a.jpg"], [[10, 70, 5, 55]], points, np.ones((1, 19)), [1])
-    save_image(tmp_path / "data/flickr/0/a.jpg", texture(60, 80))
-    (record,) = read_aflw(tmp_path, "train", expected={"train": 1, "test": 0}).records
-    np.testing.assert_array_equal(record.points, points[0])
-    assert (record.path.name, record.box.tolist()) == ("a.jpg", [10, 5, 70, 55])
-
-
 def test_aflw_box_normalisers(root):
     record, scheme = read(root).records[0], get_scheme("aflw19")
     assert normaliser(record, scheme, "box") == pytest.approx((60 * 50) ** 0.5)

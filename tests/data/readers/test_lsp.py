@@ -114,13 +114,6 @@ def test_lsp_trains_on_half_of_lsp_and_all_of_lspet(people):
     assert (train.expected, test.expected) == (8, 2)
 
 
-def test_lsp_may_hold_a_single_person(tmp_path):
-    write_people(tmp_path, 2, 1)
-    train = read_lsp(tmp_path, "train", expected={"lsp_dataset": 2, "lspet_dataset": 1})
-    joints = loadmat(tmp_path / "lspet_dataset/joints.mat")["joints"]
-    np.testing.assert_array_equal(train.records[1].points, joints.reshape(14, 3)[:, :2])
-
-
 def test_lsp_incomplete_set_says_what_to_do(people):
     (people / "lsp_dataset/images/im0002.jpg").unlink()
     (people / "lspet_dataset/joints.mat").unlink()

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from awing.arrays import BOX_COLUMNS
 from awing.data.records import Annotations, Record, Source, check_complete, image_path, parse_numbers
 from awing.errors import ConfigError, DataError
 from awing.geometry import is_box
 from awing.schemes import Scheme, get_scheme
 
-BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
 FORMS = ("{axis}{index}", "{name}_{axis}", "{axis}_{name}", "{name}.{axis}", "{name} {axis}")  # of column names
 COCO = ("images", "annotations", "categories")
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def read_table(file: Path, images: Path, scheme: Scheme) -> tuple[list[Record], 
                     unusable.append(f"{where}: expected {len(header)} columns, found {len(row)}; header: {header}")
                     continue
                 cells = dict(zip(header, map(str.strip, row), strict=True))
-                for column in (*points, *(set(BOX) & cells.keys())):
+                for column in (*points, *(set(BOX_COLUMNS) & cells.keys())):
                     word = cells[column] if delimiter == "," else cells[column].replace(",", ".")  # a decimal comma
                     cells[column] = "" if word.lower() == "nan" else word
                 try:
@@ -100,7 +100,7 @@ def _landmark_columns(header: list[str], scheme: Scheme, where: str) -> list[str
         for form in FORMS
     ]
     points = max(forms, key=lambda columns: len(set(columns) & set(header)))
-    for column in ("image", *points, *(BOX if set(BOX) & set(header) else ())):
+    for column in ("image", *points, *(BOX_COLUMNS if set(BOX_COLUMNS) & set(header) else ())):
         if header.count(column) != 1:
             form = f"; a landmark's columns are x0, y0 or {forms[1][0]}, {forms[1][1]}" if column in points else ""
             found = f"found {header.count(column)} in {header!s:.2000}"
@@ -108,7 +108,7 @@ def _landmark_columns(header: list[str], scheme: Scheme, where: str) -> list[str
     more = [column for column in header if re.fullmatch(r"[xy]\d+", column) and column not in points]
     if more and points is forms[0]:
         raise DataError(f"{where}: the scheme has {scheme.num_landmarks} landmarks, but there is a column {more[0]!r}")
-    if unread := [column for column in header if column not in ("image", "group", *points, *BOX)]:
+    if unread := [column for column in header if column not in ("image", "group", *points, *BOX_COLUMNS)]:
         log.info("%s: columns that are not read: %s", where, ", ".join(unread))
     return points
 
@@ -120,7 +120,7 @@ def _face_of_row(cells: Mapping[str, str], columns: list[str], images: Path, whe
         raise DataError(f"{where}: no landmark of this face is labelled; leave the face out")
     points = np.zeros(words.shape)
     points[labelled] = parse_numbers(words[labelled].ravel().tolist(), where).reshape(-1, 2)
-    corners = [cells.get(column, "") for column in BOX]
+    corners = [cells.get(column, "") for column in BOX_COLUMNS]
     box = parse_numbers(corners, where) if any(corners) else None
     box = box if box is not None and is_box(box) else None  # no area: no box
     path, group = image_path(images, cells["image"], where), cells.get("group", "")
