@@ -3,7 +3,7 @@
     python benchmarks/rare_poses.py experiment=300w_small dataset=300w ...
 
 Takes the arguments of ``src/train.py``. An epoch has a fifth more faces: give it five sixths of the epochs. Results are
-in docs/results/300w_small.md.
+in docs/results/models.md.
 """
 
 import runpy
