@@ -106,12 +106,6 @@ def test_every_job_of_a_table_differs_and_has_a_cell(name):
     assert all(one != other for one, other in combinations(trained, 2))  # no two of them are the same
 
 
-def test_preset_cpu_makes_any_experiment_small(config):
-    cfg = config("train", "experiment=table7", "preset=cpu", "dataset=synthetic", "ablation=mse")
-    assert (cfg.model.channels, cfg.codec.input_size, cfg.trainer.max_epochs) == (64, 128, 40)
-    assert (cfg.dataset.name, cfg.loss._target_, cfg.model.boundary) == ("synthetic", "awing.losses.MSELoss", False)
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -133,21 +127,6 @@ def test_build_regressor_names_a_wrong_value(config, unchecked, overrides, messa
         engine.build_regressor(config("train", *overrides))
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["dataset.crop=landmark"], "Did you mean 'landmarks'"),
-        (["dataset.normalisers=[inter_oculer]"], "Did you mean 'inter_ocular'"),
-        (["dataset.split=tests"], "Did you mean 'test'"),
-        (["dataset.val_fraction=0.6", "dataset.test_fraction=0.5"], "fraction"),
-    ],
-)
-def test_fit_names_a_wrong_value_before_reading_data(config, unchecked, tmp_path, overrides, message):
-    cfg = config("train", "paths.data_dir=/nowhere", f"output={tmp_path / 'run'}", *SMALL, *overrides)
-    with pytest.raises(ConfigError, match=message):
-        engine.fit(cfg, tmp_path / "run")
-
-
 def test_joints_have_no_boundary(config):
     cfg = config("train", "dataset=lsp")
     engine.complete_config(cfg)
@@ -155,17 +134,6 @@ def test_joints_have_no_boundary(config):
     assert (cfg.dataset.crop, cfg.dataset.normalisers) == ("provided", ["box", "torso"])
     cfg = config("evaluate", "dataset=lsp", "checkpoint=a.ckpt")
     assert (cfg.dataset.scheme, cfg.dataset.crop, cfg.dataset.val_fraction) == ("lsp14", None, None)
-
-
-def test_experiments_say_command_cost_and_results():
-    for file in (CONF / "experiment").glob("*.yaml"):
-        head = [line for line in file.read_text().splitlines() if line.startswith("#")]
-        assert any(f"experiment={file.stem}" in line for line in head), file
-        assert any("Measured:" in line for line in head) or file.stem == "modern", file
-    for name in TABLES:
-        text = (CONF / "experiment" / f"{name}.yaml").read_text()
-        assert "# Paper" in text, name
-        assert "# Cost" in text, name
 
 
 def test_environment_yml_installs_what_make_does():

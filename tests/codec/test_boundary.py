@@ -73,14 +73,6 @@ def test_spline_is_scipys(n, seed, segments):
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-3)
 
 
-def test_spline_keeps_lines_of_a_batch_apart():
-    points = torch.from_numpy(np.random.default_rng(0).normal(0, 10, (3, 2, 6, 2)))
-    found = spline(points, 5)
-    for i in range(3):
-        for j in range(2):
-            torch.testing.assert_close(found[i, j], spline(points[i : i + 1, j : j + 1], 5)[0, 0])
-
-
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 17, 33])
 def test_boundary_map_of_one_line(n):
     rng = np.random.default_rng(n)

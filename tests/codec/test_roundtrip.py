@@ -83,22 +83,3 @@ def test_floor_centre_costs_1_53_px() -> None:
     errors = floor.decode(maps)[0] - points
     assert errors.abs().max() <= 1 + SLACK
     assert errors.norm(dim=-1).mean() == pytest.approx(0.77, abs=0.01)
-
-
-@pytest.mark.parametrize("sigma", [0.8, 3.0])
-def test_refined_decoder_does_not_depend_on_sigma(sigma: float) -> None:
-    codec = HeatmapCodec("cofw29", 128, 32, boundary=False, sigma=sigma, support=9, decoder="refined")
-    points = spread("cofw29", 128, margin=4.0)
-    maps = codec.encode(points, torch.ones(points.shape[:2], dtype=torch.bool))
-    assert (codec.decode(maps)[0] - points).abs().max() < 2e-3
-    assert (codec.decode(0.2 * maps)[0] - points).abs().max() < 2e-3  # nor on the peak's height
-
-
-@pytest.mark.parametrize("decoder", ["argmax", "quarter", "refined"])
-def test_decode_of_mirrored_maps_is_mirrored(decoder: str) -> None:
-    codec = HeatmapCodec("aflw19", 128, 32, boundary=False, decoder=decoder)
-    maps = torch.rand(4, 19, 32, 32, generator=torch.Generator().manual_seed(0)) ** 3
-    points, _ = codec.decode(maps)
-    mirrored, _ = codec.decode(maps.flip(-1))
-    expected = torch.stack([127 - points[..., 0], points[..., 1]], -1)
-    torch.testing.assert_close(mirrored, expected, atol=1e-3, rtol=0)

@@ -138,16 +138,6 @@ def recipe(config, name: str) -> Augmentation:
     return instantiate(config("train", f"augment={name}").augment)
 
 
-def test_photometric_depends_on_the_generator_alone(config):
-    augmentation, other = recipe(config, "modern"), recipe(config, "modern")
-    before = CROP.copy()
-    first = [augmentation.apply_photometric(CROP, rng(i)) for i in range(30)]
-    again = [other.apply_photometric(CROP, rng(i)) for i in reversed(range(30))][::-1]
-    np.testing.assert_array_equal(first, again)
-    assert len({image.tobytes() for image in first}) > 10  # most of the others are untouched
-    np.testing.assert_array_equal(CROP, before)
-
-
 @pytest.mark.parametrize(
     ("name", "untouched"), [("none", 1), ("paper", 0.8 * 0.8 * 0.7), ("modern", 0.5 * 0.9 * 0.8 * 0.8 * 0.7)]
 )

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hydra.utils import instantiate
 from miniatures import face, save_image, texture
 
 from awing.data.augment import Augmentation
@@ -100,17 +99,3 @@ def test_write_names_a_folder_that_cannot_be_written(record, tmp_path):
 def test_write_leaves_out_what_saves_nothing(tmp_path):
     assert write(photograph(tmp_path, 120, [30, 30, 90, 90]), tmp_path) is None  # all of the picture may be seen
     assert not (tmp_path / "cache").exists()
-
-
-def test_training_reads_the_cache_and_evaluation_does_not(rendered, config, tmp_path):
-    words = (
-        "dataset=synthetic", "dataset.reader.expected={train: 24, test: 8}", f"paths.data_dir={rendered}",
-        f"dataset.cache={tmp_path / 'cache'}", "codec.input_size=32", "codec.heatmap_size=8",
-    )  # fmt: skip
-    data = instantiate(config("train", *words).dataset)
-    plain = data.dataset("train")
-    assert all(map(data.cache.write, plain.records, plain.matrices))
-    for split, augmented in (("train", True), ("val", False), ("test", False)):
-        folders = {record.path.parent for record, _ in data.dataset(split, augmented).pictures}
-        assert (folders == {tmp_path / "cache"}) == augmented
-        assert (tmp_path / "cache" in folders) == augmented

@@ -238,13 +238,6 @@ def test_train_dataloader_refuses_a_batch_larger_than_the_data(root):
         module(root, batch_size=25).train_dataloader()
 
 
-def test_load_state_dict_refuses_another_cut(root):
-    kept = module(root, val_fraction=0.25).state_dict()
-    module(root, val_fraction=0.25).load_state_dict(kept)
-    with pytest.raises(ConfigError, match=r"or another cut: .*'split_seed': 0.*'split_seed': 1"):
-        module(root, val_fraction=0.25, split_seed=1).load_state_dict(kept)
-
-
 @forks
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_names_a_broken_picture_in_one_sentence(tmp_path, rendered, config, workers):

@@ -121,21 +121,6 @@ def test_render_face_is_a_function_of_seed_split_and_index():
         assert np.abs(first.points - other.points).max() > 1
 
 
-@pytest.mark.parametrize(
-    ("flag", "below", "above"),
-    [
-        (0, {"pose": (-29.0, 0.0, 0.0)}, {"pose": (-31.0, 0.0, 0.0)}),
-        (1, {"eyes_open": (1.0, 0.4)}, {"eyes_open": (1.0, 0.3)}),
-        (2, {"exposure": 0.55}, {"exposure": 0.45}),
-        (3, {"makeup": 0.45}, {"makeup": 0.55}),
-        (5, {"blur": 1.7}, {"blur": 1.9}),
-    ],
-)
-def test_flags_are_set_beyond_their_threshold_alone(flag, below, above):
-    assert not replace(FRONTAL, **below).flags().any()
-    assert np.flatnonzero(replace(FRONTAL, **above).flags()).tolist() == [flag]
-
-
 def test_population_has_every_flag_and_imprecise_boxes_that_hold_the_points():
     population = [render_face(1, "test", index) for index in range(40)]
     share = np.mean([face.flags for face in population], 0)

@@ -145,6 +145,7 @@ def test_cache_is_written_where_training_looks(config, faces, capsys):
     used = [record.path for record, _ in data.dataset("train", augmented=True).pictures]
     assert files
     assert set(files) <= set(used)
+    assert not set(files) & {record.path for record, _ in data.dataset("train").pictures}  # only in training
     (line,) = re.findall(r"(\d+) of (\d+) training faces have a crop", capsys.readouterr().out)
     assert line == (str(sum(path in files for path in used)), str(len(used)))
 

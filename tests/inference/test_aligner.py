@@ -54,23 +54,6 @@ def test_faces_of_an_image_are_independent(checkpoint, picture, rendered_faces):
         np.testing.assert_allclose(aligner(picture, box[None]).points[0], points, atol=1e-3)
 
 
-def test_no_box_gives_no_face(checkpoint, picture):
-    nothing = Aligner(checkpoint, "cpu")(picture, [])
-    assert (nothing.points.shape, nothing.confidence.shape, nothing.boxes.shape) == ((0, 68, 2), (0, 68), (0, 4))
-
-
-def test_calibrated_confidence_is_the_logistic_of_the_peak(checkpoint, picture, rendered_faces):
-    box = landmark_box(rendered_faces[0])
-    confidence = {"slope": 3.0, "offset": -1.0, "radius": 0.05, "normaliser": "inter_ocular"}
-    raw = Aligner(checkpoint, "cpu")(picture, [box])
-    calibrated = Aligner(replace(checkpoint, confidence=confidence), "cpu")(picture, [box])
-    np.testing.assert_array_equal(calibrated.points, raw.points)
-    inside = (raw.confidence > 0) & (raw.confidence < 1)
-    assert inside.any()
-    expected = 1 / (1 + np.exp(1 - 3 * raw.confidence[inside]))
-    np.testing.assert_allclose(calibrated.confidence[inside], expected, rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("image", "boxes", "message"),
     [

@@ -9,7 +9,7 @@ import pytest
 from awing.data.crops import landmark_box
 from awing.data.images import read_image
 from awing.errors import ConfigError
-from awing.inference.detector import FaceDetector, to_landmarks
+from awing.inference.detector import FaceDetector
 
 
 def finds(boxes, center, side):
@@ -50,12 +50,6 @@ def test_detector_finds_small_and_large_faces(real_faces, width, height, face):
         assert len(found) == 1  # not once more in the other pass
         hits += finds(found, (box[:2] + box[2:]) / 2 * zoom + corner, face)
     assert hits == 1
-
-
-def test_to_landmarks_depends_on_the_filter():
-    """Turned faces have their landmarks beside dlib's box."""
-    boxes = np.array([[0.0, 0.0, 1000.0, 1000.0]]).repeat(2, 0)
-    assert to_landmarks(boxes, np.array([2, 3])).round().tolist() == [[135, 136, 1075, 1076], [-100, 124, 884, 1108]]
 
 
 def test_detector_falls_back_to_dlib_or_says_how_to_get_one(real_faces, monkeypatch):

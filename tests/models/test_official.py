@@ -151,14 +151,6 @@ def test_load_official_takes_every_kind_of_file(tmp_path: Path) -> None:
             assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
-def test_load_official_without_step_counts() -> None:
-    state = official_state_dict(1)
-    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    found, expected = load_official(old).state_dict(), load_official(state).state_dict()
-    for key, tensor in found.items():
-        assert torch.equal(tensor, torch.tensor(0) if "num_batches" in key else expected[key])
-
-
 @pytest.mark.parametrize("key", ["conv1.conv.bias", "m1.b2_plus_1.bn2.running_var", "l1.bias"])
 def test_load_official_names_wrong_tensors(key: str) -> None:
     state = official_state_dict(2)
@@ -220,15 +212,6 @@ def test_load_official_refuses_other_files(tmp_path: Path) -> None:
             load_official(tmp_path / name)
     with pytest.raises(CheckpointError, match=r"absent cannot be read: No such file"):
         load_official(tmp_path / "absent")
-
-
-def test_to_official_is_the_inverse() -> None:
-    for stacks in (1, 3):
-        network = StackedHourglass(98, stacks=stacks, channels=16, boundary_coords=stacks > 1)
-        state = to_official(network)
-        assert {key: tuple(value.shape) for key, value in state.items()} == official_shapes(stacks, maps=99)
-        back = load_official(state).state_dict()
-        assert all(torch.equal(back[name], value) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("without", ["boundary", "coord_conv", "boundary_coords"])

@@ -128,11 +128,6 @@ def test_interval_is_the_normal_one_where_that_holds():
     assert mean_interval(errors, 7) == mean_interval(errors, 7) != mean_interval(errors, 8)
 
 
-def test_interval_needs_two_finite_errors():
-    assert mean_interval(np.array([0.1, np.inf])) is None
-    assert mean_interval(np.array([0.1])) is None
-
-
 # Tables
 
 

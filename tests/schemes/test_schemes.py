@@ -8,7 +8,6 @@ import pytest
 import scipy.io
 from faces import face
 
-from awing.errors import ConfigError
 from awing.schemes import SCHEMES, Scheme, get_scheme
 
 
@@ -179,17 +178,3 @@ def test_inconsistent_schemes_are_refused(change: dict[str, Any], message: str, 
 @pytest.mark.parametrize("lines", [((0, 1), (2, 1)), ((0, 1), (1, 2)), ((2, 1, 0),)])
 def test_lines_have_no_direction(lines: tuple[tuple[int, ...], ...]) -> None:
     assert Scheme(**VALID | {"lines": lines}).lines == lines
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("wflw", "one of aflw19, cofw29, ibug68, lsp14, wflw98, FILE.yaml; found 'wflw'. Did you mean 'wflw98'?"),
-        ("AFLW19", "found 'AFLW19'. Did you mean 'aflw19'?"),
-        ("mediapipe", "found 'mediapipe'."),
-    ],
-)
-def test_get_scheme_suggests_the_nearest_name(name: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        get_scheme(name)
-    assert str(caught.value).endswith(hint)

@@ -24,7 +24,8 @@ from awing.training import engine
 from awing.training.evaluation import draw_faces
 from awing.training.resume import flat
 
-EXPERIMENTS = sorted(file.stem for file in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+ALL = {file.stem for file in (Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml")}
+EXPERIMENTS = sorted(ALL - {"claims", *(f"table{i}" for i in range(2, 10))})  # these vary parts that table1 has too
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,7 @@ def test_fit_does_not_repeat_a_finished_run(finished, config, rendered, caplog, 
     assert (file.read_bytes(), file.stat().st_mtime_ns) == (before, at)
     run(config, rendered, tmp_path, *longer, "test=false")
     assert Checkpoint.read(tmp_path / "checkpoints" / "last.ckpt").step == 15
+    assert (finished / "checkpoints" / "best.ckpt").exists()
 
 
 def test_pictures_show_the_averaged_weights(config, rendered, tmp_path):
@@ -120,7 +122,7 @@ def test_pictures_show_the_averaged_weights(config, rendered, tmp_path):
         assert (read_image(tmp_path / "pictures" / f"{name}_epoch001.png") == picture).all()
 
 
-@pytest.mark.parametrize("logger", ["~logger", "logger.csv=null", "logger=tensorboard"])
+@pytest.mark.parametrize("logger", ["~logger", "logger=tensorboard"])
 def test_fit_without_a_csv_logger(config, rendered, tmp_path, logger):
     run(config, rendered, tmp_path, "test=false", "trainer.max_epochs=1", logger)
     assert (tmp_path / "metrics.csv").is_file() == (logger == "logger=tensorboard")
@@ -136,11 +138,6 @@ def test_metrics_json_says_what_it_depends_on(finished):
     scores = [float(row["val/nme"]) for row in table(finished / "metrics.csv") if row["val/nme"]]
     assert about["val_nme_best"] == pytest.approx(min(scores), rel=1e-5)
     assert about["val_nme_last"] == pytest.approx(scores[-1], rel=1e-5)
-
-
-def test_validation_scores_are_the_least_and_the_last(tmp_path):
-    (tmp_path / "metrics.csv").write_text("step,train/loss,val/nme\n9,2.0,\n9,,0.3\n19,,0.1\n29,,0.2\n")
-    assert engine.validation_scores(tmp_path / "metrics.csv") == {"val_nme_best": 0.1, "val_nme_last": 0.2}
 
 
 def test_evaluate_refuses_faces_that_were_trained_on(finished, rendered, config, tmp_path):
@@ -195,16 +192,10 @@ def test_overfit_batches_trains_and_validates_one_batch(config, rendered, tmp_pa
     batches = []
     for hook in ("on_train_batch_start", "on_validation_batch_start"):
         monkeypatch.setattr(LandmarkRegressor, hook, lambda self, batch, i, *_: batches.append(batch))
-    words = (
-        "trainer.overfit_batches=1",
-        "dataset.val_fraction=1e-9",
-        "optim=adamw",
-        "trainer.max_epochs=20",
-        "test=false",
-    )
+    words = "trainer.overfit_batches=1", "dataset.val_fraction=1e-9", "optim=adamw", "test=false"
     run(config, rendered, tmp_path, *words)
-    assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 40
-    assert (tmp_path / "pictures" / "overlay_epoch020.png").is_file()  # of these, where no face is held out
+    assert [batch["index"].tolist() for batch in batches] == [[0, 1, 2, 3]] * 4
+    assert (tmp_path / "pictures" / "overlay_epoch002.png").is_file()  # of these, where no face is held out
     for batch in batches[1:]:
         assert torch.equal(batch["image"], batches[0]["image"])
         assert torch.equal(batch["points"], batches[0]["points"])

@@ -9,7 +9,6 @@ from awing.checkpoint import Checkpoint
 from awing.errors import CheckpointError, ConfigError
 from awing.models import StackedHourglass
 from awing.schemes import get_scheme
-from awing.training import engine
 from awing.training.builders import freeze, take_weights
 
 KNOWN = {
@@ -82,9 +81,3 @@ def test_init_freezes_and_slows_what_was_taken(source, config, rendered, tmp_pat
     rates = [(float(new), float(taken)) for new, taken in rates if new]
     assert len(rates) == 2
     assert [taken for _, taken in rates] == pytest.approx([0.1 * new for new, _ in rates])
-
-
-def test_frozen_without_init_is_refused(config):
-    cfg = config("train", "training.frozen=[stem]", "model.channels=8", "model.depth=2")
-    with pytest.raises(ConfigError, match="taken by init="):
-        engine.build_regressor(cfg)

@@ -7,10 +7,8 @@ import pytest
 from hydra.utils import instantiate
 from miniatures import save_image, texture, write_aflw
 
-from awing.data.loading import normaliser
 from awing.data.readers import read_aflw
 from awing.errors import ConfigError, DataError
-from awing.schemes import get_scheme
 from awing.training import engine
 
 COUNTS = {"train": 4, "test": 2}
@@ -58,12 +56,6 @@ def test_aflw_arrays_become_fields(root):
             np.testing.assert_array_equal(record.labelled, seen if visible_only else np.full(19, True))
             assert record.box.tolist() == [10, 5, 70, 55]
             assert ("frontal" in record.subsets) == (i == 3)
-
-
-def test_aflw_box_normalisers(root):
-    record, scheme = read(root).records[0], get_scheme("aflw19")
-    assert normaliser(record, scheme, "box") == pytest.approx((60 * 50) ** 0.5)
-    assert normaliser(record, scheme, "box_diagonal") == pytest.approx((60**2 + 50**2) ** 0.5)
 
 
 def test_aflw_missing_files_are_listed(root):
