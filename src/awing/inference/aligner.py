@@ -83,7 +83,7 @@ class Aligner:
             raise ConfigError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
 
     @classmethod
-    def load(cls, name_or_path: str | Path = "300w-small", device: str | None = None, **options: Any) -> "Aligner":
+    def load(cls, name_or_path: str | Path = "300w-base", device: str | None = None, **options: Any) -> "Aligner":
         """Load a checkpoint by its path, ``official:PATH`` or a shipped name; ``options`` are those of the class."""
         return cls(Checkpoint.read(name_or_path), device, **options)
 
