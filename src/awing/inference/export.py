@@ -46,7 +46,7 @@ def export(
     """Convert a checkpoint: python src/export.py checkpoint=NAME output=FILE [key=value ...].
 
     Args:
-        checkpoint: 300w-base or 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
+        checkpoint: 300w-base or 300w-small, in the package; a run's best.ckpt; a .safetensors file; official:PATH.
         output: An .onnx file; a .safetensors file, to share; a .pth file, in the layout of the authors' code.
         decode: For .onnx: decode=true outputs points (crop px) and confidence instead of heatmaps.
         opset: For .onnx: 17 or higher (default: 18); 17 is for runtimes that cannot read 18.

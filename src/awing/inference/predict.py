@@ -58,7 +58,7 @@ def predict(
     Args:
         input: An image, a video, a folder (with its subfolders), or a pattern: 'input=photos/*.jpg'.
         output: Folder for predictions.json, predictions.csv and overlays/ (default: predictions).
-        checkpoint: 300w-base or 300w-small, which the package brings; a run's best.ckpt; a .safetensors file; official:PATH.
+        checkpoint: 300w-base or 300w-small, in the package; a run's best.ckpt; a .safetensors file; official:PATH.
         boxes: x0,y0,x1,y1 for every image, or a .csv file with the columns image, box_x0, box_y0, box_x1, box_y1 (and
             frame, for videos): one face per row (default: a detector finds the faces).
         heatmaps: heatmaps=true also writes pictures of the heatmaps: of all together, and of each landmark and stack.
