@@ -439,6 +439,17 @@ def test_folder_without_runs_is_refused(config, tmp_path, folder):
     assert not (tmp_path / "report").exists()
 
 
+def test_report_removes_no_figures_that_are_not_its_own(leave, report, config, tmp_path):
+    leave("run")
+    report()
+    with pytest.raises(DataError, match="found none"):
+        write_report(config("report", f"runs={tmp_path}/typo", "overwrite=true"), tmp_path / "report")
+    assert any((tmp_path / "report" / "figures").iterdir())
+    (tmp_path / "own" / "figures").mkdir(parents=True)
+    with pytest.raises(FileExistsError):
+        report(tmp_path / "own")
+
+
 def test_report_among_the_runs_is_no_run_and_is_kept(leave, report, tmp_path):
     leave("run")
     before = load_runs(tmp_path / "runs")

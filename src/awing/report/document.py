@@ -46,7 +46,8 @@ def write_report(cfg: DictConfig, output: Path) -> None:
     runs, evaluations, problems = load_runs(Path(cfg.runs))
     if not (runs or evaluations or problems):
         raise DataError(f"runs={cfg.runs}: expected trainings (config.yaml) or evaluations (metrics.json); found none")
-    shutil.rmtree(output / "figures", ignore_errors=True)
+    if (output / "report.md").exists():
+        shutil.rmtree(output / "figures")
     (output / "figures").mkdir(parents=True)
     tables = read_tables()
     usual = tables["table1"].protocols[0]
