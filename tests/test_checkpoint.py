@@ -25,16 +25,16 @@ class Stranger:
         return print, ("code from a stranger ran",)
 
 
-@pytest.mark.parametrize("content", [None, b"garbage", b"", {"weights": 1}, Stranger()])
-@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
-def test_read_names_a_file_that_is_no_checkpoint(tmp_path, capsys, content, suffix):
+@pytest.mark.parametrize("content", [None, b"garbage", b"", {"weights": torch.ones(1)}, Stranger()])
+@pytest.mark.parametrize(("prefix", "suffix"), [("", ".ckpt"), ("", ".safetensors"), ("official:", ".pth")])
+def test_read_names_a_file_that_is_no_checkpoint(tmp_path, capsys, content, prefix, suffix):
     path = tmp_path / f"file{suffix}"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(CheckpointError, match=f"file{suffix}"):
-        Checkpoint.read(path)
+        Checkpoint.read(f"{prefix}{path}")
     assert "stranger" not in capsys.readouterr().out
 
 

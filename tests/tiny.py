@@ -9,11 +9,6 @@ from pathlib import Path
 from awing.training import engine
 
 ROOT = Path(__file__).parents[1]
-SMALL = [
-    "trainer=cpu", "model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16",
-    "data.batch_size=4", "data.num_workers=0", "trainer.max_epochs=1", "trainer.limit_train_batches=1",
-    "dataset=synthetic", "dataset.reader.expected.train=24", "dataset.reader.expected.test=8",
-]  # fmt: skip
 COUNTS = ["dataset.reader.expected.train=24", "dataset.reader.expected.test=8"]
 TINY = [
     "model=small", "trainer=cpu", "model.channels=8", "model.depth=2",

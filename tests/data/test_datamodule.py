@@ -8,7 +8,6 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from miniatures import save_image, wflw_line, write_wflw_list
@@ -305,44 +304,3 @@ def test_workers_give_the_batches_of_no_worker(training, three_epochs):
     loader = training(num_workers=2).train_dataloader()
     assert loader.persistent_workers
     assert all(map(equal, epochs(loader, 0, 1, 2), three_epochs))
-
-
-class Listener(pl.LightningModule):
-    """Learns nothing; keeps the batches that it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.heard: list[list[dict[str, torch.Tensor]]] = []
-
-    def on_train_epoch_start(self) -> None:
-        self.heard.append([])
-
-    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        self.heard[-1].append(batch)
-        return self.weight
-
-    def validation_step(self, batch: dict[str, torch.Tensor], _: int) -> None:
-        """What checkpoints are saved after."""
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def listen(data: LandmarkDataModule, max_epochs: int, folder: Path, resume: Path | None = None):
-    """The batches of the epochs that a trainer runs; it leaves ``last.ckpt`` in the folder, as conf/callbacks does."""
-    trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=max_epochs, logger=False, use_distributed_sampler=False, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[pl.callbacks.ModelCheckpoint(folder, "last", enable_version_counter=False)],
-    )  # fmt: skip
-    listener = Listener()
-    trainer.fit(listener, datamodule=data, ckpt_path=resume, weights_only=True)
-    return listener.heard
-
-
-@forks
-def test_resume_at_an_epochs_end_gives_the_next_epochs_batches(training, three_epochs, tmp_path):
-    begun = listen(training(num_workers=2), 1, tmp_path)
-    resumed = listen(training(num_workers=2), 3, tmp_path, resume=tmp_path / "last.ckpt")
-    assert [equal(*pair) for pair in zip(begun + resumed, three_epochs, strict=True)] == [True, True, True]

@@ -1,11 +1,6 @@
-"""The data set metrics: their numbers, which batches, order, repeats and processes never change."""
+"""The data set metrics: their numbers, which batches, order and repeats never change."""
 
-import json
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,38 +96,6 @@ def test_batches_order_and_repeats_change_no_bit(faces):
         columns = [landmark_metric(faces, chosen).per_image() for chosen in (batches, whole)]
         for found, expected in zip(*columns, strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
-
-
-SHARES = [
-    [[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]],  # padded: image 0 comes twice
-    [[[9, 1, 2, 3], [4, 5, 6], [7, 8, 0, 10]], []],  # the second process gets no image
-    [[list(range(11))], [[10]]],
-]
-
-
-def test_two_processes_give_the_bits_of_one(faces, tmp_path):
-    data = {"faces": faces, "shares": SHARES, "landmarks": NAMES, "joints": {"groups": GROUPS}}
-    torch.save(data, tmp_path / "data.pt")
-    results = [tmp_path / f"{rank}.json" for rank in range(2)]
-    worker = [sys.executable, "-W", "error", Path(__file__).with_name("processes.py")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    processes = [
-        subprocess.Popen(
-            [*worker, f"{rank}", tmp_path / "init", tmp_path / "data.pt", result],
-            env=variables | {"LOCAL_RANK": f"{rank}"},
-        )
-        for rank, result in enumerate(results)
-    ]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    metric = landmark_metric(faces, [list(range(11))])
-    rows = [column.nan_to_num(nan=-1.0).tolist() for column in metric.per_image()]
-    expected = [metric.compute(), rows, joint_metric(faces, [list(range(11))]).compute()]
-    for result in results:
-        assert json.loads(result.read_text()) == [expected] * len(SHARES)
 
 
 def test_per_image_is_sorted_by_index(faces):

@@ -79,7 +79,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 def test_resume_gives_the_uninterrupted_run(config, rendered, short, longer, tmp_path, monkeypatch):
     shutil.copytree(short, tmp_path / "moved")
     monkeypatch.setattr(engine, "fastest_precision", lambda: "bf16-mixed")  # of the second part's machine
-    run(config, rendered, tmp_path / "moved", "trainer.max_epochs=3", "resume=auto", *AVERAGED)
+    words = "trainer.max_epochs=3", "resume=auto", "data.num_workers=2", *AVERAGED
+    run(config, rendered, tmp_path / "moved", *words)
     assert_same_run(longer, tmp_path / "moved")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from miniatures import save_image, texture
+from tiny import run
 
 from awing.data.readers import read_custom
 from awing.data.records import check_usable
@@ -343,15 +344,11 @@ def test_custom_run_keeps_its_scheme_when_the_file_is_gone(config, tmp_path):
         rows.append(",".join(map(str, [f"face {i}.jpg", 5, 5, 55, 55, *rng.uniform(10, 50, 8).round(2)])))
     (tmp_path / "train.csv").write_text("\n".join(rows))
     (tmp_path / "scheme.yaml").write_text(SCHEME)
-    words = ("dataset=custom", f"dataset.root={tmp_path}", "data.num_workers=0", "data.batch_size=4", "trainer=cpu")
-    small = ("model=small", "model.channels=8", "model.depth=2", "codec.input_size=64", "codec.heatmap_size=16")
-    cfg = config(
-        "train", *words, f"dataset.scheme={tmp_path}/scheme.yaml", *small, "trainer.max_epochs=1",
-        "callbacks.progress=null", "dataset.test_fraction=0.2",
-    )  # fmt: skip
-    trained = engine.fit(cfg, tmp_path / "run")
+    words = ("dataset=custom", f"dataset.root={tmp_path}", "data.num_workers=0")
+    own = (*words, f"dataset.scheme={tmp_path}/scheme.yaml", "dataset.test_fraction=0.2", "trainer.max_epochs=1")
+    trained = run(config, tmp_path, tmp_path / "run", *own)
     (tmp_path / "scheme.yaml").unlink()
-    cfg = config("evaluate", *words, f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
+    cfg = config("evaluate", *words, "trainer=cpu", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
     evaluated = engine.evaluate(cfg, tmp_path / "evaluation")
     assert trained["subsets"]["full"]["count"] == trained["found"] > 0
     assert evaluated["subsets"] == trained["subsets"]
