@@ -91,7 +91,8 @@ def predict(
             print(f"{images} images, {faces} faces", end="\r", file=sys.stderr)
     for name, number in table:
         print(f"{boxes}: there is no frame {number} of {name}", file=sys.stderr)
-    print(f"{images} images, {faces} faces, {failed} errors: {folder / 'predictions.json'}, predictions.csv, overlays/")
+    written = ", ".join(f"{path.name}{'/' * path.is_dir()}" for path in sorted(folder.iterdir()))
+    print(f"{images} images, {faces} faces, {failed} errors; {folder} holds {written}")
     return failed + len(table)
 
 
