@@ -1,4 +1,4 @@
-"""Training samples per second of a core, against a floor and a plain pipeline, by stage, and in a loading process.
+"""Training samples per second of a core, against a floor and a plain pipeline, by stage, and in a DataLoader worker.
 
     python benchmarks/data.py --data DIR [--faces 200] [--rounds 5] [--sizes 256 128]
 
@@ -10,7 +10,7 @@ megapixels (the files enlarged, JPEG); the cache of the photographs. Files are w
   augmentation; then also with the target maps, which training draws on the device, here in batches on this thread.
 * plain: what much public code does per sample: decode the whole picture, cut out the face, resize it, rotate it,
   draw each landmark's Gaussian and each boundary line's distance transform.
-* a loading process: "ours + photometric" in one worker of a DataLoader, including the transfer of batches.
+* a DataLoader worker: "ours + photometric" in one, including the transfer of batches.
 
 Time is the processor time of the thread or process, which depends little on other load on the machine.
 """
@@ -108,7 +108,7 @@ def decode(record: Record, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def worker_speed(dataset: LandmarkDataset, epochs: int) -> float:
-    """Samples per second of a loading process's processor time, from its start to its end."""
+    """Samples per second of a DataLoader worker's processor time, from its start to its end."""
     keys = [(epoch, i) for epoch in range(epochs) for i in range(len(dataset))]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in DataLoader(dataset, BATCH, sampler=keys, num_workers=1, worker_init_fn=limit_threads, collate_fn=collate):
@@ -175,7 +175,7 @@ def measure(
         **stages(ours, augment, pictures),
     }
     found = speeds(tasks, len(records), rounds)  # type: ignore[arg-type]
-    return {**found, "a loading process": worker_speed(painted, rounds)}
+    return {**found, "a DataLoader worker": worker_speed(painted, rounds)}
 
 
 def sources(
@@ -201,7 +201,7 @@ def sources(
 
 
 def print_table(found: dict[str, dict[str, float]]) -> None:
-    """Print samples per second, ratios and numbers of loading processes, with a column for each source."""
+    """Print samples per second, ratios and numbers of workers, with a column for each source."""
     print("\n| | " + " | ".join(found) + " |\n|---|" + "---:|" * len(found))
     for name in next(iter(found.values())):
         print(f"| {name} | " + " | ".join(f"{column[name]:.0f}" for column in found.values()) + " |")
@@ -212,8 +212,8 @@ def print_table(found: dict[str, dict[str, float]]) -> None:
     }
     for text, (one, other) in ratios.items():
         print(f"| {text} | " + " | ".join(f"{column[one] / column[other]:.2f}" for column in found.values()) + " |")
-    needed = [str(math.ceil(GPU / column["a loading process"])) for column in found.values()]
-    print(f"| loading processes for {GPU} samples a second (aim: at most 16) | " + " | ".join(needed) + " |\n")
+    needed = [str(math.ceil(GPU / column["a DataLoader worker"])) for column in found.values()]
+    print(f"| workers for {GPU} samples a second (aim: at most 16) | " + " | ".join(needed) + " |\n")
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def head(options: argparse.Namespace) -> str:
         device = subprocess.check_output(query, text=True).strip().replace("\n", "; ") + f", CUDA {torch.version.cuda};"
     return (
         f"# On a GPU\n\n```\npython {' '.join(sys.argv)}\n```\n\n{device} {os.cpu_count()} CPU cores, "
-        f"{workers(options)} loading processes; Python {platform.python_version()}, torch {torch.__version__}. {sets}."
+        f"{workers(options)} DataLoader workers; Python {platform.python_version()}, torch {torch.__version__}. {sets}."
     )
 
 

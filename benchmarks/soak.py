@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py --minutes 60 --output /tmp/soak
 
-The quickstart's network on rendered faces, two persistent loading processes, validation and pictures in every epoch.
+The quickstart's network on rendered faces, two persistent DataLoader workers, validation and pictures in every epoch.
 Memory is the proportional set size (PSS) of all the training's processes, in which shared memory counts once.
 """
 

@@ -41,7 +41,7 @@ def run_command(config_name: str, function: str) -> None:
     """
 
     def job(cfg: DictConfig) -> Any:
-        work = get_method(function)  # imported here: data loading processes, which import the script, do not need it
+        work = get_method(function)  # imported here: DataLoader workers, which import the script, do not need it
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             result = _sweep_job(work, cfg)
         else:
@@ -151,7 +151,7 @@ def _prepare_worker(cfg: DictConfig) -> None:
         raise ConfigError("a job of a sweep is one process with one device: leave trainer.devices at 1")
     launcher = HydraConfig.get().launcher
     if "JoblibLauncher" in launcher._target_:
-        # otherwise loky's workers would start data loading processes by loky's method
+        # otherwise loky's workers would start DataLoader workers by loky's method
         multiprocessing.set_start_method(None, force=True)
         if OmegaConf.select(cfg, "trainer.accelerator", default="cpu") != "cpu":
             reserve_gpu(launcher.n_jobs)
