@@ -229,6 +229,7 @@ def _load(cfg: DictConfig) -> tuple[dict[str, LandmarkRegressor], LandmarkDatase
     if len(set(names)) < len(names) or len(crops) > 1:
         raise CheckpointError(f"expected two rows or losses and one crop, found {', '.join([*names, *sorted(crops)])}")
     datamodule = build(cfg.dataset)
+    datamodule.setup("test")
     networks = [regressor_from_checkpoint(checkpoint, datamodule) for checkpoint in checkpoints]
     return dict(zip(names, networks, strict=True)), datamodule.dataset(datamodule.split)
 

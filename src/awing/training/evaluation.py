@@ -47,6 +47,7 @@ def run_test(
     ``training`` holds results of a training that has just ended. ``faces`` are drawn (by default the first eight), with
     ``heatmaps`` also their maps one by one. Returns the content of ``metrics.json``.
     """
+    datamodule.setup("test")  # which may need no training faces
     dataset = datamodule.dataset(datamodule.split)
     faces = faces or range(min(8, len(dataset)))
     if max(faces) >= len(dataset):

@@ -348,11 +348,15 @@ def test_custom_run_keeps_its_scheme_when_the_file_is_gone(config, tmp_path):
     own = (*words, f"dataset.scheme={tmp_path}/scheme.yaml", "dataset.test_fraction=0.2", "trainer.max_epochs=1")
     trained = run(config, tmp_path, tmp_path / "run", *own)
     (tmp_path / "scheme.yaml").unlink()
-    cfg = config("evaluate", *words, "trainer=cpu", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
-    evaluated = engine.evaluate(cfg, tmp_path / "evaluation")
+    words = (*words, "trainer=cpu", f"checkpoint={tmp_path}/run/checkpoints/best.ckpt")
+    evaluated = engine.evaluate(config("evaluate", *words), tmp_path / "evaluation")
     assert trained["subsets"]["full"]["count"] == trained["found"] > 0
     assert evaluated["subsets"] == trained["subsets"]
     assert "inter_ocular" in evaluated["subsets"]["full"]["nme"]
+
+    (tmp_path / "train.csv").rename(tmp_path / "test.csv")  # others' test faces come without training faces
+    theirs = engine.evaluate(config("evaluate", *words, "dataset.reader.test=test.csv"), tmp_path / "theirs")
+    assert theirs["found"] == 24
 
 
 def test_custom_scheme_is_asked_for(config):
