@@ -119,7 +119,7 @@ def table(
         rows.append(Row(way, 1 / median, ratio, error, nme(run, checkpoint, *faces["val"]) if faces else math.nan))
         cells = f"{1e3 * median:.1f} | {1 / median:.1f} | {ratio:.2f} | {error:.0e} | {rows[-1].nme:.3f} %"
         print(f"| {name} | {way} | {cells} |".replace("nan %", "").replace("nan", ""), flush=True)
-    if fastest_precision() != "bf16-mixed":
+    if fastest_precision("cpu") != "bf16-mixed":
         print(f"| {name} | PyTorch, bfloat16 | not on this processor | | | | |")
     return rows
 
@@ -150,7 +150,7 @@ def make_ways(checkpoint: Checkpoint, calibration: np.ndarray, arguments: argpar
         "OpenCV's dnn, classic engine": opencv_way(file, cv2.dnn.ENGINE_CLASSIC),
         "OpenCV's dnn, new engine": opencv_way(file, cv2.dnn.ENGINE_NEW),
     }
-    if fastest_precision() == "bf16-mixed":
+    if fastest_precision("cpu") == "bf16-mixed":
         ways["PyTorch, bfloat16"] = torch_way(torch.autocast("cpu", torch.bfloat16)(folded))
     if arguments.compile:
         ways["ours folded, torch.compile"] = torch_way(torch.compile(folded))

@@ -32,7 +32,7 @@ def short(config, rendered, tmp_path_factory) -> Path:
     """A run of two epochs, whose ``precision: auto`` was float32."""
     output = tmp_path_factory.mktemp("short") / "run"
     with pytest.MonkeyPatch.context() as context:
-        context.setattr(engine, "fastest_precision", lambda: "32-true")
+        context.setattr(engine, "fastest_precision", lambda _: "32-true")
         run(config, rendered, output, *AVERAGED)
     return output
 
@@ -78,7 +78,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def test_resume_gives_the_uninterrupted_run(config, rendered, short, longer, tmp_path, monkeypatch):
     shutil.copytree(short, tmp_path / "moved")
-    monkeypatch.setattr(engine, "fastest_precision", lambda: "bf16-mixed")  # of the second part's machine
+    monkeypatch.setattr(engine, "fastest_precision", lambda _: "bf16-mixed")  # of the second part's machine
     words = "trainer.max_epochs=3", "resume=auto", "data.num_workers=2", *AVERAGED
     run(config, rendered, tmp_path / "moved", *words)
     assert_same_run(longer, tmp_path / "moved")

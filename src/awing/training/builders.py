@@ -142,8 +142,10 @@ def build_trainer(cfg: DictConfig, output: Path) -> pl.Trainer:
     return trainer
 
 
-def fastest_precision() -> str:
-    """``bf16-mixed`` if the CPU multiplies bfloat16 natively (AVX512_BF16 or AMX), else the faster ``32-true``."""
+def fastest_precision(accelerator: str) -> str:
+    """``bf16-mixed`` if the GPU or CPU (by AVX512_BF16 or AMX) multiplies bfloat16 natively, else ``32-true``."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     cpu: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.10
     return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
 

@@ -47,7 +47,8 @@ def fit(cfg: DictConfig, output: Path) -> dict[str, Any]:
         name_run(cfg, output)
         cfg.output = str(output)  # each job of a sweep has its own folder
         if cfg.trainer.precision == "auto":
-            cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest_precision()
+            fastest = fastest_precision(cfg.trainer.accelerator)
+            cfg.trainer.precision = resumed.config["trainer"]["precision"] if resumed else fastest
             log.info("trainer.precision=auto: %s", cfg.trainer.precision)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     if results := find_finished(output, cfg.reuse, config):
