@@ -6,7 +6,9 @@ and not Label Studio's pictures, and it leaves out an entry that it cannot read 
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -156,16 +158,26 @@ def yolo_names(about: dict[str, Any]) -> list[str]:
 
 
 def _read_points_file(file: Path) -> Drawn:
-    count = len(read_pts(min(file.parent.glob("[!.]*.pts"))))  # all files must have as many
+    count = len(read_pts(min(_files(file.parent)[".pts"])))  # all files must have as many
     return str(_image_of(file)), [("point", None, "p", read_pts(file, count))]
 
 
 def _image_of(file: Path) -> Path:
     """The image of the same name in the same folder."""
-    for path in sorted(file.parent.glob("*")):
-        if path.stem == file.stem and cv2.haveImageReader(str(path)):
+    for path in _files(file.parent)[file.stem]:
+        if cv2.haveImageReader(str(path)):
             return path
     raise ValueError(f"there is no image {file.with_suffix('')}.*")
+
+
+@cache
+def _files(folder: Path) -> Mapping[str, list[Path]]:
+    """Files of a folder by their stem and by their suffix, sorted."""
+    files = defaultdict[str, list[Path]](list)
+    for path in sorted(folder.glob("[!.]*")):
+        files[path.stem].append(path)
+        files[path.suffix].append(path)
+    return files
 
 
 DIALECTS = {
