@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -36,7 +36,7 @@ from test_official import OfficialNetwork, official_state_dict
 from awing.checkpoint import Checkpoint
 from awing.data.images import read_crop
 from awing.geometry import apply
-from awing.inference.export import OPSET, FoldedNetwork, Graph, quantize, to_onnx
+from awing.inference.export import OPSET, Graph, quantize, to_onnx
 from awing.models import load_official, to_official
 from awing.training.builders import fastest_precision
 
@@ -55,15 +55,6 @@ class AuthorsNetwork(OfficialNetwork):
 
     def with_coordinates(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
         return super().with_coordinates(x, maps).to(x.dtype)
-
-
-class LastStack(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image)[-1]
 
 
 def main() -> None:
@@ -126,34 +117,29 @@ def table(
 
 def make_ways(checkpoint: Checkpoint, calibration: np.ndarray, arguments: argparse.Namespace) -> dict[str, Way]:
     """Ways to compute the last stack's maps (with decoding: points) of one face, the authors' first."""
-    network, side = checkpoint.network(), checkpoint.codec().input_size
+    network = checkpoint.network()
     state = {name: tensor.contiguous() for name, tensor in to_official(network).items()}
     authors = AuthorsNetwork(state, len(network.stacks), network.depth)
     ours = load_official(state).eval().to(memory_format=torch.channels_last)
-    folded = FoldedNetwork(network, side).eval().to(memory_format=torch.channels_last)
-    graph, decoding = Graph(checkpoint, decode=False).eval(), Graph(checkpoint, decode=True).eval()
-    file = to_onnx(graph, OPSET)
-    graph.network = LastStack(checkpoint.network())
+    file, decoding = (to_onnx(Graph(checkpoint, decode).eval(), OPSET) for decode in (False, True))
     session = partial(onnx_way, threads=arguments.threads)
     ways: dict[str, Way] = {
         "authors' structure, PyTorch, NCHW": lambda image: authors(torch.from_numpy(image))[-1],
         "ours, PyTorch, channels_last": torch_way(lambda image: ours(image)[-1]),
-        "ours folded, PyTorch, channels_last": torch_way(folded),
-        "ONNX Runtime, not folded": session(to_onnx(graph, OPSET)),
         "ONNX Runtime, exported": session(file),
         "ONNX Runtime, exported, one thread": onnx_way(file, threads=1),
         "ONNX Runtime, exported, threads do not spin": session(file, spin="0"),
         "ONNX Runtime, exported, extended optimisations": session(file, level=LEVEL.ORT_ENABLE_EXTENDED),
         "ONNX Runtime, exported, basic optimisations": session(file, level=LEVEL.ORT_ENABLE_BASIC),
-        "ONNX Runtime, decode=true": session(to_onnx(decoding, OPSET)),
+        "ONNX Runtime, decode=true": session(decoding),
         "ONNX Runtime, int8": session(quantize(file, calibration)),
         "OpenCV's dnn, classic engine": opencv_way(file, cv2.dnn.ENGINE_CLASSIC),
         "OpenCV's dnn, new engine": opencv_way(file, cv2.dnn.ENGINE_NEW),
     }
     if fastest_precision("cpu") == "bf16-mixed":
-        ways["PyTorch, bfloat16"] = torch_way(torch.autocast("cpu", torch.bfloat16)(folded))
+        ways["PyTorch, bfloat16"] = torch_way(torch.autocast("cpu", torch.bfloat16)(lambda image: ours(image)[-1]))
     if arguments.compile:
-        ways["ours folded, torch.compile"] = torch_way(torch.compile(folded))
+        ways["ours, torch.compile"] = torch_way(torch.compile(lambda image: ours(image)[-1]))
     return ways
 
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -63,6 +64,16 @@ def test_opset_17_holds_the_decoding(points_file):
     model = onnx.load(points_file)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
     onnx.checker.check_model(model, full_check=True)
+
+
+def test_opencv_computes_the_maps(random, tmp_path):
+    export(random, str(tmp_path / "maps.onnx"))
+    crops = np.random.default_rng(0).integers(0, 255, (2, 128, 128, 3), np.uint8)
+    expected = Aligner.load(random, "cpu").stacks(list(crops))[-1].numpy()
+    for engine in (cv2.dnn.ENGINE_CLASSIC, cv2.dnn.ENGINE_NEW):
+        net = cv2.dnn.readNetFromONNX(str(tmp_path / "maps.onnx"), engine)
+        net.setInput(crops.astype(np.float32).transpose(0, 3, 1, 2) / 255)
+        np.testing.assert_allclose(net.forward(), expected, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -222,9 +222,8 @@ def append_coordinates(
 
     The data type, device and memory format of the features are kept.
     """
-    batch, _, height, width = features.shape
-    coordinates = coordinate_channels(height, width, features.device)
-    added = coordinates.expand(batch, -1, -1, -1)
+    coordinates = coordinate_channels(*features.shape[2:], features.device)
+    added = coordinates + 0 * features[:, :1].detach()  # not expand, which OpenCV cannot read from an ONNX file
     if boundary is not None:
         added = torch.cat([added, boundary_coordinates(coordinates[:2], boundary, threshold)], dim=1)
     # `cat` falls back to the contiguous format unless every input has the same one.
