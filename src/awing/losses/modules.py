@@ -67,54 +67,11 @@ class HeatmapLoss(nn.Module):
         return loss.sum() / (target.numel() if self.reduction == "mean" else 1)
 
 
-class OnePassLoss(HeatmapLoss):
-    """Base class of losses that compute value and gradient together and keep only the gradient for backward."""
-
-    value_and_gradient: Callable[..., tuple[Maps, Maps]]  # weighted; takes pred - target (may be overwritten) and terms
-
-    def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
-        """Terms that depend on target and weight alone."""
-        return (weight,)
-
-    def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
-        """As :meth:`HeatmapLoss.prepare`; for second derivatives and torch.func, use the functions instead."""
-        loss = super().prepare(target, weight)
-        if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
-            return loss  # more gradients are needed, or a compiler fuses the plain formula into one pass itself
-        target, _ = promote(target, target)
-        terms = self.terms(target, target.new_ones(()) if weight is None else weight.to(target.dtype))
-        return partial(self._in_one_pass, target, terms)
-
-    def _in_one_pass(self, target: Maps, terms: tuple[Tensor, ...], pred: Maps) -> Loss:
-        pred, target = promote(pred, target)
-        with torch.no_grad():
-            loss, gradient = self.value_and_gradient(pred - target, terms)
-            loss = loss if self.reduction == "none" else loss.sum()
-        known: Tensor = _KnownGradient.apply(pred, loss, gradient)  # type: ignore[no-untyped-call]
-        return known / target.numel() if self.reduction == "mean" else known
-
-
-class _KnownGradient(torch.autograd.Function):
-    """A loss whose gradient with respect to the prediction is known; None raises an error when it is needed."""
-
-    @staticmethod
-    def forward(ctx: Any, pred: Tensor, value: Tensor, gradient: Tensor | None) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        if gradient is None:
-            raise RuntimeError("loss modules have no second derivative: use awing.losses.adaptive_wing or wing")
-        gradient = gradient * outer
-        if torch.is_grad_enabled():  # create_graph=True: a graph that ends here
-            gradient = _KnownGradient.apply(gradient.requires_grad_(), gradient.detach(), None)  # type: ignore[no-untyped-call]
-        return gradient, None, None
-
-
-class AdaptiveWingLoss(OnePassLoss):
+class AdaptiveWingLoss(HeatmapLoss):
     """Adaptive Wing loss; see :func:`awing.losses.adaptive_wing`, and for the reduction :class:`HeatmapLoss`.
+
+    Value and gradient are computed together, in a fraction of the function's time and memory. For second derivatives
+    and torch.func, use the function.
 
     >>> from awing.losses import dilated_weight_map
     >>> target = torch.zeros(1, 1, 4, 4)
@@ -133,18 +90,33 @@ class AdaptiveWingLoss(OnePassLoss):
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return adaptive_wing(pred, target, omega=self.omega, theta=self.theta, epsilon=self.epsilon, alpha=self.alpha)
 
-    def terms(self, target: Maps, weight: Weight) -> tuple[Tensor, ...]:
-        """Exponent minus 2, and factors of the logarithm and of the slope."""
-        power, factor = self.alpha - target, self.omega * weight
-        return power - 2, factor, power.mul(factor).div_(self.epsilon)
+    def prepare(self, target: Maps, weight: Weight | None = None) -> Callable[[Maps], Loss]:
+        loss = super().prepare(target, weight)
+        if target.requires_grad or (weight is not None and weight.requires_grad) or torch.compiler.is_compiling():
+            return loss  # more gradients are needed, or a compiler fuses the plain formula into one pass itself
+        target, _ = promote(target, target)
+        factor = self.omega * (target.new_ones(()) if weight is None else weight.to(target.dtype))
+        power = self.alpha - target
+        terms = power - 2, factor, power.mul(factor).div_(self.epsilon)
+        return partial(self._in_one_pass, target, terms)
 
-    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
+    def _in_one_pass(self, target: Maps, terms: tuple[Tensor, Tensor, Tensor], pred: Maps) -> Loss:
+        pred, target = promote(pred, target)
+        with torch.no_grad():
+            loss, gradient = self.value_and_gradient(pred - target, *terms)
+            loss = loss if self.reduction == "none" else loss.sum()
+        known: Tensor = _KnownGradient.apply(pred, loss, gradient)  # type: ignore[no-untyped-call]
+        return known / target.numel() if self.reduction == "mean" else known
+
+    def value_and_gradient(
+        self, error: Maps, exponent: Maps, log_factor: Weight, slope_factor: Maps
+    ) -> tuple[Maps, Maps]:
         """As :func:`awing.losses.adaptive_wing`: beyond theta, the slope is that of the curve at theta.
 
-        Let c be the error in units of epsilon, clamped at theta. |c|^p is c^2 |c|^(p-2) by exp2 and log2, at a fifth of
-        a power's cost; p - 2 is small, and so is the rounding of its product. At c = 0 everything is exactly 0.
+        ``error`` is pred - target, and overwritten; ``exponent`` is p - 2 for p = alpha - target. Let c be the error in
+        units of epsilon, clamped at theta. |c|^p is c^2 |c|^(p-2) by exp2 and log2, at a fifth of a power's cost; p - 2
+        is small, and so is the rounding of its product. At c = 0 everything is exactly 0.
         """
-        exponent, log_factor, slope_factor = terms
         error.div_(self.epsilon)
         held = error.clamp(-self.theta / self.epsilon, self.theta / self.epsilon)
         beyond = error.sub_(held)
@@ -156,7 +128,23 @@ class AdaptiveWingLoss(OnePassLoss):
         return value.addcmul_(gradient, beyond, value=self.epsilon), gradient
 
 
-class WingLoss(OnePassLoss):
+class _KnownGradient(torch.autograd.Function):
+    """A loss whose gradient with respect to the prediction is known."""
+
+    @staticmethod
+    def forward(ctx: Any, pred: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError("AdaptiveWingLoss has no second derivative: use awing.losses.adaptive_wing")
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer, None, None
+
+
+class WingLoss(HeatmapLoss):
     """Wing loss; see :func:`awing.losses.wing`, and for the reduction :class:`HeatmapLoss`."""
 
     def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: str = "mean") -> None:
@@ -166,14 +154,6 @@ class WingLoss(OnePassLoss):
 
     def elementwise(self, pred: Maps, target: Maps) -> Maps:
         return wing(pred, target, omega=self.omega, epsilon=self.epsilon)
-
-    def value_and_gradient(self, error: Maps, terms: tuple[Tensor, ...]) -> tuple[Maps, Maps]:
-        """As :func:`awing.losses.wing`."""
-        (weight,) = terms
-        distance = error.abs()
-        value = self.omega * torch.log1p(distance.clamp(max=self.omega) / self.epsilon) + (distance - self.omega).relu()
-        slope = torch.where(distance > self.omega, 1.0, self.omega / (self.epsilon + distance))
-        return value * weight, slope * error.sign() * weight
 
 
 class MSELoss(HeatmapLoss):
