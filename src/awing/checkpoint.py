@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from awing.codec import HeatmapCodec
+from awing.data.crops import Crop
 from awing.errors import CheckpointError
 from awing.models import StackedHourglass, load_official
 from awing.schemes import SCHEMES
@@ -70,8 +71,7 @@ class Checkpoint:
     def _read_run(cls, path: Path) -> "Checkpoint":
         state = torch.load(path, map_location="cpu", weights_only=True)
         config, data = state["hyper_parameters"], state["LandmarkDataModule"]
-        faces = data.get("faces", "")
-        return cls(path, config, _held_out(data), state["global_step"], state["state_dict"], faces=faces)
+        return cls(path, config, _held_out(data), state["global_step"], state["state_dict"], faces=data["faces"])
 
     @classmethod
     def _read_safetensors(cls, path: Path) -> "Checkpoint":
@@ -98,7 +98,7 @@ class Checkpoint:
             "matmul_precision": "high",
             "seed": 0,
         }
-        held_out = {"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0}
+        held_out = {"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0, "group": None}
         return cls(path, config, held_out, 0, network.state_dict())
 
     def with_confidence(self, file: Path) -> "Checkpoint":
@@ -129,10 +129,10 @@ class Checkpoint:
         save_file(tensors, path, {"awing": json.dumps(about)})
 
     @property
-    def crop(self) -> tuple[str, float]:
+    def crop(self) -> tuple[Crop, float]:
         """Crop and crop scale of the training; see :mod:`awing.data.crops`."""
         dataset = self.config["dataset"]
-        return str(dataset["crop"]), float(dataset["crop_scale"])
+        return dataset["crop"], float(dataset["crop_scale"])
 
     @property
     def bits(self) -> Any:
@@ -169,4 +169,4 @@ class Checkpoint:
 
 def _held_out(found: dict[str, Any]) -> dict[str, Any]:
     fractions = {key: float(found[key]) for key in ("val_fraction", "test_fraction")}
-    return {**fractions, "split_seed": int(found["split_seed"]), "group": found.get("group")}
+    return {**fractions, "split_seed": int(found["split_seed"]), "group": found["group"]}

@@ -30,6 +30,7 @@ class LandmarkRegressor(pl.LightningModule):
         weight_map: Target maps -> weight of each element (paper 4.3).
         normalisers: Names of the columns of a batch's ``normalisers``; ``val/nme`` uses the first.
         subsets: Names of the columns of a batch's ``subsets``.
+        optimizer: Makes the optimizer from groups of parameters; like scheduler, not needed for evaluation.
         scheduler: Makes the schedule from the optimizer (interval "epoch"), or from it and ``total_steps`` ("step").
         flip_test: A test averages the maps with those of the mirrored crop, at twice the time.
         taken: Names of parameters taken from another training; their learning rate is multiplied by ``taken_lr``.
@@ -43,8 +44,8 @@ class LandmarkRegressor(pl.LightningModule):
         weight_map: Callable[[Tensor], Tensor],
         normalisers: Sequence[str],
         subsets: Sequence[str],
-        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
-        scheduler: Callable[..., Any] | None = None,
+        optimizer: Any = None,
+        scheduler: Any = None,
         interval: str = "epoch",
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
@@ -157,8 +158,6 @@ class LandmarkRegressor(pl.LightningModule):
             self.results["full"]["pck"] = self.pck.compute()
 
     def configure_optimizers(self) -> Any:
-        if self.optimizer is None or self.scheduler is None:
-            return None  # for evaluation only
         apart = self.taken if self.taken_lr != 1 else ()
         trained = [(name in apart, p) for name, p in self.network.named_parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for at, p in trained if at == there]} for there in (False, True)]

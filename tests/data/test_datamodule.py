@@ -155,7 +155,7 @@ def test_divide_keeps_groups_on_one_side(root, without_test):
     assert sum(map(len, by_event.values())) == len({name for names in by_event.values() for name in names})
     grouped = module(without_test, group=r"\d--", **arguments)
     with pytest.raises(ConfigError, match=r"'group': None.*'group': '.*d--'"):
-        grouped.load_state_dict({key: value for key, value in grouped.held_out.items() if key != "group"})
+        grouped.load_state_dict(grouped.state_dict() | {"group": None})
     with pytest.raises(ConfigError, match=r"dataset\.group: expected a regular expression, found '\*\.rf'"):
         module(root, group="*.rf")
 

@@ -30,7 +30,7 @@ def checkpoint() -> Checkpoint:
             "matmul_precision": "high",
             "seed": 0,
         },
-        held_out={"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0},
+        held_out={"val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0, "group": None},
         step=0,
         state_dict=StackedHourglass(68, **model).state_dict(),
     )

@@ -25,7 +25,7 @@ def networks(config, tmp_path_factory):
     for name, words in {"awing": [], "mse": ["loss=mse"], "far": ["loss=mse", "dataset.crop_scale=1.5"]}.items():
         cfg = config("train", "dataset=synthetic", "dataset.crop_scale=1.25", *TINY, *words)
         weights = build(cfg.model, num_landmarks=98).state_dict()
-        held_out = {"val_fraction": 0.1, "test_fraction": 0.0, "split_seed": 0}
+        held_out = {"val_fraction": 0.1, "test_fraction": 0.0, "split_seed": 0, "group": None}
         files[name] = folder / f"{name}.safetensors"
         Checkpoint(files[name], OmegaConf.to_container(cfg, resolve=True), held_out, 0, weights).write(files[name])
     return files

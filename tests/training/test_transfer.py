@@ -29,7 +29,7 @@ def source(config, tmp_path_factory) -> Checkpoint:
     values = OmegaConf.to_container(cfg, resolve=True) | {
         "dataset": {"name": "synthetic", "crop": "a", "crop_scale": 1}
     }
-    held_out = {"val_fraction": 0.3, "test_fraction": 0.0, "split_seed": 0}
+    held_out = {"val_fraction": 0.3, "test_fraction": 0.0, "split_seed": 0, "group": None}
     file = tmp_path_factory.mktemp("source") / "known.safetensors"
     Checkpoint(file, values, held_out, 0, network).write(file)
     return Checkpoint.read(file)

@@ -56,8 +56,8 @@ class CropCache:
 
     def _file(self, record: Record, matrix: Matrix) -> Path:
         state = record.path.stat()
-        picture = [os.path.relpath(record.path, self.root), record.entry, state.st_size, state.st_mtime_ns]
-        picture += [record.upright, record.bits] if record.upright or record.bits else []
+        picture = [os.path.relpath(record.path, self.root), record.entry, record.upright, record.bits]
+        picture += [state.st_size, state.st_mtime_ns]
         settings = [self._view(matrix)[0].round(3).tolist(), self.size, round(self.max_extent, 3), QUALITY]
         return self.folder / f"{hashlib.sha256(repr(picture + settings).encode()).hexdigest()[:32]}.jpg"
 

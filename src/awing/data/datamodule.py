@@ -168,9 +168,9 @@ class LandmarkDataModule(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Raise a ConfigError if the faces or their split have changed: held-out ones might be trained on."""
-        found, now = {"group": None, **state_dict}, self.state_dict()
-        if found | {"faces": found.get("faces") or self.faces} != now:
-            raise ConfigError(f"the checkpoint was trained on other faces, or another cut: {found}; now they are {now}")
+        if state_dict != (now := self.state_dict()):
+            found = f"{state_dict}; now they are {now}"
+            raise ConfigError(f"the checkpoint was trained on other faces, or another cut: {found}")
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Augmented, shuffled training samples; with ``overfit_batches``, the plain ones in order."""

@@ -74,7 +74,8 @@ class Aligner:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is at least 1, found {batch_size}")
-        self.checkpoint, self.codec, self.scheme = checkpoint, checkpoint.codec(), checkpoint.codec().scheme
+        self.checkpoint, self.codec = checkpoint, checkpoint.codec()
+        self.scheme = self.codec.scheme
         self.batch_size, self.flip_test, self.min_confidence = batch_size, flip_test, min_confidence
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -131,8 +132,8 @@ class Aligner:
 
     def crop(self, image: Image, box: Box, size: int | None = None) -> tuple[Image, Matrix]:
         """Crop a face as the network sees it, to its input size or ``size`` px; also the matrix image px -> crop px."""
-        trained, size = self.checkpoint.config["dataset"], size or self.codec.input_size
-        matrix = box_matrix(box, trained["crop"], trained["crop_scale"], size)
+        size = size or self.codec.input_size
+        matrix = box_matrix(box, *self.checkpoint.crop, size)
         return crop(image, matrix, size), matrix
 
     def upright(self, image: Image, points: Points, size: int = 112) -> Image:

@@ -57,8 +57,7 @@ class LandmarkNME(PerImageMetric):
 
     Args:
         normalisers: names of the normalisers, in the order of `norms`' columns.
-        subsets: names of the subsets, in the order of `subsets`' columns. Unless one is called "full", a
-            first subset of that name holds all images.
+        subsets: names of the subsets, in the order of `subsets`' columns; a first subset, "full", holds all images.
 
     >>> metric = LandmarkNME(["inter_ocular"], ["pose"])
     >>> target = torch.zeros(2, 5, 2)
@@ -112,9 +111,7 @@ class LandmarkNME(PerImageMetric):
         """
         _, nmes, membership = self._unique_rows()
         scored = ~nmes.isnan().any(1)
-        members = dict(zip(self.subsets, membership.unbind(1), strict=True))
-        if "full" not in members:
-            members = {"full": torch.ones_like(scored), **members}
+        members = {"full": torch.ones_like(scored), **dict(zip(self.subsets, membership.unbind(1), strict=True))}
         chosen = {name: nmes[member & scored] for name, member in members.items()}
         results = {name: self._summary(errors) for name, errors in chosen.items() if len(errors)}
         if not results:

@@ -222,7 +222,8 @@ def append_coordinates(
 
     The data type, device and memory format of the features are kept.
     """
-    coordinates = coordinate_channels(*features.shape[2:], features.device)
+    height, width = features.shape[2:]
+    coordinates = coordinate_channels(height, width, features.device)
     added = coordinates + 0 * features[:, :1].detach()  # not expand, which OpenCV cannot read from an ONNX file
     if boundary is not None:
         added = torch.cat([added, boundary_coordinates(coordinates[:2], boundary, threshold)], dim=1)

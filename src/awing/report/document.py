@@ -22,7 +22,7 @@ from awing.report.protocol import of_another_version, text
 from awing.report.runs import Run, load_runs, mean_and_spread
 from awing.report.tables import Cell, Groups, Placed, Table, one_of_each_seed, own_sweeps, print_plan, read_tables
 from awing.training.resume import write_rows
-from awing.visualization.plots import CED_LIMITS, save_bars, save_ced, save_curves
+from awing.visualization.plots import save_bars, save_ced, save_curves
 
 KINDS = ("paper", "measured", "difference")
 USUAL_CURVES = ("train/loss", "train/gradient_norm", "val/nme", "train/mse_fg")  # columns of metrics.csv
@@ -199,7 +199,7 @@ def _draw_errors(stem: Path, variants: Mapping[str, Sequence[Run]], normaliser: 
     figures: Figures = []
     if pooled:
         figures.append((Path(f"{stem}-ced.png"), "ced"))
-        save_ced(figures[-1][0], pooled, CED_LIMITS, f"NME by {normaliser}")
+        save_ced(figures[-1][0], pooled, f"NME by {normaliser}")
     if any(len(bar) > 1 for bar in bars.values()):
         figures.append((Path(f"{stem}-subsets.png"), "subsets"))
         save_bars(figures[-1][0], bars, f"NME by {normaliser} (%)")

@@ -28,7 +28,7 @@ from awing.losses import MSELoss
 from awing.regressor import LandmarkRegressor
 from awing.training.resume import flat, write_rows
 from awing.visualization.overlays import grid, landmark_maps, overlay, pooled_maps
-from awing.visualization.plots import CED_LIMITS, save_box_jitter, save_ced
+from awing.visualization.plots import save_box_jitter, save_ced
 
 
 def run_test(
@@ -127,7 +127,7 @@ def write_results(output: Path, regressor: LandmarkRegressor, dataset: LandmarkD
     primary = nmes[:, 0]
     curves = {"full": primary} | {name: primary[membership[:, j]] for j, name in enumerate(subsets)}
     curves = {name: scored for name, values in curves.items() if len(scored := values[~values.isnan()])}
-    save_ced(output / "ced.png", curves, CED_LIMITS, f"{about['dataset']} {about['split']}, {names[0]}")
+    save_ced(output / "ced.png", curves, f"{about['dataset']} {about['split']}, {names[0]}")
     worst = primary.nan_to_num(-1).argsort(descending=True)[:16]
     captions = [f"{index[i]}: {100 * primary[i]:.2f} %" for i in worst]
     save_picture(output / "worst.png", draw_faces(regressor, dataset, index[worst].tolist(), captions)["overlay"])
@@ -143,10 +143,7 @@ def draw_faces(
     """Predict some faces of a data set and draw them: "overlay" and "heatmaps", a grid each."""
     samples = [dataset[(0, int(i))] for i in index]
     batch = default_collate(samples)
-    training = regressor.training
-    regressor.eval()
     maps = regressor.predict(batch["image"].to(regressor.device))[-1].float()
-    regressor.train(training)
     predicted = regressor.codec.decode(maps)[0].cpu().numpy()
     annotated = torch.where(batch["labelled"][..., None], batch["points"], torch.nan).numpy()
     crops = [np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy()) for sample in samples]
@@ -165,7 +162,7 @@ def draw_landmark_maps(regressor: LandmarkRegressor, dataset: LandmarkDataset, i
     The captions are the landmark's number, error in percent of the first normaliser, and peak height.
     """
     batch = default_collate([dataset[0, index]])
-    stacks = [maps.float() for maps in regressor.eval().predict(batch["image"].to(regressor.device))]
+    stacks = [maps.float() for maps in regressor.predict(batch["image"].to(regressor.device))]
     points, peaks = (values[0].cpu() for values in regressor.codec.decode(stacks[-1]))
     distance = batch["matrix"][0, :2, 0].norm() * batch["normalisers"][0, 0]  # in crop px
     errors = (points - batch["points"][0]).norm(dim=1) / distance
@@ -201,7 +198,7 @@ def frames_per_second(regressor: LandmarkRegressor, trainer: pl.Trainer) -> dict
     """Crops per second at batch 1, from pixels to points: the inverse of the median time (Table 12); and the device."""
     device, size, threads = trainer.strategy.root_device, regressor.codec.input_size, torch.get_num_threads()
     image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device)
-    regressor.eval().to(device)
+    regressor.to(device)
 
     def points() -> None:
         with trainer.precision_plugin.forward_context():  # each time: autocast keeps converted weights till its end

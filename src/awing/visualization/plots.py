@@ -19,11 +19,11 @@ CED_LIMITS = 0.08, 0.10  # NMEs at which the axes of cumulative error distributi
 STYLES = cycler(linestyle=["-", "--", ":"]) * cycler(color=colormaps["tab10"](range(10)))  # 30 different styles
 
 
-def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], limits: Sequence[float], title: str) -> None:
+def save_ced(path: Path, errors: Mapping[str, Float[Tensor, " i"]], title: str) -> None:
     """Cumulative error distribution (paper 7.2): a curve for the NMEs (fractions) of each subset, a panel per limit."""
     lowest = min((float(nmes.min()) for nmes in errors.values()), default=0.0)
-    with _panels(path, len(limits)) as panels:
-        for axes, limit in zip(panels, limits, strict=True):
+    with _panels(path, len(CED_LIMITS)) as panels:
+        for axes, limit in zip(panels, CED_LIMITS, strict=True):
             axes.set_prop_cycle(STYLES)
             for name, nmes in errors.items():
                 x, share = ced(nmes, limit)
