@@ -19,7 +19,9 @@ from awing.regressor import LandmarkRegressor
 from awing.visualization.plots import save_reliability
 
 
-def check(regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str) -> None:
+def write_confidence(
+    regressor: LandmarkRegressor, checkpoint: Checkpoint, radius: float | None, output: Path, title: str
+) -> None:
     """Check a confidence on the points of the last test; write ``confidence.json`` and ``reliability.png``.
 
     With a radius, a confidence is fitted to these points; otherwise the checkpoint's is evaluated, if it has one for
