@@ -73,7 +73,8 @@ class SweepTable(Callback):
             tested = run.results["subsets"]["full"]["nme"] if run.results else {}
             nmes = [run.get("results.val_nme_best"), *tested.values()][:2]
             jobs.add_row(run.folder, run.status, *("" if nme is None else f"{100 * nme:.2f}" for nme in nmes))
-        print(jobs, f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
+        if jobs.row_count:
+            print(jobs, f"jobs are in {sweep}; the same command with resume=auto goes on with what is unfinished")
         failed = [file for file in sorted(sweep.rglob("*error.txt")) if file.stat().st_mtime >= START]
         if failed:
             lines = [f"  {file.relative_to(sweep)}: {file.read_text().splitlines()[0]}" for file in failed]
