@@ -44,8 +44,8 @@ class LandmarkRegressor(pl.LightningModule):
         weight_map: Callable[[Tensor], Tensor],
         normalisers: Sequence[str],
         subsets: Sequence[str],
-        optimizer: Any = None,
-        scheduler: Any = None,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
         interval: str = "epoch",
         stack_weights: Sequence[float] | None = None,
         boundary_weight: float = 1.0,
@@ -158,6 +158,7 @@ class LandmarkRegressor(pl.LightningModule):
             self.results["full"]["pck"] = self.pck.compute()
 
     def configure_optimizers(self) -> Any:
+        assert self.optimizer and self.scheduler  # None for evaluation only
         apart = self.taken if self.taken_lr != 1 else ()
         trained = [(name in apart, p) for name, p in self.network.named_parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": [p for at, p in trained if at == there]} for there in (False, True)]

@@ -91,8 +91,9 @@ def predict(
             print(f"{images} images, {faces} faces", end="\r", file=sys.stderr)
     for name, number in table:
         print(f"{boxes}: there is no frame {number} of {name}", file=sys.stderr)
-    written = ", ".join(f"{path.name}{'/' * path.is_dir()}" for path in sorted(folder.iterdir()))
-    print(f"{images} images, {faces} faces, {failed} errors; {folder} holds {written}")
+    more = {"heatmaps/": heatmaps, "aligned/": aligned, "pts/": pts, "coco.json": coco}
+    written = ", ".join(["predictions.csv", "overlays/", *(name for name, given in more.items() if given)])
+    print(f"{images} images, {faces} faces, {failed} errors: {folder / 'predictions.json'}, {written}")
     return failed + len(table)
 
 

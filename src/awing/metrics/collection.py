@@ -19,28 +19,20 @@ class PerImageMetric(Metric):
     """Base class of metrics that keep a row of values per image, under the image's index in the data set.
 
     Each index counts once: distributed samplers repeat images to fill the last batch. The values are summed in the
-    order of the index: the result is the same, bit for bit, for every batch size, order and number of processes.
+    order of the index, whatever the batches and the process that they come from.
 
     Args:
-        columns: the states beside "index", as empty tensors with the dtype and width of a row. A state is initialised
-            with this tensor, so that a process without images can take part in the exchange between processes.
+        columns: names of the states beside "index".
     """
 
     full_state_update = False
     index: list[Tensor]
 
-    def __init__(self, **columns: Tensor) -> None:
+    def __init__(self, *columns: str) -> None:
         super().__init__()
-        self.columns = {"index": torch.zeros(0, dtype=torch.long), **columns}
+        self.columns = ("index", *columns)
         for name in self.columns:
             self.add_state(name, default=[], dist_reduce_fx="cat")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all images."""
-        super().reset()
-        for name, empty in self.columns.items():
-            setattr(self, name, [empty.to(self.device)])
 
     def _unique_rows(self) -> list[Tensor]:
         """Columns of values, the index first: each image once, sorted by index."""
@@ -78,8 +70,7 @@ class LandmarkNME(PerImageMetric):
     membership: list[Tensor]
 
     def __init__(self, normalisers: Sequence[str], subsets: Sequence[str] = ()) -> None:
-        empty = torch.zeros(0, len(normalisers), dtype=torch.float64)
-        super().__init__(nmes=empty, membership=torch.zeros(0, len(subsets), dtype=torch.bool))
+        super().__init__("nmes", "membership")
         self.normalisers, self.subsets = tuple(normalisers), tuple(subsets)
 
     def update(
@@ -156,8 +147,7 @@ class PercentCorrectKeypoints(PerImageMetric):
     counted: list[Tensor]
 
     def __init__(self, groups: Mapping[str, Sequence[int]], threshold: float = 0.2) -> None:
-        empty = torch.zeros(0, len(groups), dtype=torch.long)
-        super().__init__(correct=empty, counted=empty)
+        super().__init__("correct", "counted")
         self.groups = {name: list(joints) for name, joints in groups.items()}
         self.threshold = threshold
 

@@ -46,8 +46,7 @@ class Protocol:
         classes = tuple(key.removesuffix("_target_") for key in keys if key.endswith("._target_"))
         implied = [k for k in keys if run.training.get(k) is None and k.startswith(classes)]  # by another class
         shown = [k for k in keys if not (k in implied or k.startswith("dataset.loader."))] or keys
-        here, there = ({k: shorten(text(values.get(k)), 60) for k in shown} for values in (run.training, self.training))
-        texts = (f"{k} is {here[k]} ({self.origin(k)}: {there[k]})" for k in shown)
+        texts = [f"{k} is {text(run.training.get(k))} ({self.origin(k)}: {text(self.training.get(k))})" for k in shown]
         return (*texts, *self._tested_otherwise(run))
 
     def origin(self, key: str) -> str:
