@@ -9,12 +9,11 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from awing.report.runs import load_runs
+from awing.report.runs import load_runs, mean_and_spread
 
 
 def main() -> None:
@@ -30,12 +29,13 @@ def main() -> None:
         name, optimizer = key.partition(".")[2], run.get("optim.optimizer._target_").split(".")[-1]
         for place, (value, seeds) in enumerate(sorted(found.items())):
             nmes = [nme for _, nme in sorted(seeds.items())]
-            spread = f"{np.mean(nmes):.2f} ± {np.std(nmes, ddof=1):.2f}"
+            mean, spread = mean_and_spread(nmes)
+            cells = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
             print(
-                f"| {name}, {optimizer} | {value:g} | {spread} | {len(nmes)} | {', '.join(f'{x:.2f}' for x in nmes)} |"
+                f"| {name}, {optimizer} | {value:g} | {cells} | {len(nmes)} |", ", ".join(f"{x:.2f}" for x in nmes), "|"
             )
             axes.plot([place] * len(nmes), nmes, "o", color="tab:blue", alpha=0.6)
-            axes.plot(place, np.mean(nmes), "_", color="tab:blue", markersize=22)
+            axes.plot(place, mean, "_", color="tab:blue", markersize=22)
         axes.set(title=f"{name}, {optimizer}", xticks=range(len(found)), xticklabels=[f"{v:g}" for v in sorted(found)])
         axes.grid(alpha=0.3)
         axes.margins(x=0.2)

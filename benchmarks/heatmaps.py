@@ -8,17 +8,18 @@ maps of each RUN for the largest face that is found in PHOTO.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
-from torch.utils.data import default_collate
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from awing import Aligner
+from awing.arrays import Batch
 from awing.data.images import read_image
 from awing.training.engine import build
 
@@ -32,7 +33,8 @@ def main() -> None:
         config = OmegaConf.create(aligner.checkpoint.config)
         name = f"{config.report.row}, seed {config.seed}"
         data = build(config.dataset)
-        peaks, shares = measure(aligner, data.dataset("test"))
+        data.setup("test")
+        peaks, shares = measure(aligner, data.test_dataloader())
         print(f"| {name} | {np.median(peaks):.2f} | {np.mean(peaks < 0.5):.0%} | {np.median(shares):.0%} |", flush=True)
         pixels, _ = aligner.prepare(read_image(Path(photo))).crops[0]
         panels["face"] = pixels
@@ -46,12 +48,10 @@ def main() -> None:
 
 
 @torch.no_grad()
-def measure(aligner: Aligner, dataset: torch.utils.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def measure(aligner: Aligner, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
     """Of every labelled landmark of every face: the height of its map's peak, and the share of mass in the window."""
     peaks, shares = [], []
-    for first in range(0, len(dataset), aligner.batch_size):
-        faces = range(first, min(first + aligner.batch_size, len(dataset)))
-        batch = default_collate([dataset[0, i] for i in faces])
+    for batch in batches:
         labelled, count = batch["labelled"], aligner.scheme.num_landmarks
         window = aligner.codec.encode(batch["points"], labelled)[:, :count] > 0
         maps = aligner.network(batch["image"].float() / 255)[-1][:, :count]

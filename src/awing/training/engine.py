@@ -116,8 +116,9 @@ def evaluate(cfg: DictConfig, output: Path) -> dict[str, Any]:
     if cfg.calibrate is not None and (datamodule.split != "val" or trainer.world_size > 1):
         raise ConfigError("calibrate fits a confidence to the validation faces, on one device: dataset.split=val")
     regressor = regressor_from_checkpoint(checkpoint, datamodule, cfg.decoder, cfg.flip_test)
-    what = {"fps": cfg.fps, "faces": cfg.faces, "heatmaps": cfg.heatmaps}
-    results = run_test(trainer, datamodule, regressor, checkpoint, output, **what)
+    results = run_test(
+        trainer, datamodule, regressor, checkpoint, output, cfg.fps, faces=cfg.faces, heatmaps=cfg.heatmaps
+    )
     if trainer.is_global_zero:
         OmegaConf.save(OmegaConf.create(checkpoint.config), output / "training.yaml")  # for src/report.py
     if trainer.world_size == 1:
